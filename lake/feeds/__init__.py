@@ -1,0 +1,1 @@
+"""One pure codec per venue: bytes to Arrow columns."""

@@ -1,0 +1,1 @@
+"""The hot tier: the last hours and days, in PostgreSQL."""

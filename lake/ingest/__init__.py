@@ -1,0 +1,1 @@
+"""The movers: feed to journal, journal to hot, hot to lake."""

@@ -1,0 +1,1 @@
+"""The journal: every frame as it arrived, durable before anything else happens to it."""
