@@ -1,0 +1,223 @@
+"""Append frames durably: the one way in.
+
+Start-up is recovery: every start opens a new segment; the newest segment's torn tail is left out
+and reported, and its intact blocks beyond the published frame are written again into the new
+segment, since nobody knows whether their fsync ever happened. A failed fsync does the same with
+its batch: after one, the kernel may have dropped the pages, so the segment is abandoned.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lake.errors import DiskFull, Unavailable
+from lake.journal import block, segment
+from lake.journal.durable import DurableFrame
+from lake.steps import Steps
+
+SYNC_TRIES_MAX = 3
+"""Segments abandoned in a row before intake stops: the disk is gone."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What the last start found: its last frame, bytes cut off, frames written again."""
+
+    last_frame: int
+    cut_bytes: int
+    rewritten_frames: int
+    lost_frames: int
+
+
+class Journal:
+    """One shard's journal, open for appending; exactly one process may hold it.
+
+    append() only buffers; frames count as acknowledged when flush() has returned.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        shard: int,
+        *,
+        segment_bytes_max: int,
+        bytes_max: int,
+        steps: Steps | None = None,
+    ) -> None:
+        self.directory = directory
+        self.shard = shard
+        self._segment_bytes_max = segment_bytes_max
+        self._bytes_max = bytes_max
+        self._steps = steps or Steps()
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(directory)
+        self._durable = DurableFrame(directory / "durable", create=True)
+        self._pending: list[bytes] = []
+        self._descriptor = -1
+        self._size = 0
+        self._used = bytes_max
+        self.recovery = self._recover()
+
+    @property
+    def next_frame(self) -> int:
+        """Number that the next appended frame will get."""
+        return self._next
+
+    def append(
+        self,
+        feed: str,
+        connection: int,
+        frames: list[bytes],
+        received_us: list[int],
+        *,
+        control: bool = False,
+    ) -> int:
+        """Buffer frames as one block; return the number of the first."""
+        first = self._next
+        kind = block.KIND_CONTROL if control else block.KIND_FRAMES
+        self._pending.append(block.encode(feed, kind, connection, first, frames, received_us))
+        self._next += len(frames)
+        return first
+
+    def flush(self) -> int:
+        """Make everything appended durable and let readers see it; return the last durable frame.
+
+        Raises DiskFull when the disk or the journal's budget is; then nothing of this batch is
+        acknowledged, and a later flush tries it again.
+        """
+        batch, self._pending = self._pending, []
+        if not batch:
+            return self._next - 1
+        try:
+            self._write(batch)
+        except DiskFull:
+            self._pending = batch + self._pending
+            raise
+        last = block.first_and_count(batch[-1])
+        durable = last[0] + last[1] - 1
+        self._durable.publish(durable)
+        self._steps.at("journal.published")
+        if self._size >= self._segment_bytes_max:
+            self._open_segment(durable + 1)
+        return durable
+
+    def close(self) -> None:
+        """Close without flushing; what was not flushed was not acknowledged."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._durable.close()
+        os.close(self._lock)
+
+    def _recover(self) -> Recovery:
+        found = segment.segments(self.directory)
+        known = self._durable.read() or 0
+        self._number = max((each.number for each in found), default=0)
+        if not found:
+            self._next = known + 1
+            self._open_segment(self._next)
+            return Recovery(known, 0, 0, 0)
+        tail = segment.tail_after(found[-1], known)
+        lost = max(0, known - tail.last_frame)
+        rewrite = tail.blocks
+        first = block.first_and_count(rewrite[0])[0] if rewrite else max(known, tail.last_frame) + 1
+        self._next = max(known, tail.last_frame) + 1
+        self._open_segment(first)
+        if rewrite:
+            self._write(rewrite)
+        self._durable.publish(self._next - 1)
+        return Recovery(self._next - 1, tail.cut_bytes, self._next - first, lost)
+
+    def _write(self, batch: list[bytes]) -> None:
+        for _ in range(SYNC_TRIES_MAX):
+            start = self._size
+            try:
+                self._make_room(sum(map(len, batch)))
+                self._steps.at("journal.write")
+                self._append_bytes(b"".join(batch))
+                self._steps.at("journal.fsync")
+                os.fdatasync(self._descriptor)
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    self._take_back(start)
+                    raise DiskFull(
+                        str(self.directory), "no room for the journal", "free space, then start again"
+                    ) from error
+                self._open_segment(block.first_and_count(batch[0])[0])
+                continue
+            return
+        raise Unavailable(
+            str(self.directory), f"{SYNC_TRIES_MAX} writes failed in a row", "check the disk"
+        )
+
+    def _append_bytes(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._descriptor, view)
+            self._size += written
+            view = view[written:]
+
+    def _take_back(self, start: int) -> None:
+        os.ftruncate(self._descriptor, start)
+        os.lseek(self._descriptor, start, os.SEEK_SET)
+        self._size = start
+
+    def _make_room(self, size: int) -> None:
+        self._used += size
+        if self._used <= self._bytes_max:
+            return
+        self._used = size + sum(
+            path.stat().st_size for path in self.directory.glob(f"*{segment.SUFFIX}")
+        )
+        if self._used > self._bytes_max:
+            raise DiskFull(
+                str(self.directory),
+                f"the journal's budget of {self._bytes_max} bytes is used up",
+                "let the lake catch up, or raise TICKLAKE_JOURNAL_BYTES_MAX",
+            )
+
+    def _open_segment(self, first_frame: int) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._number += 1
+        path = segment.path_of(self.directory, self._number)
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            self._size = 0
+            self._append_bytes(segment.header(self.shard, self._number, first_frame))
+            os.fsync(self._descriptor)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            path.unlink(missing_ok=True)
+            raise DiskFull(
+                str(self.directory), "no room for a journal segment", "free space, then start again"
+            ) from error
+        _sync_directory(self.directory)
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise Unavailable(
+            str(directory), "another process appends to this journal", "stop it first"
+        ) from error
+    return descriptor
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
