@@ -1,0 +1,65 @@
+"""SeenIds against a plain set."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.ingest.seen_ids import SeenIds
+
+batches = st.lists(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), max_size=30), max_size=12
+)
+
+
+def arrays(seen: SeenIds, batch: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+    codes = np.asarray([seen.code(name) for name, _ in batch], np.int64)
+    return codes, np.asarray([value for _, value in batch], np.int64)
+
+
+@given(batches)
+def test_membership_equals_a_plain_set(batches: list[list[tuple[str, int]]]) -> None:
+    seen, truth = SeenIds(), set()
+    for batch in batches:
+        codes, ids = arrays(seen, batch)
+        assert seen.seen(codes, ids).tolist() == [pair in truth for pair in batch]
+        assert not seen.unknown(codes, ids).any()
+        seen.add(codes, ids)
+        truth |= set(batch)
+
+
+@given(batches, st.integers(1, 6))
+def test_a_bounded_memory_says_unknown_but_never_the_wrong_answer(
+    batches: list[list[tuple[str, int]]], intervals_max: int
+) -> None:
+    seen, truth = SeenIds(intervals_max=intervals_max), set()
+    for batch in batches:
+        codes, ids = arrays(seen, batch)
+        known = ~seen.unknown(codes, ids)
+        answers = seen.seen(codes, ids)
+        for pair, certain, answer in zip(batch, known, answers, strict=True):
+            assert not certain or answer == (pair in truth)
+        seen.add(codes, ids)
+        truth |= set(batch)
+        assert len(seen) <= intervals_max + 30
+
+
+def test_a_restart_knows_nothing_below_the_stored_high_and_names_the_hole_above_it() -> None:
+    seen = SeenIds({"a": 10})
+    codes, ids = arrays(seen, [("a", 10), ("a", 11), ("a", 14)])
+    assert seen.unknown(codes, ids).tolist() == [True, False, False]
+    (hole,) = seen.holes(codes, ids)
+    assert (hole.instrument, hole.first, hole.last) == ("a", 12, 13)
+    seen.add(codes, ids)
+    assert not seen.covers("a", 12, 13)
+    seen.add(*arrays(seen, [("a", 13), ("a", 12)]))
+    assert seen.covers("a", 12, 13)
+    assert seen.high() == {"a": 14}
+
+
+def test_contiguous_ids_cost_one_interval() -> None:
+    seen = SeenIds()
+    code = np.full(100_000, seen.code("a"), np.int64)
+    seen.add(code, np.random.default_rng(1).permutation(100_000).astype(np.int64))
+    assert len(seen) == 1
