@@ -1,0 +1,1 @@
+"""The `ticklake` command: one module a verb, loaded when it is called."""
