@@ -1,0 +1,81 @@
+"""A DuckDB connection as every reader of ours wants it: UTC, offline, extensions from wheels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+
+from lake.errors import BadInput, Unavailable
+
+HOT_CATALOG = "pg"
+"""The name under which `attach_hot` attaches PostgreSQL."""
+
+LAKE_EXTENSIONS = ("avro", "iceberg")
+HOT_EXTENSIONS = ("postgres_scanner",)
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+def open_duckdb(extensions: Sequence[str]) -> duckdb.DuckDBPyConnection:
+    """Return a new in-memory connection in UTC with these extensions loaded.
+
+    Extensions come from the installed `duckdb-extension-*` wheels, by path: nothing is copied into
+    the user's home and nothing is fetched. Raises BadInput when a wheel is missing.
+    """
+    connection = duckdb.connect(config=_CONFIG)
+    connection.execute("SET TimeZone = 'UTC'")
+    for name in extensions:
+        connection.execute(f"LOAD {quote(str(extension_path(name)))}")
+    return connection
+
+
+def extension_path(name: str) -> Path:
+    """Return where the wheel of a DuckDB extension put its file."""
+    package = find_spec(f"duckdb_extension_{name}")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        found = Path(folder, "extensions", f"v{duckdb.__version__}", f"{name}.duckdb_extension")
+        if found.exists():
+            return found
+    raise BadInput(
+        f"DuckDB extension {name}",
+        f"no file for DuckDB {duckdb.__version__} is installed",
+        f"install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}",
+    )
+
+
+def attach_hot(connection: duckdb.DuckDBPyConnection, dsn: str) -> None:
+    """Attach the hot tier read-only as catalog `pg`; raises Unavailable when it can't be reached."""
+    try:
+        connection.execute(
+            f"ATTACH {quote(dsn)} AS {HOT_CATALOG} (TYPE postgres, READ_ONLY, SCHEMA 'market')"
+        )
+    except duckdb.Error as error:
+        raise Unavailable("hot tier", first_line(error), "start it: ticklake up") from error
+
+
+def hot_query(
+    connection: duckdb.DuckDBPyConnection, sql: str
+) -> list[tuple[object, ...]]:
+    """Run a query in PostgreSQL through the attached catalog and return its rows."""
+    try:
+        return connection.execute(
+            f"FROM postgres_query({quote(HOT_CATALOG)}, {quote(sql)})"
+        ).fetchall()
+    except duckdb.Error as error:
+        raise Unavailable("hot tier", first_line(error), "start it: ticklake up") from error
+
+
+def quote(text: str) -> str:
+    """Return text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an engine's message."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

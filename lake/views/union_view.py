@@ -1,0 +1,133 @@
+"""The union view: lake rows, and the hot rows beyond the lake's own watermark, in DuckDB's SQL.
+
+A hot row is visible when its seq lies beyond `through` of its shard, as named by the very metadata
+that the lake part is read from; so no row is shown twice and none is missing, whatever commits
+meanwhile. The comparisons are plain, so that DuckDB pushes them into PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import pyarrow as pa
+
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.feeds.codec import INDEX_BITS
+from lake.views.engine import HOT_CATALOG, quote
+from lake.views.snapshot import Snapshot
+
+UNION_DATASETS = (
+    "crypto_trades",
+    "crypto_quotes",
+    "crypto_aggregates",
+    "market_sentiment",
+    "quarantine",
+    "ingest_batches",
+)
+"""Datasets with a hot and a lake part."""
+
+HOT_DATASETS = ("ledger_minutes", "feed_gaps", "instruments")
+"""Datasets that live in the hot tier alone."""
+
+SCHEMA = "market"
+
+
+def view_statements(
+    snapshots: Mapping[str, Snapshot], hot_tables: Collection[str], shards: Collection[int]
+) -> Iterator[str]:
+    """Yield the statements that (re)create every view.
+
+    hot_tables: tables that exist in PostgreSQL; shards: those known to the hot tier.
+    """
+    yield "CREATE SCHEMA IF NOT EXISTS lake"
+    yield "CREATE SCHEMA IF NOT EXISTS hot"
+    for dataset in UNION_DATASETS:
+        yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, shards)
+    for dataset in HOT_DATASETS:
+        if dataset in hot_tables:
+            yield _view(f"hot.{dataset}", hot_sql(dataset))
+            yield _view(dataset, f"FROM hot.{dataset}")
+
+
+def _union_statements(
+    dataset: str,
+    snapshot: Snapshot | None,
+    hot_tables: Collection[str],
+    shards: Collection[int],
+) -> Iterator[str]:
+    yield _view(f"lake.{dataset}", lake_sql(dataset, snapshot))
+    parts = [f"FROM lake.{dataset}"]
+    if dataset in hot_tables:
+        yield _view(f"hot.{dataset}", hot_sql(dataset))
+        through = snapshot.through if snapshot else {}
+        parts += [
+            hot_sql(dataset, beyond_sql(shard, through.get(shard))) for shard in sorted(shards)
+        ]
+    else:
+        yield _view(f"hot.{dataset}", lake_sql(dataset, None))
+    yield _view(dataset, " UNION ALL ".join(parts))
+
+
+def lake_sql(dataset: str, snapshot: Snapshot | None) -> str:
+    """Select a dataset's lake rows, typed and ordered as the contract; no snapshot, no rows."""
+    schema: pa.Schema = arrow_schema(load(dataset))
+    present = snapshot.columns if snapshot else ()
+    select = ", ".join(
+        f'CAST({_name(field.name) if field.name in present else "NULL"} AS {duckdb_type(field)})'
+        f" AS {_name(field.name)}"
+        for field in schema
+    )
+    if snapshot is None or not snapshot.manifest_list:
+        return f"SELECT {_nulls(schema)} WHERE false"
+    return f"SELECT {select} FROM iceberg_scan({quote(snapshot.metadata_location)})"
+
+
+def hot_sql(dataset: str, where: str = "") -> str:
+    """Select a dataset's hot rows in the contract's order."""
+    columns = ", ".join(_name(name) for name in arrow_schema(load(dataset)).names)
+    table = f"{HOT_CATALOG}.{SCHEMA}.{dataset}"
+    return f"SELECT {columns} FROM {table}{f' WHERE {where}' if where else ''}"
+
+
+def beyond_sql(shard: int, through: int | None) -> str:
+    """Return the condition of a shard's rows beyond frame `through`; None: all of the shard's."""
+    if through is None:
+        return f"shard = {shard}"
+    return f"shard = {shard} AND seq > {last_seq(through)}"
+
+
+def last_seq(frame: int) -> int:
+    """Return the largest seq that a row of this frame can have."""
+    return (frame << INDEX_BITS) | ((1 << INDEX_BITS) - 1)
+
+
+def duckdb_type(field: pa.Field) -> str:
+    """Return DuckDB's name of a contract column's type."""
+    if pa.types.is_decimal(field.type):
+        return f"DECIMAL({field.type.precision}, {field.type.scale})"
+    return _TYPES[field.type]
+
+
+def _nulls(schema: pa.Schema) -> str:
+    return ", ".join(
+        f"CAST(NULL AS {duckdb_type(field)}) AS {_name(field.name)}" for field in schema
+    )
+
+
+def _view(name: str, select: str) -> str:
+    return f"CREATE OR REPLACE VIEW {name} AS {select}"
+
+
+def _name(column: str) -> str:
+    return f'"{column}"'
+
+
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
+}
