@@ -1,0 +1,121 @@
+"""Who a server runs as: PostgreSQL refuses to be root."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lake.errors import BadInput
+
+NAMES = ("ticklake", "nobody")
+"""Taken when we are root: the first that exists. An operator may add the first."""
+
+CAP_DAC_OVERRIDE = 1
+CAP_DAC_READ_SEARCH = 2
+CAPABILITY_VERSION_3 = 0x20080522
+PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account of a server. `become` runs in the child before it starts; None: as we are."""
+
+    name: str
+    uid: int
+    gid: int
+    become: Callable[[], None] | None
+
+    def own(self, path: Path) -> None:
+        """Hand a folder that we made to the account."""
+        if self.become is not None:
+            os.chown(path, self.uid, self.gid)
+
+
+def account_for(*paths: Path) -> Account:
+    """Choose the account of a server that must reach these paths.
+
+    Root hands over to an unprivileged user. Where a folder above a path is closed to that user,
+    the server keeps the one capability that lets it pass; BadInput when that is not allowed.
+    """
+    if os.geteuid() != 0:
+        entry = pwd.getpwuid(os.geteuid())
+        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, None)
+    entry = unprivileged()
+    if all(can_reach(entry, path) for path in paths):
+        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becomer(entry, None))
+    capability = passing_capability()
+    if capability is None:
+        raise BadInput(
+            str(paths[-1]),
+            f"user {entry.pw_name} can't reach it, and PostgreSQL refuses to run as root",
+            "use a --home below folders that all may enter, or run as another user",
+        )
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becomer(entry, capability))
+
+
+def unprivileged() -> pwd.struct_passwd:
+    """Return the account that servers get when we are root."""
+    for name in NAMES:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise BadInput("root", f"none of the users {', '.join(NAMES)} exists", "useradd ticklake")
+
+
+def can_reach(entry: pwd.struct_passwd, path: Path) -> bool:
+    """Say whether the user may enter every folder above the path."""
+    return all(may_enter(entry, parent.stat()) for parent in path.resolve().parents)
+
+
+def may_enter(entry: pwd.struct_passwd, status: os.stat_result) -> bool:
+    """Say whether the user may enter a folder of this status."""
+    if status.st_uid == entry.pw_uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == entry.pw_gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def passing_capability() -> int | None:
+    """Return the least capability that we hold and that opens closed folders."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = int(next(line.split()[1] for line in lines if line.startswith("CapPrm")), 16)
+    for capability in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE):
+        if held >> capability & 1:
+            return capability
+    return None
+
+
+def becomer(entry: pwd.struct_passwd, capability: int | None) -> Callable[[], None]:
+    """Return the function that makes a child this user, with at most one capability left."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def become() -> None:
+        if capability is not None:
+            check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        os.setgroups([])
+        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
+        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+        if capability is not None:
+            header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+            bit = 1 << capability
+            sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+            check(libc.capset(header, sets))
+            check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
+
+    return become
+
+
+def check(result: int) -> None:
+    """Raise OSError when a system call said no."""
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

