@@ -114,7 +114,8 @@ def _text(column: Column, texts: Mapping[str, str]) -> str:
 
 
 def _sum(measure: str) -> str:
-    return f"CAST({f'coalesce(sum("{measure}"), 0)' if measure else '0'} AS decimal(38, 10))"
+    total = f'coalesce(sum("{measure}"), 0)' if measure else "0"
+    return f"CAST({total} AS decimal(38, 10))"
 
 
 @cache
