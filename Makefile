@@ -1,0 +1,44 @@
+# Everything runs in .venv; a second call of a target that is done costs nothing.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v $$p && break; done)
+export TICKLAKE_DATA ?= $(abspath ../shared/data)
+BIN := .venv/bin
+STAMP := .venv/installed
+RUFF_PATHS := lake infra warehouse_sql tests $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help:  ## say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make .venv with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "python: none of 3.11 or newer with venv found:" \
+		"install one (Debian: python3-venv), or make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (a minute or two, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot to lake to SQL
+	@$(BIN)/ticklake demo
+
+test: $(STAMP) lint  ## run all checks and tests
+	@$(BIN)/python -m pytest -q
+
+lint: $(STAMP)  ## ruff, mypy and the import layers
+	@$(BIN)/ruff check $(RUFF_PATHS)
+	@$(BIN)/ruff format --check $(RUFF_PATHS)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP)  ## print the figures of benchmarks/, each beside its raw limit
+	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b; done
+
+clean:  ## stop the servers of .ticklake and remove .venv and caches; data stays
+	@if test -x $(BIN)/ticklake; then $(BIN)/ticklake down; fi
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,130 @@
+"""Every setting, in one frozen value; the environment is read once, here.
+
+A field `journal_bytes_max` is set by TICKLAKE_JOURNAL_BYTES_MAX. Options of the command go before
+the environment, the environment before the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lake.errors import BadInput
+
+PREFIX = "TICKLAKE_"
+PROFILES = ("embedded",)
+MEBIBYTE = 2**20
+GIBIBYTE = 2**30
+
+
+def setting(default: Any, meaning: str, low: int = 0, high: int = 2**62, **kwargs: Any) -> Any:
+    """Declare a setting: its default, what it means with its unit, its bounds (inclusive)."""
+    metadata = {"meaning": meaning, "low": low, "high": high}
+    return field(default=default, metadata=metadata, **kwargs)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be set. BadInput when a value is out of its bounds."""
+
+    home: Path = setting(Path(".ticklake"), "folder that holds everything of one lake")
+    profile: str = setting("embedded", f"servers to run on: {' or '.join(PROFILES)}")
+    data: Path | None = setting(None, "folder of recorded market data; none: what needs it is left")
+    massive_api_key: str = setting("", "key for Massive's streams; none: they refuse", repr=False)
+    massive_url: str = setting(
+        "wss://socket.massive.com/crypto", "address of Massive's crypto stream"
+    )
+    journal_bytes_max: int = setting(
+        20 * GIBIBYTE, "disk budget of the journal, in bytes; intake stops above it", MEBIBYTE
+    )
+    journal_segment_bytes_max: int = setting(
+        64 * MEBIBYTE, "size at which a journal segment is closed, in bytes", MEBIBYTE, GIBIBYTE
+    )
+    flush_ms_max: int = setting(
+        50, "longest wait of a received frame for the journal's fsync, in milliseconds", 1, 10_000
+    )
+    hot_batch_ms: int = setting(
+        150, "time between two writes to the hot tier, in milliseconds", 1, 60_000
+    )
+    lake_commit_ms: int = setting(
+        2_000, "time between two commits to the lake, in milliseconds", 50, 3_600_000
+    )
+
+    fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
+        for each in fields(self):
+            value = getattr(self, each.name)
+            low, high = each.metadata["low"], each.metadata["high"]
+            if isinstance(value, int) and not low <= value <= high:
+                raise BadInput(
+                    variable(each.name),
+                    f"{value} is out of bounds",
+                    f"at least {low}, at most {high}",
+                )
+
+    def __repr__(self) -> str:
+        shown = [f"{each.name}={self._shown(each.name, each.repr)}" for each in fields(self)]
+        return f"Settings({', '.join(shown)})"
+
+    def _shown(self, name: str, whole: bool) -> str:
+        value = getattr(self, name)
+        return repr(value) if whole or not value else "'***'"
+
+    @property
+    def journal(self) -> Path:
+        """Return the folder of the journals, one below it per shard."""
+        return self.home / "journal"
+
+    @property
+    def warehouse(self) -> Path:
+        """Return the folder of the lake's files."""
+        return self.home / "warehouse"
+
+    @property
+    def log(self) -> Path:
+        """Return the folder of logs."""
+        return self.home / "log"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], **given: object) -> Settings:
+        """Read settings; `given` (not None) goes first. BadInput for an unknown or unfit one."""
+        values: dict[str, Any] = {}
+        for each in fields(cls):
+            if given.get(each.name) is not None:
+                values[each.name] = given[each.name]
+            elif environ.get(variable(each.name)):
+                values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
+        known = {variable(each.name) for each in fields(cls)}
+        unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in known)
+        if unknown:
+            raise BadInput(unknown[0], "no such setting", names(sorted(known)))
+        return cls(**values)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def parsed(name: str, kind: str, text: str) -> object:
+    """Read a setting's text as its field's type."""
+    if kind.startswith("Path"):
+        return Path(text).expanduser()
+    if kind != "int":
+        return text
+    try:
+        return int(text.replace("_", ""))
+    except ValueError as error:
+        raise BadInput(
+            variable(name), f"{text!r} is no whole number", "write it as 1000"
+        ) from error
+
+
+def names(choices: tuple[str, ...] | list[str]) -> str:
+    """Say what there is to choose from."""
+    return f"one of {', '.join(choices)}"
