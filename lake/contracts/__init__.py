@@ -1,0 +1,1 @@
+"""Contracts: what each dataset holds, and the schemas derived from that."""

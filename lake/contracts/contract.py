@@ -1,0 +1,213 @@
+"""A dataset's contract: read from its Open Data Contract Standard file beside this module.
+
+Arrow, Iceberg and PostgreSQL schemas, the data dictionary and the quality rules are derived from
+it; nothing else says what a column is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+from lake.errors import BadInput, WrongUse
+
+ColumnType = Literal[
+    "text", "decimal", "total", "digest", "time", "int16", "int32", "int64", "binary"
+]
+
+TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_sentiment")
+"""Datasets on the hot path: partitioned by event_time, one partition a UTC day."""
+
+DATASETS = (
+    *TICK_DATASETS,
+    "instruments",
+    "ingest_batches",
+    "ledger_minutes",
+    "feed_gaps",
+    "quarantine",
+)
+
+TYPES: Mapping[str, ColumnType] = {
+    "text": "text",
+    "numeric(28,10)": "decimal",
+    "numeric(38,10)": "total",
+    "numeric(38,0)": "digest",
+    "timestamptz": "time",
+    "smallint": "int16",
+    "integer": "int32",
+    "bigint": "int64",
+    "bytea": "binary",
+}
+"""PostgreSQL type, as the contracts write it -> ours."""
+
+TIERS = ("hot", "compressed", "lake", "archive")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its stable id, type, whether it may be null, unit ("" for none), meaning."""
+
+    name: str
+    id: int
+    type: ColumnType
+    physical_type: str
+    required: bool
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A quality rule: query counts the rows at fault in ${object}, and must give 0."""
+
+    name: str
+    dimension: str
+    description: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a dataset promises.
+
+    key: columns that tell one row from another; key_enforced: by a primary key in the hot tier.
+    partition_column is "" where the dataset has no partitions, else cut by partition_transform.
+    retention_days: tier -> age at which a row leaves it, None: kept.
+    freshness_minutes: None where no age is promised.
+    ledger_*: columns that the loss ledger groups and sums; "" for none.
+    generated_columns: (name, PostgreSQL type, expression), in the hot tier only.
+    """
+
+    name: str
+    version: str
+    status: str
+    owner: str
+    description: str
+    granularity: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    key_enforced: bool
+    partition_column: str
+    partition_transform: str
+    sort: tuple[str, ...]
+    retention_days: Mapping[str, int | None] = field(hash=False)
+    freshness_minutes: int | None
+    rules: tuple[Rule, ...]
+    ledger_ticker: str
+    ledger_time: str
+    ledger_sum_a: str
+    ledger_sum_b: str
+    generated_columns: tuple[tuple[str, str, str], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """Return a column; raises WrongUse when there is none of that name."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise WrongUse(f"{self.name}.{name}", "no such column", f"one of {', '.join(self.names)}")
+
+
+@cache
+def load(dataset: str) -> Contract:
+    """Return a dataset's current contract; raises WrongUse for an unknown dataset."""
+    if dataset not in DATASETS:
+        raise WrongUse(dataset, "no such dataset", f"one of {', '.join(DATASETS)}")
+    text = files("lake.contracts").joinpath(f"{dataset}.yaml").read_text(encoding="utf-8")
+    return parse(text, dataset)
+
+
+def parse(text: str, thing: str) -> Contract:
+    """Return the contract that a file's text holds; thing names it in errors.
+
+    Raises BadInput when the text is not YAML or lacks what a contract must say.
+    """
+    try:
+        document = yaml.load(text, Loader=_LOADER)
+        return _contract(document)
+    except yaml.YAMLError as error:
+        fault = " ".join(str(error).split())
+        raise BadInput(thing, f"not YAML ({fault})", "repair the file") from error
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        fault = f"not a contract ({type(error).__name__}: {error})"
+        raise BadInput(thing, fault, "see ODCS v3.0.2 and the other contracts") from error
+
+
+def _contract(document: Mapping[str, Any]) -> Contract:
+    table = document["schema"][0]
+    properties = table["properties"]
+    custom = _custom(table)
+    partition = [each["name"] for each in properties if each.get("partitioned")]
+    return Contract(
+        name=document["name"],
+        version=document["version"],
+        status=document["status"],
+        owner=next(each["username"] for each in document["team"] if each["role"] == "owner"),
+        description=table["description"],
+        granularity=table["dataGranularityDescription"],
+        columns=tuple(_column(each) for each in properties),
+        key=_key(properties),
+        key_enforced=bool(custom.get("keyEnforced", False)),
+        partition_column=partition[0] if partition else "",
+        partition_transform=custom.get("partitionTransform", ""),
+        sort=tuple(custom["sortOrder"]),
+        retention_days=_retention(document["slaProperties"]),
+        freshness_minutes=_freshness(document["slaProperties"]),
+        rules=tuple(_rule(each) for each in table["quality"]),
+        ledger_ticker=custom.get("ledgerTicker", ""),
+        ledger_time=custom.get("ledgerTime", ""),
+        ledger_sum_a=custom.get("ledgerSumA", ""),
+        ledger_sum_b=custom.get("ledgerSumB", ""),
+        generated_columns=tuple(
+            (each["name"], each["type"], each["expression"])
+            for each in custom.get("hotGeneratedColumns", ())
+        ),
+    )
+
+
+def _column(each: Mapping[str, Any]) -> Column:
+    custom = _custom(each)
+    return Column(
+        name=each["name"],
+        id=int(custom["fieldId"]),
+        type=TYPES[each["physicalType"]],
+        physical_type=each["physicalType"],
+        required=bool(each["required"]),
+        unit=custom.get("unit", ""),
+        description=each["description"],
+    )
+
+
+def _rule(each: Mapping[str, Any]) -> Rule:
+    return Rule(each["name"], each["dimension"], each["description"], each["query"])
+
+
+def _key(properties: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    found = [each for each in properties if each.get("primaryKey")]
+    return tuple(each["name"] for each in sorted(found, key=lambda e: e["primaryKeyPosition"]))
+
+
+def _retention(promises: list[Mapping[str, Any]]) -> Mapping[str, int | None]:
+    days = {each["valueExt"]: each["value"] for each in promises if each["property"] == "retention"}
+    return {tier: None if days[tier] == "kept" else int(days[tier]) for tier in TIERS}
+
+
+def _freshness(promises: list[Mapping[str, Any]]) -> int | None:
+    found = [each["value"] for each in promises if each["property"] == "latency"]
+    return int(found[0]) if found else None
+
+
+def _custom(element: Mapping[str, Any]) -> dict[str, Any]:
+    return {each["property"]: each["value"] for each in element.get("customProperties", ())}
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
