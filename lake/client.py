@@ -1,7 +1,7 @@
 """Query a lakehouse from Python: `connect(home)` gives DuckDB over the fresh union view.
 
-    with lake.client.connect(".ticklake") as client:
-        client.sql("SELECT ticker, max(price) FROM crypto_trades GROUP BY 1").show()
+>>> with lake.client.connect(".ticklake") as client:
+...     client.sql("SELECT ticker, max(price) FROM crypto_trades GROUP BY 1").show()
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ _TABLES = (
 _SHARDS = "SELECT shard::int FROM market.shards"
 
 
-def connect(
-    home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = None
-) -> Client:
+def connect(home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = None) -> Client:
     """Open the lakehouse of a home whose servers run; dsn (libpq) goes before the home's own.
 
     Raises Unavailable when the servers are not up.
@@ -147,7 +145,9 @@ class Client:
 
     def _snapshot(self, dataset: str, place: str) -> Snapshot:
         known = self._snapshots.get(dataset)
-        return known if known and known.metadata_location == place else load_snapshot(dataset, place)
+        if known and known.metadata_location == place:
+            return known
+        return load_snapshot(dataset, place)
 
 
 def query_error(error: duckdb.Error) -> WrongUse | Unavailable:

@@ -51,9 +51,7 @@ MEASURES: Mapping[str, Measures] = {
     "crypto_trades": Measures(sum_a="price", sum_b="size"),
     "crypto_quotes": Measures(sum_a="bid_price", sum_b="ask_price"),
     "crypto_aggregates": Measures(sum_a="close", sum_b="volume"),
-    "market_sentiment": Measures(
-        ticker="asset", sum_a="sentiment_score", sum_b="confidence"
-    ),
+    "market_sentiment": Measures(ticker="asset", sum_a="sentiment_score", sum_b="confidence"),
     "quarantine": Measures(ticker="feed", time="received_time"),
     "ingest_batches": Measures(ticker="feed", time="committed_time"),
 }
@@ -72,7 +70,7 @@ def digest_slice(dataset: str, engine: Engine) -> str:
 
 
 def totals_sql(dataset: str, engine: Engine, relation: str, where: str = "") -> str:
-    """Return a query of (ticker, minute, rows, sum_a, sum_b, digest), one row per ticker and minute.
+    """Return a query of ticker, minute, rows, sum_a, sum_b, digest per ticker and minute.
 
     minute is the start of the event's UTC minute. relation and where are SQL, taken as they are.
     """
@@ -93,9 +91,7 @@ def sums_sql(dataset: str, engine: Engine) -> str:
     )
 
 
-def batch_totals(
-    connection: duckdb.DuckDBPyConnection, dataset: str, table: pa.Table
-) -> pa.Table:
+def batch_totals(connection: duckdb.DuckDBPyConnection, dataset: str, table: pa.Table) -> pa.Table:
     """Return the ledger's totals of rows in contract order, as TOTALS_SCHEMA.
 
     The connection serves as calculator only: nothing is left in it.
@@ -152,7 +148,7 @@ _TRINO_TIME = (
 _TEXTS: Mapping[Engine, Mapping[str, str]] = {
     "duckdb": {
         # The text of a 64-bit decimal costs a seventh of a 128-bit one's; nearly all values fit.
-        "decimal": "coalesce(CAST(try_cast({0} AS decimal(18, 10)) AS varchar), CAST({0} AS varchar))",
+        "decimal": "coalesce(try_cast({0} AS decimal(18, 10))::varchar, {0}::varchar)",
         "time": "CAST(epoch_us({0}) AS varchar)",
         "binary": "lower(hex({0}))",
         "int": "CAST({0} AS varchar)",

@@ -76,6 +76,10 @@ class SeenIds:
         pairs = zip(self._names, self._high.tolist(), strict=True)
         return {name: value for name, value in pairs if value >= 0}
 
+    def keys(self, codes: Int64, ids: Int64) -> Int64:
+        """Return one number per (instrument, id); a smaller id of an instrument sorts before."""
+        return (codes << ID_BITS) | ids
+
     def unknown(self, codes: Int64, ids: Int64) -> Bool:
         """Tell which ids lie below what this memory covers."""
         return ids < self._floor[codes]
@@ -84,13 +88,13 @@ class SeenIds:
         """Tell which ids are remembered."""
         if not len(self._starts):
             return np.zeros(len(ids), np.bool_)
-        keys = (codes << ID_BITS) | ids
+        keys = self.keys(codes, ids)
         at = np.searchsorted(self._starts, keys, side="right") - 1
         return (at >= 0) & (keys <= self._ends[at])
 
     def holes(self, codes: Int64, ids: Int64) -> list[Hole]:
         """Return what would be passed over above each known high if these new ids were added."""
-        keys = np.unique((codes << ID_BITS) | ids)
+        keys = np.unique(self.keys(codes, ids))
         code, value = keys >> ID_BITS, keys & ((1 << ID_BITS) - 1)
         above = value > self._high[code]
         code, value = code[above], value[above]
@@ -120,7 +124,7 @@ class SeenIds:
         if not len(ids):
             return
         np.maximum.at(self._high, codes, ids)
-        keys = np.unique((codes << ID_BITS) | ids)
+        keys = np.unique(self.keys(codes, ids))
         starts, ends = _coalesce(keys, keys)
         starts = np.concatenate([self._starts, starts])
         order = np.argsort(starts, kind="stable")

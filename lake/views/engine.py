@@ -50,7 +50,7 @@ def extension_path(name: str) -> Path:
 
 
 def attach_hot(connection: duckdb.DuckDBPyConnection, dsn: str) -> None:
-    """Attach the hot tier read-only as catalog `pg`; raises Unavailable when it can't be reached."""
+    """Attach the hot tier read-only as catalog `pg`; Unavailable when it can't be reached."""
     try:
         connection.execute(
             f"ATTACH {quote(dsn)} AS {HOT_CATALOG} (TYPE postgres, READ_ONLY, SCHEMA 'market')"
@@ -59,9 +59,7 @@ def attach_hot(connection: duckdb.DuckDBPyConnection, dsn: str) -> None:
         raise Unavailable("hot tier", first_line(error), "start it: ticklake up") from error
 
 
-def hot_query(
-    connection: duckdb.DuckDBPyConnection, sql: str
-) -> list[tuple[object, ...]]:
+def hot_query(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
     """Run a query in PostgreSQL through the attached catalog and return its rows."""
     try:
         return connection.execute(

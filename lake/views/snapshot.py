@@ -55,9 +55,7 @@ class DataFile:
 
 def locations(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Return dataset -> metadata location of every lake table, read in one statement."""
-    exists = hot_query(
-        connection, "SELECT (to_regclass('public.iceberg_tables') IS NOT NULL)::int"
-    )
+    exists = hot_query(connection, "SELECT (to_regclass('public.iceberg_tables') IS NOT NULL)::int")
     if exists != [(1,)]:
         return {}
     return {str(name): str(place) for name, place in hot_query(connection, _LOCATIONS)}
@@ -74,9 +72,7 @@ def load_snapshot(dataset: str, metadata_location: str) -> Snapshot:
         ) from error
     current = metadata.get("current-snapshot-id")
     snapshot = next((s for s in metadata["snapshots"] if s["snapshot-id"] == current), None)
-    schema = next(
-        s for s in metadata["schemas"] if s["schema-id"] == metadata["current-schema-id"]
-    )
+    schema = next(s for s in metadata["schemas"] if s["schema-id"] == metadata["current-schema-id"])
     return Snapshot(
         dataset=dataset,
         metadata_location=metadata_location,

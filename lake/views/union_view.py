@@ -74,7 +74,7 @@ def lake_sql(dataset: str, snapshot: Snapshot | None) -> str:
     schema: pa.Schema = arrow_schema(load(dataset))
     present = snapshot.columns if snapshot else ()
     select = ", ".join(
-        f'CAST({_name(field.name) if field.name in present else "NULL"} AS {duckdb_type(field)})'
+        f"CAST({_name(field.name) if field.name in present else 'NULL'} AS {duckdb_type(field)})"
         f" AS {_name(field.name)}"
         for field in schema
     )

@@ -1,0 +1,94 @@
+"""Read committed rows of the hot tier as Arrow, by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import psycopg
+import pyarrow as pa
+
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.errors import Unavailable
+from lake.feeds.codec import INDEX_BITS
+
+LAST_INDEX = (1 << INDEX_BITS) - 1
+
+
+def last_frames(connection: psycopg.Connection) -> Mapping[int, int]:
+    """Return shard -> last frame committed to the hot tier, inclusive."""
+    return dict(
+        connection.execute("SELECT shard, last_frame FROM market.shards ORDER BY shard").fetchall()
+    )
+
+
+def frame_within(
+    connection: psycopg.Connection, shard: int, after: int, last_frame: int, *, rows_max: int
+) -> int:
+    """Return the last batch end at or before last_frame so that (after, it] holds about rows_max
+    rows at most; at least one batch is taken.
+    """
+    found = connection.execute(
+        "SELECT coalesce(max(last_frame) FILTER (WHERE before <= %(rows)s), %(last)s) FROM ("
+        " SELECT last_frame, sum(stored) OVER (ORDER BY last_frame) - stored AS before"
+        " FROM market.ingest_batches"
+        " WHERE shard = %(shard)s AND last_frame > %(after)s AND last_frame <= %(last)s) AS b",
+        {"rows": rows_max, "last": last_frame, "shard": shard, "after": after},
+    ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+class HotReader:
+    """A connection that reads ranges of frames."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: adbc.Connection | None = None
+
+    def rows(self, dataset: str, shard: int, after: int, upto: int) -> pa.Table:
+        """Return a dataset's rows of frames (after, upto], in the contract's schema, seq ascending.
+
+        after is exclusive, upto inclusive.
+        """
+        schema = arrow_schema(load(dataset))
+        columns = ", ".join(f'"{name}"' for name in schema.names)
+        query = (
+            f"SELECT {columns} FROM market.{dataset} WHERE shard = {int(shard)}"
+            f" AND seq > {(int(after) << INDEX_BITS) | LAST_INDEX}"
+            f" AND seq <= {(int(upto) << INDEX_BITS) | LAST_INDEX} ORDER BY seq"
+        )
+        try:
+            if self._connection is None:
+                self._connection = adbc.connect(self._dsn)
+            with self._connection.cursor() as cursor:
+                cursor.execute(query)
+                found = cursor.fetch_arrow_table()
+            self._connection.rollback()
+        except adbc_driver_manager.Error as error:
+            self.close()
+            raise Unavailable("hot tier", str(error).splitlines()[0], "is the server up?") from error
+        return as_contract(found, schema)
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except adbc_driver_manager.Error:
+                return  # the server is gone: nothing left to close
+
+
+def as_contract(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Cast what ADBC returns to the contract's types; NUMERIC comes as opaque text."""
+    columns = []
+    for field in schema:
+        column = found[field.name]
+        if isinstance(column.type, pa.BaseExtensionType):
+            storage = [chunk.storage for chunk in column.chunks]
+            column = pa.chunked_array(storage, column.type.storage_type)
+        columns.append(column.cast(field.type))
+    return pa.table(columns, schema=schema)

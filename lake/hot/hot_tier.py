@@ -1,0 +1,106 @@
+"""The hot tier's writer: one transaction per micro-batch, fenced by the shard's epoch.
+
+ADBC speaks COPY BINARY from Arrow columns: no row becomes a Python object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+
+from lake.errors import Fenced, Unavailable
+from lake.hot.lease import Lease
+from lake.steps import LostAnswer, Steps
+
+SCHEMA = "market"
+FENCED_STATES = ("TL001", "TL002")
+
+
+@dataclass(frozen=True, slots=True)
+class HotBatch:
+    """What one transaction writes: frames old_frame (exclusive) to last_frame (inclusive).
+
+    tables: dataset -> rows, column order of the contract; state: what the writer needs to know
+    after a restart, stored with the shard.
+    """
+
+    shard: int
+    old_frame: int
+    last_frame: int
+    tables: Mapping[str, pa.Table]
+    state: Mapping[str, Any]
+    gap_updates: Sequence[str] = ()
+
+
+class HotTier:
+    """A connection to PostgreSQL for one shard's writer."""
+
+    def __init__(self, dsn: str, *, steps: Steps | None = None) -> None:
+        self._dsn = dsn
+        self._steps = steps or Steps()
+        self._connection: adbc.Connection | None = None
+
+    def write(self, batch: HotBatch, lease: Lease) -> None:
+        """Write a batch in one transaction.
+
+        Raises Fenced when the lease or the shard has moved on, Unavailable when the server can't
+        be reached or the answer to the commit was lost (then only a look at the shard tells).
+        """
+        try:
+            connection = self._open()
+            with connection.cursor() as cursor:
+                for name, table in batch.tables.items():
+                    if table.num_rows:
+                        cursor.adbc_ingest(name, table, mode="append", db_schema_name=SCHEMA)
+                for statement in batch.gap_updates:
+                    cursor.execute(statement)
+                self._steps.at("hot.copy")
+                cursor.execute(
+                    "SELECT market.advance_shard($1::smallint, $2, $3, $4, $5, $6::text::jsonb)",
+                    (
+                        batch.shard,
+                        lease.name,
+                        lease.epoch,
+                        batch.old_frame,
+                        batch.last_frame,
+                        json.dumps(batch.state, separators=(",", ":")),
+                    ),
+                )
+                cursor.fetchall()
+            self._steps.at("hot.commit")
+            connection.commit()
+            self._steps.at("hot.committed")
+        except LostAnswer as error:
+            self.close()
+            raise Unavailable("hot tier", "the answer to a commit was lost", "look again") from error
+        except adbc_driver_manager.Error as error:
+            self.close()
+            raise _translated(error, batch.shard) from error
+
+    def close(self) -> None:
+        """Close the connection; an open transaction is rolled back by the server."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.close()
+        except adbc_driver_manager.Error:
+            return  # the server is gone, and the connection with it: nothing left to close
+
+    def _open(self) -> adbc.Connection:
+        if self._connection is None:
+            self._connection = adbc.connect(self._dsn)
+        return self._connection
+
+
+def _translated(error: adbc_driver_manager.Error, shard: int) -> Exception:
+    text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    if error.sqlstate in FENCED_STATES or "fenced:" in text or "moved:" in text:
+        return Fenced(f"shard {shard}", text, "this process must end")
+    return Unavailable("hot tier", text, "is the server up? (`ticklake status`)")

@@ -1,0 +1,201 @@
+"""Turn a stretch of journalled frames into what one hot transaction writes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from lake import ledger
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.feeds.codec import INDEX_BITS, Codec, Decoded, Frames
+from lake.ingest import control
+from lake.ingest.feed_gap import GapBook
+from lake.ingest.redelivery import Redelivery
+from lake.journal.reader import Run
+
+BOOKKEEPING = ("quarantine", "ingest_batches")
+
+
+@dataclass
+class FeedCount:
+    """Events of one feed in one batch, by class."""
+
+    frames: int = 0
+    events: int = 0
+    stored: int = 0
+    quarantined: int = 0
+    duplicate: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A batch: frames first_frame..last_frame (inclusive) as rows per table."""
+
+    first_frame: int
+    last_frame: int
+    tables: dict[str, pa.Table]
+    gap_updates: list[str]
+    events: int
+
+
+class BatchBuilder:
+    """Decode, take each event once, count everything; deterministic over the journal.
+
+    connections_up: feed -> connections that were up where this builder starts.
+    A builder whose batch was not committed is thrown away and made anew from the shard's state.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        codecs: Mapping[str, Codec],
+        redelivery: Redelivery,
+        gaps: GapBook,
+        connections_up: Mapping[str, Sequence[int]],
+        *,
+        epoch: int,
+    ) -> None:
+        self._shard = shard
+        self._epoch = epoch
+        self._codecs = codecs
+        self._redelivery = redelivery
+        self._gaps = gaps
+        self._up = {feed: set(found) for feed, found in connections_up.items()}
+        self._duck = duckdb.connect(config={"threads": 1})
+        self._duck.execute("SET TimeZone = 'UTC'")
+
+    def state(self) -> dict[str, Any]:
+        """Return what a restart needs: largest keys, connections up, holes still open."""
+        return {
+            "high": self._redelivery.high(),
+            "up": {feed: sorted(found) for feed, found in self._up.items()},
+            "holes": self._gaps.open_holes(),
+        }
+
+    def build(self, runs: Sequence[Run], now_us: int) -> Built:
+        """Return the batch of these contiguous runs."""
+        counts: defaultdict[str, FeedCount] = defaultdict(FeedCount)
+        parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
+        self._gaps.start_batch(runs[-1].frames.last_frame, now_us)
+        for run in runs:
+            count = counts[run.feed]
+            count.frames += len(run.frames)
+            if run.control:
+                self._control(run, count)
+            else:
+                self._data(run, count, parts)
+        self._gaps.close_filled(self._redelivery.covers)
+        first, last = runs[0].frames.first_frame, runs[-1].frames.last_frame
+        tables = {name: pa.concat_tables(found) for name, found in parts.items()}
+        tables["ingest_batches"] = self._batch_rows(counts, first, last, now_us)
+        tables["ledger_minutes"] = self._ledger_rows(tables, first, last)
+        tables["feed_gaps"] = self._gaps.opened_rows()
+        events = sum(count.events for count in counts.values())
+        return Built(first, last, tables, self._gaps.updates(), events)
+
+    def _control(self, run: Run, count: FeedCount) -> None:
+        up = self._up.setdefault(run.feed, set())
+        for i, raw in enumerate(run.frames):
+            record = control.load(raw)
+            seq = (run.frames.first_frame + i) << INDEX_BITS
+            if isinstance(record, control.Up):
+                up.add(record.connection)
+            elif isinstance(record, control.GapOpened):
+                up.discard(record.connection)
+                self._gaps.opened(run.feed, seq, record)
+            else:
+                self._gaps.closed(record)
+        count.events += len(run.frames)
+        count.ignored["control"] += len(run.frames)
+
+    def _data(self, run: Run, count: FeedCount, parts: dict[str, list[pa.Table]]) -> None:
+        codec = self._codecs[run.feed]
+        decoded = codec.decode(run.frames)
+        count.events += decoded.events
+        count.ignored.update(decoded.ignored)
+        count.quarantined += decoded.quarantine.num_rows
+        if decoded.quarantine.num_rows:
+            parts["quarantine"].append(decoded.quarantine)
+        self._take(run, codec, decoded, count, parts)
+
+    def _take(
+        self,
+        run: Run,
+        codec: Codec,
+        decoded: Decoded,
+        count: FeedCount,
+        parts: dict[str, list[pa.Table]],
+    ) -> None:
+        speaks = _speaks(run.frames, self._up.get(run.feed, set()))
+        for dataset, rows in decoded.tables.items():
+            if not rows.num_rows:
+                continue
+            index = (rows["seq"].to_numpy() >> INDEX_BITS) - run.frames.first_frame
+            contiguous = codec.ids_contiguous and dataset == "crypto_trades"
+            taken = self._redelivery.take(dataset, rows, speaks[index], contiguous=contiguous)
+            count.stored += taken.rows.num_rows
+            count.duplicate += taken.duplicates
+            for hole in taken.holes:
+                self._gaps.hole(run.feed, hole, taken.rows)
+            if taken.rows.num_rows:
+                parts[dataset].append(taken.rows)
+
+    def _batch_rows(
+        self, counts: Mapping[str, FeedCount], first: int, last: int, now_us: int
+    ) -> pa.Table:
+        rows = [
+            {
+                "shard": self._shard,
+                "epoch": self._epoch,
+                "first_frame": first,
+                "last_frame": last,
+                "feed": feed,
+                "codec_version": self._codecs[feed].version,
+                "frames": count.frames,
+                "events": count.events,
+                "stored": count.stored,
+                "quarantined": count.quarantined,
+                "duplicate": count.duplicate,
+                "ignored": count.ignored.total(),
+                "ignored_kinds": _kinds(count.ignored),
+                "committed_time": now_us,
+                "seq": last << INDEX_BITS,
+            }
+            for feed, count in sorted(counts.items())
+        ]
+        return pa.Table.from_pylist(rows, schema=arrow_schema(load("ingest_batches")))
+
+    def _ledger_rows(self, tables: Mapping[str, pa.Table], first: int, last: int) -> pa.Table:
+        schema = arrow_schema(load("ledger_minutes"))
+        totals = [
+            ledger.batch_totals(self._duck, dataset, rows)
+            for dataset, rows in tables.items()
+            if dataset in ledger.MEASURES and rows.num_rows
+        ]
+        every = pa.concat_tables(totals)
+        constants = {"shard": self._shard, "first_frame": first, "last_frame": last}
+        for name, value in constants.items():
+            column = pa.array(np.full(every.num_rows, value), schema.field(name).type)
+            every = every.append_column(name, column)
+        return every.select(schema.names).cast(schema)
+
+
+def _speaks(frames: Frames, up: set[int]) -> npt.NDArray[np.bool_]:
+    """Tell per frame whether its connection speaks for the feed; history never does."""
+    if up:
+        return np.asarray(frames.connection == min(up))
+    return np.asarray(frames.connection != control.HISTORY_CONNECTION)
+
+
+def _kinds(ignored: Counter[str]) -> str | None:
+    return orjson.dumps(dict(sorted(ignored.items()))).decode() if ignored else None

@@ -1,0 +1,76 @@
+"""Control records: what the socket reader tells the writer, through the journal.
+
+They are frames of the journal like any other, so that decoding is a function of the journal alone:
+which connection spoke for a feed, and where a gap opened and closed, is read at the same place
+every time. One JSON object a frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import orjson
+
+from lake.errors import Damaged
+
+GapKind = Literal["disconnect", "silence", "restart", "overload", "id_hole"]
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A connection is subscribed and its data may come."""
+
+    connection: int
+    at_us: int
+    tickers: tuple[str, ...] = ()
+    kind: Literal["up"] = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class GapOpened:
+    """Nothing is known of a connection since from_us; it does not speak until it is up again."""
+
+    connection: int
+    reason: GapKind
+    from_us: int
+    detected_us: int
+    kind: Literal["gap_opened"] = "gap_opened"
+
+
+@dataclass(frozen=True, slots=True)
+class GapClosed:
+    """The gap whose opening record is frame gap_frame ended at to_us; filled names the datasets
+    that the venue's history has refilled, joined by commas.
+    """
+
+    gap_frame: int
+    to_us: int
+    closed_us: int
+    filled: str = ""
+    kind: Literal["gap_closed"] = "gap_closed"
+
+
+Control = Up | GapOpened | GapClosed
+
+HISTORY_CONNECTION = -1
+"""Frames of a venue's history endpoint: only events with a key are taken from them."""
+
+
+def dump(record: Control) -> bytes:
+    """Return the record as one journal frame."""
+    return orjson.dumps(asdict(record))
+
+
+def load(frame: bytes) -> Control:
+    """Read a record back; raises Damaged for anything that dump() did not write."""
+    try:
+        fields = orjson.loads(frame)
+        kind = fields.pop("kind")
+        if kind == "up":
+            return Up(fields["connection"], fields["at_us"], tuple(fields["tickers"]))
+        return {"gap_opened": GapOpened, "gap_closed": GapClosed}[kind](**fields)
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise Damaged(
+            "control record", f"{frame[:80]!r} is not one of ours", "which version wrote it?"
+        ) from error

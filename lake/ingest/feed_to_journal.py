@@ -1,0 +1,222 @@
+"""Read a venue's socket into the journal: frame, stamp, append; nothing else happens here.
+
+A connection that ends, falls silent or is refused opens a gap at once and comes back with growing,
+jittered waits; the wait is reset by data, not by a login (venues accept a login and then close).
+The first frame of data after that closes the gap. Where the venue has a history endpoint, the gap
+is refilled from it through this same journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
+
+from lake.clock import Clock
+from lake.errors import Refused, WrongUse
+from lake.feeds.dialect import Dialect
+from lake.ingest import control
+from lake.ingest.intake import FRAMES_WAITING_MAX, Intake
+from lake.journal.block import FRAME_BYTES_MAX
+from lake.steps import Steps
+
+BACKOFF_S_MIN = 0.25
+BACKOFF_S_MAX = 30.0
+HANDSHAKE_S_MAX = 10.0
+SILENCE_CHECK_S = 0.5
+SOCKET_FRAMES_MAX = 4096
+"""Frames that the socket may hold unread before the venue feels it."""
+
+GAP_MARGIN_US = 1_000_000
+"""Asked of a venue's history on both sides of a gap: keys take out what comes twice."""
+
+History = Callable[[int, int], Awaitable[list[bytes]]]
+"""Return the venue's frames from (inclusive) to (exclusive), in UTC microseconds."""
+
+
+@dataclass
+class Gap:
+    """An open gap; frame is known once its record is in the journal."""
+
+    from_us: int
+    frame: int = 0
+
+
+class FeedToJournal:
+    """One connection to one venue, kept up until stopped.
+
+    make_dialect gives a fresh conversation per attempt. last_us is when an earlier session last
+    heard of this feed: what came since is a gap.
+    """
+
+    def __init__(
+        self,
+        feed: str,
+        connection: int,
+        url: str,
+        make_dialect: Callable[[], Dialect],
+        intake: Intake,
+        clock: Clock,
+        *,
+        last_us: int | None = None,
+        history: History | None = None,
+        steps: Steps | None = None,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self.feed = feed
+        self.connection = connection
+        self._url = url
+        self._make_dialect = make_dialect
+        self._intake = intake
+        self._clock = clock
+        self._history = history
+        self._steps = steps or Steps()
+        self._jitter = jitter or random.Random()
+        self._lane = intake.lane(feed, connection)
+        self._gap: Gap | None = None
+        self._backoff_s = BACKOFF_S_MIN
+        self.last_us = last_us or 0
+        self.reconnects = 0
+        if last_us:
+            self._open_gap("restart")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the connection up until stop is set; raises Refused when the venue says no."""
+        while not stop.is_set():
+            reason: control.GapKind = "disconnect"
+            try:
+                reason = await self._session(stop)
+            except (OSError, WebSocketException, TimeoutError) as error:
+                if isinstance(error, InvalidURI):
+                    raise WrongUse(self._url, "is no WebSocket address", "ws://HOST:PORT/PATH") from error
+                if _is_final(error):
+                    raise Refused(self._url, str(error), "check address and key") from error
+            if stop.is_set():
+                return
+            if self._gap is None and self.last_us:
+                self._open_gap(reason)
+            self.reconnects += 1
+            wait_s = self._backoff_s * self._jitter.uniform(0.5, 1.5)
+            self._backoff_s = min(BACKOFF_S_MAX, self._backoff_s * 2)
+            await _wait(stop, wait_s)
+
+    async def _session(self, stop: asyncio.Event) -> control.GapKind:
+        """Talk to the venue until the connection ends; return why."""
+        dialect = self._make_dialect()
+        async with connect(
+            self._url,
+            compression=None,
+            max_size=FRAME_BYTES_MAX,
+            max_queue=SOCKET_FRAMES_MAX,
+            open_timeout=HANDSHAKE_S_MAX,
+            close_timeout=1.0,
+            proxy=None,
+        ) as socket:
+            await asyncio.wait_for(self._introduce(socket, dialect), HANDSHAKE_S_MAX)
+            watch = asyncio.create_task(self._watch(socket, dialect.silence_s_max, stop))
+            try:
+                await self._read(socket)
+            finally:
+                silent = watch.done() and not watch.cancelled() and watch.result()
+                watch.cancel()
+            return "silence" if silent else "disconnect"
+
+    async def _introduce(self, socket: ClientConnection, dialect: Dialect) -> None:
+        for message in dialect.opening():
+            await socket.send(message)
+        while True:
+            frame = await socket.recv(decode=False)
+            reply = dialect.on_frame(frame)
+            self._keep(frame)
+            for message in reply.send:
+                await socket.send(message)
+            if reply.state == "refused":
+                raise Refused(f"{self.feed} at {self._url}", reply.message, reply.remedy)
+            if reply.state == "busy":
+                raise TimeoutError(reply.message)
+            if reply.state == "ready":
+                return
+
+    async def _read(self, socket: ClientConnection) -> None:
+        at = self._steps.at
+        now_us = self._clock.now_us
+        frame = await socket.recv(decode=False)
+        self.last_us = now_us()
+        self._close_gap(self.last_us)
+        self._backoff_s = BACKOFF_S_MIN
+        lane = self._lane
+        self._keep(frame)
+        while True:
+            frame = await socket.recv(decode=False)
+            at("frame.read")
+            self.last_us = now_us()
+            lane.frames.append(frame)
+            lane.received_us.append(self.last_us)
+            if len(lane.frames) > FRAMES_WAITING_MAX:
+                await self._intake.flush()
+
+    async def _watch(
+        self, socket: ClientConnection, silence_s_max: float, stop: asyncio.Event
+    ) -> bool:
+        """End the connection when it is silent too long (then return True) or at stop."""
+        heard, since_us = self.last_us, self._clock.monotonic_us()
+        while not stop.is_set():
+            await _wait(stop, SILENCE_CHECK_S)
+            if self.last_us != heard:
+                heard, since_us = self.last_us, self._clock.monotonic_us()
+            elif self._clock.monotonic_us() - since_us > silence_s_max * 1e6:
+                socket.transport.abort()
+                return True
+        await socket.close()
+        return False
+
+    def _keep(self, frame: bytes) -> None:
+        self._lane.frames.append(frame)
+        self._lane.received_us.append(self._clock.now_us())
+
+    def _open_gap(self, reason: control.GapKind) -> None:
+        gap = self._gap = Gap(self.last_us)
+        record = control.GapOpened(self.connection, reason, gap.from_us, self._clock.now_us())
+        self._intake.note(self.feed, lambda: record, lambda frame: setattr(gap, "frame", frame))
+
+    def _close_gap(self, to_us: int) -> None:
+        up = control.Up(self.connection, to_us)
+        self._intake.note(self.feed, lambda: up)
+        gap, self._gap = self._gap, None
+        if gap is not None:
+            self._refilling = asyncio.create_task(self._refill(gap, to_us))
+
+    async def _refill(self, gap: Gap, to_us: int) -> None:
+        """Ask the venue's history for the gap, then close it."""
+        filled = ""
+        if self._history is not None:
+            try:
+                frames = await self._history(gap.from_us - GAP_MARGIN_US, to_us + GAP_MARGIN_US)
+                lane = self._intake.lane(self.feed, control.HISTORY_CONNECTION)
+                lane.frames.extend(frames)
+                lane.received_us.extend([self._clock.now_us()] * len(frames))
+                filled = "crypto_trades,crypto_aggregates"
+            except (OSError, TimeoutError) as error:
+                filled = ""  # the gap stays in the book as not refilled; a backfill may come later
+                self.history_fault = str(error)
+        closed_us = self._clock.now_us()
+        self._intake.note(
+            self.feed, lambda: control.GapClosed(gap.frame, to_us, closed_us, filled)
+        )
+
+
+def _is_final(error: BaseException) -> bool:
+    """Tell whether a handshake was refused for good (wrong key or address)."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    return isinstance(error, InvalidHandshake) and status in (400, 401, 403, 404)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,116 @@
+"""Move committed rows from the hot tier into the lake, each exactly once.
+
+One committer holds the lease; per table it asks the table how far it holds each shard, takes the
+rows beyond, and appends rows and mark in one commit that the catalog refuses to a fenced epoch.
+After any doubt (lost race, lost answer, restart) it asks again: the table is the only truth.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+import pyarrow as pa
+
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.hot.hot_reader import HotReader, frame_within, last_frames
+from lake.ingest.recent_batches import RecentBatches
+from lake.tables.lake_table import LakeTable
+
+ROWS_MAX = 1_000_000
+"""Rows of one shard in one commit: about 200 MB of Arrow."""
+
+LAKE_DATASETS = (
+    "crypto_trades",
+    "crypto_quotes",
+    "crypto_aggregates",
+    "market_sentiment",
+    "quarantine",
+    "ingest_batches",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Rows appended per dataset, and whether more were waiting."""
+
+    rows: Mapping[str, int]
+    more: bool
+
+
+class HotToLake:
+    """The committer over all shards and tables.
+
+    recent: the batches that this process' own writer has just committed, if it has one.
+    commit_lock is held while a commit is made: upkeep makes its commits under the same lock.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        reader: HotReader,
+        tables: Sequence[LakeTable],
+        *,
+        recent: RecentBatches | None = None,
+        commit_lock: threading.Lock | None = None,
+    ) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._tables = tables
+        self._recent = recent
+        self.commit_lock = commit_lock or threading.Lock()
+
+    def step(self) -> Moved:
+        """Append what hot has beyond each table; one commit per table with new rows.
+
+        Raises Fenced, or Unavailable after which step() may be called again.
+        """
+        frames = last_frames(self._connection)
+        rows: dict[str, int] = {}
+        more = False
+        for table in self._tables:
+            moved, waiting = self._move(table, frames)
+            rows[table.dataset] = moved
+            more = more or waiting
+        if self._recent is not None and not more:
+            self._recent.forget(frames.get(self._recent.shard, 0))
+        return Moved(rows, more)
+
+    def _move(self, table: LakeTable, frames: Mapping[int, int]) -> tuple[int, bool]:
+        with self.commit_lock:
+            table.refresh()
+            held = table.holdings().through
+        parts: list[pa.Table] = []
+        through: dict[int, int] = {}
+        waiting = False
+        for shard, last in frames.items():
+            after = held.get(shard, 0)
+            if after >= last:
+                continue
+            upto, found = self._rows(table.dataset, shard, after, last)
+            through[shard] = upto
+            waiting = waiting or upto < last
+            parts.extend(found)
+        rows = pa.concat_tables([arrow_schema(load(table.dataset)).empty_table(), *parts])
+        if not rows.num_rows and not waiting:
+            return 0, False
+        with self.commit_lock:
+            table.refresh()
+            if table.holdings().through != held:
+                return 0, True
+            table.append(rows, through)
+        return rows.num_rows, waiting
+
+    def _rows(
+        self, dataset: str, shard: int, after: int, last: int
+    ) -> tuple[int, list[pa.Table]]:
+        """Return (upto, rows of frames (after, upto] in parts)."""
+        if self._recent is not None and self._recent.shard == shard:
+            found = self._recent.rows(dataset, after, last)
+            if found is not None:
+                return last, found
+        upto = frame_within(self._connection, shard, after, last, rows_max=ROWS_MAX)
+        return upto, [self._reader.rows(dataset, shard, after, upto)]

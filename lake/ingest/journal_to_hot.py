@@ -1,0 +1,174 @@
+"""Move durable frames into the hot tier: decode, take once, count, write in one transaction.
+
+Start-up is recovery: the shard's row says which frame was last written and what is known about
+redelivery there; everything after it is read from the journal again. After any doubt about a
+commit the same code runs: drop what is in memory, read the row, go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.clock import Clock
+from lake.contracts.contract import TICK_DATASETS
+from lake.errors import Unavailable
+from lake.feeds.codec import Codec
+from lake.hot.hot_tier import HotBatch, HotTier
+from lake.hot.lease import Lease
+from lake.hot.partitions import ensure_partitions
+from lake.ingest.batch import BatchBuilder, Built
+from lake.ingest.feed_gap import GapBook
+from lake.ingest.recent_batches import RecentBatches
+from lake.ingest.redelivery import Redelivery, StoredKeys
+from lake.journal.reader import JournalReader
+
+FRAMES_MAX = 20_000
+BYTES_MAX = 8 << 20
+"""Frames and bytes of one micro-batch: about 60,000 events, 50 MB of Arrow."""
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """What the hot tier says of a shard."""
+
+    last_frame: int
+    state: Mapping[str, Any]
+
+
+def load_shard(connection: psycopg.Connection, shard: int) -> ShardState:
+    """Return the shard's state; the shard is made known if it is new."""
+    with connection.transaction():
+        connection.execute(
+            "INSERT INTO market.shards (shard) VALUES (%s) ON CONFLICT DO NOTHING", (shard,)
+        )
+        row = connection.execute(
+            "SELECT last_frame, trade_high FROM market.shards WHERE shard = %s", (shard,)
+        ).fetchone()
+        others = connection.execute(
+            "SELECT trade_high -> 'high' FROM market.shards WHERE shard <> %s", (shard,)
+        ).fetchall()
+    assert row is not None
+    last_frame, state = row
+    return ShardState(last_frame, {**state, "high": _merged(state, [r[0] for r in others])})
+
+
+def _merged(state: Mapping[str, Any], others: list[Any]) -> dict[str, dict[str, int]]:
+    """Return the largest keys over all shards: an instrument may have moved between them."""
+    merged: dict[str, dict[str, int]] = {}
+    for high in [state.get("high"), *others]:
+        for dataset, keys in (high or {}).items():
+            into = merged.setdefault(dataset, {})
+            for instrument, key in keys.items():
+                into[instrument] = max(key, into.get(instrument, -1))
+    return merged
+
+
+class JournalToHot:
+    """One shard's writer; step() is called again and again, by one thread."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        hot: HotTier,
+        reader: JournalReader,
+        codecs: Mapping[str, Codec],
+        stores: StoredKeys,
+        lease: Lease,
+        clock: Clock,
+        *,
+        recent: RecentBatches | None = None,
+    ) -> None:
+        self._connection = connection
+        self._hot = hot
+        self._reader = reader
+        self._codecs = codecs
+        self._stores = stores
+        self._lease = lease
+        self._clock = clock
+        self._recent = recent
+        self._builder: BatchBuilder | None = None
+        self._partitions: set[str] = set()
+        self.last_frame = 0
+
+    def step(self) -> Built | None:
+        """Write the next micro-batch; None when there is nothing durable beyond the last.
+
+        Raises Fenced (end the process), Damaged (a broken journal), or Unavailable: then the
+        outcome is unknown, and the next step starts from what the hot tier says.
+        """
+        if self._builder is None:
+            self._recover()
+        assert self._builder is not None
+        runs = self._reader.read(self.last_frame + 1, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
+        if not runs:
+            return None
+        try:
+            built = self._builder.build(runs, self._clock.now_us())
+            self._write(built, self._builder.state())
+        except BaseException:
+            self._builder = None  # its memory is ahead of what is stored
+            raise
+        if self._recent is not None:
+            self._recent.add(built.first_frame - 1, built.last_frame, built.tables)
+        self.last_frame = built.last_frame
+        return built
+
+    def lag_frames(self) -> int:
+        """Return how many durable frames are not written yet."""
+        return max(0, self._reader.durable() - self.last_frame)
+
+    def _recover(self) -> None:
+        try:
+            found = load_shard(self._connection, self._reader.shard)
+        except psycopg.Error as error:
+            raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+        self.last_frame = found.last_frame
+        self._builder = BatchBuilder(
+            self._reader.shard,
+            self._codecs,
+            Redelivery(self._stores, found.state.get("high", {})),
+            GapBook(self._reader.shard, found.state.get("holes")),
+            found.state.get("up", {}),
+            epoch=self._lease.epoch,
+        )
+
+    def _write(self, built: Built, state: Mapping[str, Any]) -> None:
+        for dataset in TICK_DATASETS:
+            rows = built.tables.get(dataset)
+            if rows is not None and rows.num_rows:
+                self._ensure_partitions(dataset, rows)
+        batch = HotBatch(
+            self._reader.shard,
+            built.first_frame - 1,
+            built.last_frame,
+            built.tables,
+            state,
+            built.gap_updates,
+        )
+        self._hot.write(batch, self._lease)
+
+    def _ensure_partitions(self, dataset: str, rows: pa.Table) -> None:
+        try:
+            ensure_partitions(self._connection, dataset, _days(rows), self._partitions)
+        except psycopg.Error as error:
+            self._partitions.clear()
+            raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+
+
+def _days(rows: pa.Table) -> list[date]:
+    """Return the UTC days of the rows' event_time."""
+    bounds = pc.min_max(rows["event_time"].cast(pa.int64()))
+    low, high = bounds["min"].as_py() // DAY_US, bounds["max"].as_py() // DAY_US
+    days = {low, high}
+    if high - low > 1:
+        days = set(pc.unique(pc.divide(rows["event_time"].cast(pa.int64()), DAY_US)).to_pylist())
+    return [datetime.fromtimestamp(day * DAY_US / 1e6, UTC).date() for day in sorted(days)]

@@ -1,0 +1,183 @@
+"""Take each event once, however often and by whichever way it comes.
+
+An event with a key (a venue's trade id, a quote's update id, an aggregate's bucket) is known by the
+key of its instrument, over memory first and over the stores for what lies below memory. An event
+without a key is taken from the connection that speaks for its feed: the lowest-numbered one that is
+up; what others bring of it is redelivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.ingest.seen_ids import ID_MAX, Hole, SeenIds
+
+Bool = npt.NDArray[np.bool_]
+
+OPAQUE_KEYS_MAX = 1_000_000
+"""Keys that are no numbers, remembered since the start; past it the memory starts afresh."""
+
+
+class StoredKeys(Protocol):
+    """Look keys up in hot and lake."""
+
+    def stored(self, dataset: str, keys: pl.DataFrame) -> Bool:
+        """Tell which rows of keys (instrument, key, event_time) are stored already."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """How a dataset's rows are known: the instrument's columns, and the key as text."""
+
+    instrument: tuple[str, ...]
+    key: pl.Expr
+
+
+RULES: Mapping[str, KeyRule] = {
+    "crypto_trades": KeyRule(("exchange", "market", "ticker"), pl.col("trade_id")),
+    "crypto_quotes": KeyRule(
+        ("exchange", "market", "ticker"), pl.col("venue_sequence").cast(pl.String)
+    ),
+    "crypto_aggregates": KeyRule(
+        ("exchange", "interval", "ticker"),
+        (
+            pl.col("event_time").dt.epoch("s")
+            // pl.when(pl.col("interval") == "1m").then(60).otherwise(1)
+        ).cast(pl.String),
+    ),
+    "market_sentiment": KeyRule(
+        ("source", "asset"), pl.col("event_time").dt.epoch("us").cast(pl.String)
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Rows that are new, in their order, and how many were not; holes above each known id."""
+
+    rows: pa.Table
+    duplicates: int
+    holes: list[Hole]
+
+
+class Redelivery:
+    """What one shard has taken so far.
+
+    high: dataset -> instrument -> largest numeric key stored, from the shard's state.
+    """
+
+    def __init__(self, stores: StoredKeys, high: Mapping[str, Mapping[str, int]]) -> None:
+        self._stores = stores
+        self._seen = {dataset: SeenIds(high.get(dataset)) for dataset in RULES}
+        self._opaque: set[tuple[str, str, str]] = set()
+
+    def high(self) -> dict[str, dict[str, int]]:
+        """Return what a restart needs to know."""
+        return {dataset: seen.high() for dataset, seen in self._seen.items() if seen.high()}
+
+    def covers(self, hole: Hole) -> bool:
+        """Tell whether every trade id of a hole has come meanwhile."""
+        return self._seen["crypto_trades"].covers(hole.instrument, hole.first, hole.last)
+
+    def take(self, dataset: str, rows: pa.Table, speaks: Bool, *, contiguous: bool) -> Taken:
+        """Return the rows not taken before; rows are of one run, seq ascending.
+
+        speaks: per row, whether its connection speaks for the feed.
+        contiguous: whether a jump in numeric keys is a hole.
+        """
+        if dataset not in RULES or not rows.num_rows:
+            return Taken(rows, 0, [])
+        keyed = _keyed(dataset, rows)
+        keep = speaks.copy()
+        holes: list[Hole] = []
+        if keyed.has_key.any():
+            fresh, holes = self._fresh(dataset, keyed, contiguous)
+            keep = np.where(keyed.has_key, fresh, keep)
+        if keep.all():
+            return Taken(rows, 0, holes)
+        return Taken(rows.filter(pa.array(keep)), int((~keep).sum()), holes)
+
+    def _fresh(self, dataset: str, keyed: _Keyed, contiguous: bool) -> tuple[Bool, list[Hole]]:
+        seen = self._seen[dataset]
+        at = np.flatnonzero(keyed.number >= 0)
+        lookup = np.asarray([seen.code(name) for name in keyed.names], np.int64)
+        codes, ids = lookup[keyed.instrument[at]], keyed.number[at]
+        new = ~seen.seen(codes, ids)
+        first = np.zeros(len(at), np.bool_)
+        first[np.unique(seen.keys(codes, ids), return_index=True)[1]] = True
+        new &= first
+        unsure = np.flatnonzero(new & seen.unknown(codes, ids))
+        if len(unsure):
+            new[unsure] = ~self._stores.stored(dataset, keyed.text(at[unsure]))
+        holes = seen.holes(codes[new], ids[new]) if contiguous else []
+        seen.add(codes, ids)
+        fresh = np.zeros(len(keyed.number), np.bool_)
+        fresh[at] = new
+        opaque = np.flatnonzero(keyed.has_key & (keyed.number < 0))
+        if len(opaque):
+            fresh[opaque] = self._fresh_opaque(dataset, keyed.text(opaque))
+        return fresh, holes
+
+    def _fresh_opaque(self, dataset: str, keys: pl.DataFrame) -> Bool:
+        """Take keys that are no numbers: rare, so one by one."""
+        stored = self._stores.stored(dataset, keys)
+        fresh = np.zeros(len(keys), np.bool_)
+        if len(self._opaque) > OPAQUE_KEYS_MAX:
+            self._opaque.clear()
+        pairs = zip(keys["instrument"].to_list(), keys["key"].to_list(), strict=True)
+        for i, (instrument, key) in enumerate(pairs):
+            known = (dataset, instrument, key)
+            fresh[i] = not stored[i] and known not in self._opaque
+            self._opaque.add(known)
+        return fresh
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """Per row: instrument (index into names), key as text, and as a number (-1: it is none)."""
+
+    names: list[str]
+    instrument: npt.NDArray[np.int64]
+    key: pl.Series
+    number: npt.NDArray[np.int64]
+    has_key: Bool
+    event_time: pl.Series
+
+    def text(self, at: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """Return the rows at these places as the stores look them up."""
+        return pl.DataFrame(
+            {
+                "instrument": [self.names[i] for i in self.instrument[at].tolist()],
+                "key": self.key.gather(at),
+                "event_time": self.event_time.gather(at),
+            }
+        )
+
+
+def _keyed(dataset: str, rows: pa.Table) -> _Keyed:
+    rule = RULES[dataset]
+    joined = pc.binary_join_element_wise(*(rows[name] for name in rule.instrument), "|")
+    encoded = joined.combine_chunks().dictionary_encode()
+    needed = {*rule.key.meta.root_names(), "event_time"}
+    frame = pl.DataFrame(pl.from_arrow(rows.select(sorted(needed)))).select(
+        rule.key.alias("key"), "event_time"
+    )
+    number = pl.col("key").cast(pl.Int64, strict=False)
+    exact = (number.cast(pl.String) == pl.col("key")) & number.is_between(0, ID_MAX)
+    numbers = frame.select(pl.when(exact).then(number).otherwise(-1).fill_null(-1)).to_series()
+    return _Keyed(
+        encoded.dictionary.to_pylist(),
+        encoded.indices.to_numpy().astype(np.int64),
+        frame["key"],
+        numbers.to_numpy(),
+        frame["key"].is_not_null().to_numpy(),
+        frame["event_time"],
+    )

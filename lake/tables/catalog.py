@@ -1,0 +1,69 @@
+"""Open the Iceberg catalog: a SQL catalog in PostgreSQL, fenced by the committer's epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.table import Table
+
+from lake.contracts.contract import load
+from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
+
+CATALOG = "ticklake"
+NAMESPACE = "market"
+
+PROPERTIES = {
+    "write.parquet.compression-codec": "zstd",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "20",
+    # A lost race must come back to us: a retry inside the library would append what a
+    # successor has already appended.
+    "commit.retry.num-retries": "0",
+    "write.delete.isolation-level": "snapshot",
+    "write.update.isolation-level": "snapshot",
+}
+
+
+def open_catalog(dsn: str, warehouse: str, *, epoch: int | None = None) -> SqlCatalog:
+    """Open the catalog; with an epoch, its commits are refused once a newer committer exists.
+
+    dsn: postgresql://user:password@host:port/database; warehouse: a URI or a folder.
+    """
+    uri = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
+    if epoch is not None:
+        joiner = "&" if "?" in uri else "?"
+        uri = f"{uri}{joiner}options=-c%20ticklake.epoch%3D{epoch}"
+    location = warehouse if "://" in warehouse else Path(warehouse).resolve().as_uri()
+    return SqlCatalog(
+        CATALOG,
+        uri=uri,
+        warehouse=location,
+        init_catalog_tables="false",
+        pool_pre_ping="true",
+    )
+
+
+def ensure_table(catalog: SqlCatalog, dataset: str) -> Table:
+    """Return the dataset's table, created from its contract if it is not there."""
+    name = (NAMESPACE, dataset)
+    if catalog.table_exists(name):
+        return catalog.load_table(name)
+    try:
+        catalog.create_namespace(NAMESPACE)
+    except NamespaceAlreadyExistsError:
+        pass  # another process was first: what we want is there
+    contract = load(dataset)
+    try:
+        return catalog.create_table(
+            name,
+            iceberg_schema(contract),
+            partition_spec=partition_spec(contract),
+            sort_order=sort_order(contract),
+            properties=PROPERTIES,
+        )
+    except TableAlreadyExistsError:
+        return catalog.load_table(name)

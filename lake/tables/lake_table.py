@@ -1,0 +1,158 @@
+"""One Iceberg table that ticklake owns: append exactly once, know how far it holds each shard.
+
+`ticklake.through.<shard>` is the last frame of a shard that the table holds. It is a table property
+(properties survive other engines' maintenance) written in the commit that appends the rows, and is
+repeated in the snapshot's summary. `ticklake.snapshot` names the snapshot it belongs to: when that
+is no longer an ancestor of the head, somebody rolled the table back, and the summary of the head
+says what it really holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.table import Table
+from sqlalchemy.exc import DBAPIError
+
+from lake.errors import Damaged, Fenced, Unavailable
+from lake.steps import LostAnswer, Steps
+from lake.tables.catalog import NAMESPACE, ensure_table
+from lake.tables.data_file import time_column_of, write_data_files
+
+THROUGH = "ticklake.through."
+SNAPSHOT = "ticklake.snapshot"
+EPOCH = "ticklake.epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a table holds: shard -> last frame (inclusive); rolled_back tells of a foreign rollback."""
+
+    through: Mapping[int, int]
+    rolled_back: bool = False
+
+
+class LakeTable:
+    """The committer's handle on one dataset's table; one thread uses it at a time."""
+
+    def __init__(
+        self, catalog: SqlCatalog, dataset: str, *, epoch: int, steps: Steps | None = None
+    ) -> None:
+        self.dataset = dataset
+        self._catalog = catalog
+        self._epoch = epoch
+        self._steps = steps or Steps()
+        self.table = ensure_table(catalog, dataset)
+
+    def refresh(self) -> None:
+        """Load the newest metadata."""
+        self.table = self._catalog.load_table((NAMESPACE, self.dataset))
+
+    def holdings(self) -> Holdings:
+        """Return how far the loaded metadata holds each shard."""
+        return holdings_of(self.table)
+
+    def append(self, rows: pa.Table, through: Mapping[int, int]) -> None:
+        """Append rows and move `through`, in one commit on top of the loaded metadata.
+
+        Raises Fenced when a newer committer exists; Unavailable when the race was lost or the
+        outcome is unknown: refresh, look at holdings, decide again.
+        """
+        try:
+            files = write_data_files(self.table, rows, time_column=time_column_of(self.table))
+            self._steps.at("lake.parquet")
+            marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in through.items()}
+            held = {f"{THROUGH}{k}": str(v) for k, v in self.holdings().through.items()}
+            transaction = self.table.transaction()
+            evidence = {**held, **marks, EPOCH: str(self._epoch)}
+            with transaction.update_snapshot(snapshot_properties=evidence).merge_append() as new:
+                for file in files:
+                    new.append_data_file(file)
+                snapshot_id = new.snapshot_id
+            self._steps.at("lake.manifest")
+            transaction.set_properties({**held, **marks, SNAPSHOT: str(snapshot_id)})
+            self._steps.at("lake.pointer")
+            self.table = transaction.commit_transaction()
+            self._steps.at("lake.committed")
+        except COMMIT_FAULTS as error:
+            raise translated(error, self.dataset) from error
+
+
+COMMIT_FAULTS = (CommitFailedException, ValidationException, DBAPIError, LostAnswer)
+
+
+def translated(error: Exception, dataset: str) -> Exception:
+    """Return our error for one of the catalog's."""
+    if isinstance(error, DBAPIError) and "fenced" in str(error):
+        return Fenced(f"lake.{dataset}", "a newer committer holds the lease", "this one must end")
+    text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    return Unavailable(f"lake.{dataset}", text, "reload, look, decide again")
+
+
+def holdings_of(table: Table) -> Holdings:
+    """Return how far this metadata of a table holds each shard.
+
+    Raises Damaged when the table was rolled back to a snapshot that is not ours.
+    """
+    named = table.properties.get(SNAPSHOT)
+    if named is None or _is_ancestor(table, int(named)):
+        return Holdings(_through(table.properties))
+    head = table.current_snapshot()
+    if head is None:
+        return Holdings({}, rolled_back=True)
+    found = _through(head.summary.additional_properties if head.summary else {})
+    if not found:
+        raise Damaged(
+            ".".join(table.name()),
+            f"rolled back to snapshot {head.snapshot_id}, which does not say what it holds",
+            f"roll it forward to snapshot {named}",
+        )
+    return Holdings(found, rolled_back=True)
+
+
+def _is_ancestor(table: Table, snapshot_id: int) -> bool:
+    """Tell whether the snapshot is the head or before it.
+
+    A snapshot that is no longer kept was expired, which only ancestors are: a rollback leaves the
+    snapshot that it rolled away in the metadata.
+    """
+    metadata = table.metadata
+    at = table.current_snapshot()
+    while at is not None:
+        if at.snapshot_id == snapshot_id:
+            return True
+        parent = at.parent_snapshot_id
+        at = metadata.snapshot_by_id(parent) if parent is not None else None
+    return metadata.snapshot_by_id(snapshot_id) is None and table.current_snapshot() is not None
+
+
+def announce(catalog: SqlCatalog, datasets: Sequence[str], shard: int, *, tries_max: int) -> None:
+    """Make every table know a shard before its first row is copied, so that no view hides it.
+
+    The caller need not hold the committer's lease: a race with its commits is lost and tried again.
+    """
+    key = f"{THROUGH}{shard}"
+    for dataset in datasets:
+        for left in reversed(range(tries_max)):
+            table = ensure_table(catalog, dataset)
+            if key in table.properties:
+                break
+            try:
+                transaction = table.transaction()
+                transaction.set_properties({key: "0"})
+                transaction.commit_transaction()
+            except COMMIT_FAULTS as error:
+                if not left:
+                    raise translated(error, dataset) from error
+
+
+def _through(properties: Mapping[str, str]) -> dict[int, int]:
+    return {
+        int(key.removeprefix(THROUGH)): int(value)
+        for key, value in properties.items()
+        if key.startswith(THROUGH)
+    }
