@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import duckdb
+from duckdb import ConnectionException, DuckDBPyConnection, DuckDBPyRelation, IOException
+from duckdb import Error as DuckDBError
 
 from lake import state
 from lake.errors import Unavailable, WrongUse
@@ -72,7 +73,7 @@ class Client:
             raise
 
     @property
-    def duckdb(self) -> duckdb.DuckDBPyConnection:
+    def duckdb(self) -> DuckDBPyConnection:
         """The connection itself; call `refresh` before a query that must see the latest lake."""
         return self._duckdb
 
@@ -102,7 +103,7 @@ class Client:
         self._seen = seen
         return True
 
-    def sql(self, query: str) -> duckdb.DuckDBPyRelation | None:
+    def sql(self, query: str) -> DuckDBPyRelation | None:
         """Return a query as a DuckDB relation, lazily; None for a statement without rows.
 
         Raises WrongUse for SQL that can't run.
@@ -110,7 +111,7 @@ class Client:
         self.refresh()
         try:
             return self._duckdb.sql(query)
-        except duckdb.Error as error:
+        except DuckDBError as error:
             raise query_error(error) from error
 
     def arrow(self, query: str) -> pa.Table:
@@ -119,7 +120,8 @@ class Client:
 
     def polars(self, query: str) -> pl.DataFrame:
         """Return a query's rows as a Polars frame."""
-        return self._rows(query).pl()
+        frame: pl.DataFrame = self._rows(query).pl()
+        return frame
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
@@ -136,11 +138,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def _rows(self, query: str) -> duckdb.DuckDBPyConnection:
+    def _rows(self, query: str) -> DuckDBPyConnection:
         self.refresh()
         try:
             return self._duckdb.execute(query)
-        except duckdb.Error as error:
+        except DuckDBError as error:
             raise query_error(error) from error
 
     def _snapshot(self, dataset: str, place: str) -> Snapshot:
@@ -150,9 +152,9 @@ class Client:
         return load_snapshot(dataset, place)
 
 
-def query_error(error: duckdb.Error) -> WrongUse | Unavailable:
+def query_error(error: DuckDBError) -> WrongUse | Unavailable:
     """Return a query's failure as ours: the caller's words, or what is not there."""
-    if isinstance(error, (duckdb.IOException, duckdb.ConnectionException)):
+    if isinstance(error, (IOException, ConnectionException)):
         return Unavailable("query", first_line(error), "is everything up? see: ticklake status")
     return WrongUse("query", str(error).strip(), "tables are listed by .tables or SHOW ALL TABLES")
 

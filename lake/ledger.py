@@ -9,7 +9,6 @@ sum of slices, so it does not depend on the order of rows, and digests of parts 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -37,25 +36,15 @@ TOTALS_SCHEMA = pa.schema(
 """What `batch_totals` returns: `ledger_minutes` without shard and frames."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """What the ledger groups and sums of a dataset; "" sums nothing."""
-
-    ticker: str = "ticker"
-    time: str = "event_time"
-    sum_a: str = ""
-    sum_b: str = ""
-
-
-MEASURES: Mapping[str, Measures] = {
-    "crypto_trades": Measures(sum_a="price", sum_b="size"),
-    "crypto_quotes": Measures(sum_a="bid_price", sum_b="ask_price"),
-    "crypto_aggregates": Measures(sum_a="close", sum_b="volume"),
-    "market_sentiment": Measures(ticker="asset", sum_a="sentiment_score", sum_b="confidence"),
-    "quarantine": Measures(ticker="feed", time="received_time"),
-    "ingest_batches": Measures(ticker="feed", time="committed_time"),
-}
-"""The datasets that the ledger covers."""
+MEASURES = (
+    "crypto_trades",
+    "crypto_quotes",
+    "crypto_aggregates",
+    "market_sentiment",
+    "quarantine",
+    "ingest_batches",
+)
+"""Datasets that the ledger covers."""
 
 
 def canonical_text(dataset: str, engine: Engine) -> str:
@@ -74,19 +63,21 @@ def totals_sql(dataset: str, engine: Engine, relation: str, where: str = "") -> 
 
     minute is the start of the event's UTC minute. relation and where are SQL, taken as they are.
     """
-    measures = MEASURES[dataset]
+    contract = load(dataset)
+    minute = _MINUTES[engine].format(time=contract.ledger_time)
     return (
-        f"SELECT {measures.ticker} AS ticker, "
-        f'{_MINUTES[engine].format(time=measures.time)} AS "minute", {sums_sql(dataset, engine)} '
+        f'SELECT {contract.ledger_ticker} AS ticker, {minute} AS "minute", '
+        f"{sums_sql(dataset, engine)} "
         f"FROM {relation}{f' WHERE {where}' if where else ''} GROUP BY 1, 2"
     )
 
 
 def sums_sql(dataset: str, engine: Engine) -> str:
     """Return the select list `rows, sum_a, sum_b, digest`; of no rows, sums are 0."""
-    measures = MEASURES[dataset]
+    contract = load(dataset)
+    sum_a, sum_b = _sum(contract.ledger_sum_a), _sum(contract.ledger_sum_b)
     return (
-        f'count(*) AS "rows", {_sum(measures.sum_a)} AS sum_a, {_sum(measures.sum_b)} AS sum_b, '
+        f'count(*) AS "rows", {sum_a} AS sum_a, {sum_b} AS sum_b, '
         f"CAST(coalesce(sum({digest_slice(dataset, engine)}), 0) AS decimal(38, 0)) AS digest"
     )
 
