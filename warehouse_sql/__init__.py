@@ -1,0 +1,1 @@
+"""SQL only: numbered migrations of the hot tier, and one statement per file."""
