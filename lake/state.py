@@ -23,12 +23,13 @@ def state_path(home: Path) -> Path:
 
 
 def read_state(home: Path) -> dict[str, Any]:
-    """Return the state by server; empty when there is none or it can't be read as JSON."""
+    """Return the state by server; empty when there is none or it isn't whole."""
     try:
         state = json.loads(state_path(home).read_bytes())
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
-    return state if isinstance(state, dict) else {}
+    whole = isinstance(state, dict) and all(isinstance(each, dict) for each in state.values())
+    return state if whole else {}
 
 
 def write_state(home: Path, state: Mapping[str, Any]) -> None:

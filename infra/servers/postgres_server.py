@@ -24,7 +24,7 @@ from infra.servers.postgres_files import (
     socket_folder,
     write_settings,
 )
-from infra.servers.process import Process, launch, processes, send, tail, wait_until
+from infra.servers.process import Process, launch, processes, read_process, send, tail, wait_until
 from lake.clock import Clock
 from lake.errors import BadInput, Unavailable
 
@@ -34,6 +34,7 @@ READY_S_MAX = 60.0
 STOP_S_MAX = 20.0
 KILL_S_MAX = 10.0
 ORPHAN_S_MAX = 2.0
+SEEN_S_MAX = 5.0
 CONNECT_S_MAX = 5
 START_ATTEMPTS_MAX = 3
 
@@ -129,7 +130,8 @@ class PostgresServer:
             process = self.process()
             return process is None or self._read_postmaster(process.pid) is not None
 
-        wait_until(self._clock, lambda: self.process() is not None, ORPHAN_S_MAX)
+        # until it shows its words it is still the shell that starts it
+        wait_until(self._clock, lambda: bool(self.process() or not read_process(pid)), SEEN_S_MAX)
         wait_until(self._clock, settled, READY_S_MAX)
         return self._read_postmaster(pid) if self.process() is not None else None
 
@@ -211,10 +213,10 @@ def ensure_database(postmaster: Postmaster, password: str) -> None:
 
 
 def ensure_role(connection: psycopg.Connection, password: str) -> None:
-    """Create the role that owns the data; it is no superuser."""
+    """Create the role that owns the data: no superuser, but it makes databases and readers."""
     role = sql.Identifier(ROLE)
     if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB CREATEROLE").format(role))
         connection.execute(
             sql.SQL("GRANT pg_monitor, pg_checkpoint, pg_signal_backend TO {}").format(role)
         )

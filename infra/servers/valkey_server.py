@@ -10,13 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from infra.servers import ports
-from infra.servers.process import Process, launch, processes, send, tail, wait_until
+from infra.servers.process import Process, launch, processes, read_process, send, tail, wait_until
 from lake.clock import Clock
 from lake.errors import Unavailable
 
 READY_S_MAX = 20.0
 STOP_S_MAX = 10.0
 KILL_S_MAX = 5.0
+SEEN_S_MAX = 5.0
 START_ATTEMPTS_MAX = 3
 
 # Streams and windows that the lake can rebuild: one second may be lost with the machine.
@@ -99,12 +100,13 @@ class ValkeyServer:
         new.touch(mode=0o600)
         new.write_text(f"{SETTINGS}port {port}\nrequirepass {password}\ndir {quoted(self._data)}\n")
         new.replace(self._settings)
-        launch(
+        pid = launch(
             [str(binary()), str(self._settings)],
             self._log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
-        wait_until(self._clock, lambda: self.process() is not None, 1.0)
+        # until it shows its words it is still the shell that starts it
+        wait_until(self._clock, lambda: bool(self.process() or not read_process(pid)), SEEN_S_MAX)
         wait_until(
             self._clock,
             lambda: self.process() is None or self.running() is not None,

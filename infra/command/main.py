@@ -1,0 +1,92 @@
+"""The `ticklake` command: verbs in groups, each loaded when it is called.
+
+Ends with 0 when what it says holds, 1 when it does not, 2 on wrong use.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from lake.errors import TicklakeError, WrongUse
+
+NOT_HELD = 1
+WRONG_USE = 2
+INTERRUPTED = 130
+
+GROUPS = {
+    "Run it": {
+        "up": "Start the servers.",
+        "down": "Stop the servers.",
+        "status": "Say what runs, and where.",
+    },
+    "Data in": {},
+    "Look": {},
+}
+"""Verbs by group. A verb `x` is the click command `x` of the module infra.command.x."""
+
+
+class Verbs(click.Group):
+    """The verbs, known by name; a module is imported when its verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the help."""
+        return [name for verbs in GROUPS.values() for name in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a verb."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = getattr(import_module(f"infra.command.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs in their groups, without loading them."""
+        for title, verbs in GROUPS.items():
+            if verbs:
+                with formatter.section(title):
+                    formatter.write_dl(list(verbs.items()), col_max=12, col_spacing=2)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ticklake", message="%(prog)s %(version)s")
+def ticklake() -> None:
+    """Market data lakehouse: exchange socket to SQL in a second, exactly once."""
+
+
+def main() -> None:
+    """Run the command of the command line; end the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """Run the command of these words; return its exit code."""
+    try:
+        result = ticklake.main(words, prog_name="ticklake", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("stopped")
+        return INTERRUPTED
+    except TicklakeError as error:
+        say(str(error))
+        return WRONG_USE if isinstance(error, WrongUse) else NOT_HELD
+    except BrokenPipeError:
+        # the reader of our output has left; what is still buffered must not fail at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_HELD
+
+
+def say(line: str) -> None:
+    """Say one line on standard error."""
+    click.echo(f"ticklake: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()

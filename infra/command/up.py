@@ -1,0 +1,32 @@
+"""ticklake up."""
+
+from __future__ import annotations
+
+import click
+
+from infra.command.answer import Answer
+from infra.command.server_lines import server_lines
+from infra.command.verb import verb
+from infra.servers import embedded
+from lake.settings import Settings
+
+
+@click.command()
+@verb
+def up(settings: Settings) -> Answer:
+    """Start the servers, and prepare database and folders.
+
+    Safe to call again, and after any crash.
+    """
+    report = embedded.up(settings.home)
+    servers = embedded.status(settings.home)
+    words = {name: "started" if name in report.started else "was running" for name in servers}
+    return Answer(
+        {
+            "home": settings.home.resolve(),
+            "started": report.started,
+            "servers": servers,
+            "warehouse": settings.warehouse.resolve(),
+        },
+        [*server_lines(servers, words), f"warehouse   folder {settings.warehouse.resolve()}"],
+    )

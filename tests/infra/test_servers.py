@@ -1,0 +1,257 @@
+"""Starting is recovery: whatever was killed or left behind, `up` leads to running servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import adbc_driver_postgresql.dbapi as adbc
+import psycopg
+import pytest
+import redis
+import sqlalchemy
+
+from infra.servers import embedded
+from infra.servers.postgres_server import PostgresServer
+from infra.servers.process import processes, wait_until
+from infra.servers.valkey_server import ValkeyServer
+from lake import state
+from lake.clock import SystemClock
+from lake.errors import BadInput, Unavailable
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    home = tmp_path.resolve() / "home"
+    yield home
+    embedded.down(home)
+
+
+def rows(home: Path, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(state.postgres_dsn(home)) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def pids(home: Path) -> tuple[int, int]:
+    now = state.read_state(home)
+    return now["postgres"]["pid"], now["valkey"]["pid"]
+
+
+def test_up_on_an_empty_folder_starts_both_and_prepares_the_database(home: Path) -> None:
+    report = embedded.up(home)
+    assert report.started == ("postgres", "valkey")
+    assert rows(home, "SELECT count(*) FROM market.crypto_trades") == [(0,)]
+    assert (home / "warehouse").is_dir()
+    assert all(each["running"] for each in embedded.status(home).values())
+
+
+def test_up_again_starts_nothing_and_keeps_every_process(home: Path) -> None:
+    embedded.up(home)
+    before = pids(home)
+    assert embedded.up(home).started == ()
+    assert pids(home) == before
+
+
+def test_up_twice_at_once_makes_one_of_each(home: Path) -> None:
+    words = [sys.executable, "-m", "infra.command.main", "up", "--json", "--home", str(home)]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(2)]
+    answers = [json.loads(each.communicate(timeout=60)[0]) for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    assert sorted(len(answer["started"]) for answer in answers) == [0, 2]
+    assert answers[0]["servers"] == answers[1]["servers"]
+    assert len([p for p in processes() if p.words[-1] == str(home / "pg")]) == 1
+
+
+def test_the_address_opens_in_every_client(home: Path) -> None:
+    embedded.up(home)
+    dsn = state.postgres_dsn(home)
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("ticklake",)
+    with psycopg.connect(state.read_state(home)["postgres"]["socket_dsn"]) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("ticklake",)
+    with adbc.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
+    engine = sqlalchemy.create_engine(dsn.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
+    engine.dispose()
+    with redis.Redis.from_url(state.valkey_url(home)) as client:
+        assert client.ping()
+
+
+def test_postgres_killed_is_started_with_what_it_had_committed(home: Path) -> None:
+    embedded.up(home)
+    rows(home, "CREATE TABLE kept AS SELECT 7 AS n")
+    kill(pids(home)[0])
+    assert embedded.up(home).started == ("postgres",)
+    assert rows(home, "SELECT n FROM kept") == [(7,)]
+
+
+def test_postgres_killed_under_a_running_query_leaves_no_backend_in_the_way(home: Path) -> None:
+    embedded.up(home)
+    dsn = state.postgres_dsn(home)
+
+    def sleep_on_the_server() -> None:
+        with pytest.raises(psycopg.OperationalError), psycopg.connect(dsn) as connection:
+            connection.execute("SELECT pg_sleep(600)")
+
+    query = threading.Thread(target=sleep_on_the_server)
+    query.start()
+    busy = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'"
+    assert wait_until(CLOCK, lambda: bool(rows(home, busy)), 10)
+    kill(pids(home)[0])
+    assert embedded.up(home).started == ("postgres",)
+    query.join(timeout=10)
+    assert rows(home, "SELECT 1") == [(1,)]
+
+
+def test_valkey_killed_is_started_with_what_it_had_answered(home: Path) -> None:
+    embedded.up(home)
+    with redis.Redis.from_url(state.valkey_url(home)) as client:
+        client.set("kept", 7)
+    kill(pids(home)[1])
+    assert wait_until(CLOCK, lambda: ValkeyServer(home, CLOCK).process() is None, 5)
+    assert embedded.up(home).started == ("valkey",)
+    with redis.Redis.from_url(state.valkey_url(home)) as client:
+        assert client.get("kept") == b"7"
+
+
+def test_a_stale_pid_that_a_stranger_has_now_is_neither_believed_nor_signalled(home: Path) -> None:
+    embedded.up(home)
+    lines = (home / "pg" / "postmaster.pid").read_text().splitlines()
+    embedded.down(home)
+    (home / "pg" / "postmaster.pid").write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
+    assert not embedded.status(home)["postgres"]["running"]
+    assert embedded.down(home) == ()
+    assert embedded.up(home).started == ("postgres", "valkey")
+
+
+def test_a_stale_socket_file_is_no_obstacle(home: Path) -> None:
+    embedded.up(home)
+    port = state.read_state(home)["postgres"]["port"]
+    embedded.down(home)
+    stale = home / "pg" / f".s.PGSQL.{port}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(stale))
+    (home / "pg" / f".s.PGSQL.{port}.lock").write_text(f"{os.getppid()}\n")
+    embedded.up(home)
+    assert state.read_state(home)["postgres"]["port"] == port
+
+
+def test_a_port_taken_meanwhile_is_replaced_and_a_free_one_kept(home: Path) -> None:
+    embedded.up(home)
+    before = {name: each["port"] for name, each in state.read_state(home).items()}
+    embedded.down(home)
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", before["postgres"]))
+        squatter.listen()
+        embedded.up(home)
+        after = {name: each["port"] for name, each in state.read_state(home).items()}
+    assert after["postgres"] != before["postgres"]
+    assert after["valkey"] == before["valkey"]
+    assert rows(home, "SELECT 1") == [(1,)]
+
+
+def test_a_half_finished_initdb_is_made_anew(home: Path) -> None:
+    (home / "pg.new" / "base").mkdir(parents=True)
+    (home / "pg.new" / "PG_VERSION").write_text("18\n")
+    embedded.up(home)
+    assert not (home / "pg.new").exists()
+    assert rows(home, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"postgres": 5}'])
+def test_a_lost_or_damaged_state_file_is_written_anew(home: Path, text: str | None) -> None:
+    embedded.up(home)
+    before = pids(home)
+    if text is None:
+        state.state_path(home).unlink()
+    else:
+        state.state_path(home).write_text(text)
+    assert embedded.up(home).started == ()
+    assert pids(home) == before
+
+
+def test_down_finds_the_servers_without_a_state_file(home: Path) -> None:
+    embedded.up(home)
+    state.state_path(home).unlink()
+    assert set(embedded.down(home)) == {"postgres", "valkey"}
+    assert embedded.down(home) == ()
+    assert not any(each["running"] for each in embedded.status(home).values())
+
+
+def test_lost_passwords_are_made_anew(home: Path) -> None:
+    embedded.up(home)
+    before = state.postgres_dsn(home)
+    (home / "run" / "passwords.json").unlink()
+    embedded.up(home)
+    assert state.postgres_dsn(home) != before
+    assert rows(home, "SELECT 1") == [(1,)]
+    with redis.Redis.from_url(state.valkey_url(home)) as client:
+        assert client.ping()
+
+
+def test_a_home_too_deep_for_a_socket_path_works(tmp_path: Path) -> None:
+    home = tmp_path.resolve() / ("d" * 120)
+    try:
+        embedded.up(home)
+        assert rows(home, "SELECT 1") == [(1,)]
+    finally:
+        embedded.down(home)
+
+
+def test_a_home_below_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="Not a directory: choose another with --home"):
+        embedded.up(tmp_path / "file" / "home")
+
+
+def test_files_of_another_major_version_are_left_alone(home: Path) -> None:
+    embedded.up(home)
+    embedded.down(home)
+    (home / "pg" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(BadInput, match="made by PostgreSQL 17"):
+        embedded.up(home)
+
+
+def test_a_server_that_can_not_start_is_reported_with_its_last_words(home: Path) -> None:
+    embedded.up(home)
+    embedded.down(home)
+    (home / "pg" / "ticklake.conf").write_text("shared_buffers = 'plenty'\n")
+    with pytest.raises(Unavailable, match="not ready .*shared_buffers"):
+        PostgresServer(home, CLOCK).up(None, "secret")
+
+
+def test_passwords_are_for_their_owner_only(home: Path) -> None:
+    embedded.up(home)
+    passwords = embedded.read_passwords(home).values()
+    for name in ("state.json", "passwords.json"):
+        assert (home / "run" / name).stat().st_mode & 0o077 == 0
+    assert not [p for p in processes() for word in p.words if any(s in word for s in passwords)]
+
+
+def test_a_wrong_password_does_not_open_the_database(home: Path) -> None:
+    embedded.up(home)
+    port = state.read_state(home)["postgres"]["port"]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(f"postgresql://ticklake:wrong@127.0.0.1:{port}/ticklake")
+
+
+def test_down_where_nothing_ever_was_makes_nothing(tmp_path: Path) -> None:
+    assert embedded.down(tmp_path / "nowhere") == ()
+    assert not (tmp_path / "nowhere").exists()
