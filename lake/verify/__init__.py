@@ -1,1 +1,1 @@
-"""Proof that nothing was lost, doubled or changed: journal, hot tier and lake against the ledger."""
+"""Proof that nothing was lost, doubled or changed: every tier against the loss ledger."""

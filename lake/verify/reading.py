@@ -178,8 +178,9 @@ class Reading:
         return int(self.hot(f"SELECT count(*) FROM {relation}")[0][0])
 
     def hot_new(self, dataset: str, relation: str, after: Mapping[int, int]) -> Totals:
-        """Recompute the rows beyond the frames in after; shards that it lacks count whole."""
-        # With ranges of physical pages PostgreSQL would pass its index on seq by.
+        """Recompute the known shards' rows beyond the frames in after."""
+        after = {shard: after.get(shard, 0) for shard in self.shards}
+        # Asked for by ranges of pages, PostgreSQL would pass its index on seq by.
         self._duckdb.execute("SET pg_use_ctid_scan = false")
         try:
             return self.totals(dataset, hot_relation(relation), beyond_frames_sql(after))
@@ -218,14 +219,8 @@ def frames_sql(after: Mapping[int, int], upto: Mapping[int, int]) -> str:
 
 def beyond_frames_sql(after: Mapping[int, int]) -> str:
     """Return the condition of rows beyond the frames in after."""
-    if not after:
-        return ""
-    known = ", ".join(str(shard) for shard in sorted(after))
     ranges = [f"(shard = {shard} AND seq > {last_seq(last)})" for shard, last in after.items()]
-    lowest = min(last_seq(last) for last in after.values())
-    return f"({' OR '.join(ranges)}) OR shard NOT IN ({known})" if not lowest else (
-        f"({' OR '.join(ranges)} OR shard NOT IN ({known}))"
-    )
+    return f"({' OR '.join(ranges)})" if ranges else "true"
 
 
 def hot_relation(relation: str) -> str:
@@ -241,9 +236,9 @@ def unit_bounds_us(unit: str) -> tuple[int, int]:
     return low * 1_000_000, low * 1_000_000 + DAY_US
 
 
-def unit_of(day: int) -> str:
-    """Return the unit of a day counted from the epoch."""
-    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+def unit_sql(time: str, *, daily: bool) -> str:
+    """Return DuckDB's expression of the unit that a time column's value falls in."""
+    return f"strftime({time} AT TIME ZONE 'UTC', '%Y-%m-%d')" if daily else f"'{WHOLE}'"
 
 
 def read_list(paths: Iterable[str]) -> str:

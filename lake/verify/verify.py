@@ -1,0 +1,65 @@
+"""`verify`: prove that journal, hot tier and lake hold what the ledger says, and say where not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psycopg
+
+from lake import ledger, state
+from lake.client import with_application
+from lake.errors import Unavailable
+from lake.verify.hot_check import check_hot
+from lake.verify.journal_check import BATCHES, check_batches
+from lake.verify.lake_check import check_lake
+from lake.verify.marks import DatasetMarks, Marks
+from lake.verify.reading import Reading
+from lake.verify.report import Fault, Report, Tier
+
+APPLICATION = "ticklake-verify"
+
+
+def verify(
+    home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = None, full: bool = False
+) -> Report:
+    """Compare every tier of a home with the loss ledger; dsn (libpq) goes before the home's own.
+
+    full: trust no earlier proof and read everything again. Safe while ingest runs. Raises
+    Unavailable when the servers are not up.
+    """
+    address = with_application(dsn or state.postgres_dsn(Path(home)), APPLICATION)
+    try:
+        with psycopg.connect(address) as connection:
+            marks = Marks(connection)
+            marks.lock()
+            with Reading(address) as reading:
+                return _check(reading, marks, full)
+    except psycopg.OperationalError as error:
+        raise Unavailable(
+            "hot tier", str(error).strip().splitlines()[0], "start it: ticklake up"
+        ) from error
+
+
+def _check(reading: Reading, marks: Marks, full: bool) -> Report:
+    def known(tier: Tier, dataset: str) -> DatasetMarks:
+        return DatasetMarks() if full else marks.read(tier, dataset)
+
+    faults, proven = check_batches(reading, known("journal", BATCHES))
+    events = proven.events
+    _leave(marks, "journal", BATCHES, faults, proven)
+    for dataset in ledger.MEASURES:
+        found, proven = check_hot(reading, dataset, known("hot", dataset))
+        _leave(marks, "hot", dataset, found, proven)
+        faults += found
+        found, proven = check_lake(reading, dataset, known("lake", dataset))
+        _leave(marks, "lake", dataset, found, proven)
+        faults += found
+    return Report(events, tuple(faults), reading.rows_read)
+
+
+def _leave(
+    marks: Marks, tier: Tier, dataset: str, faults: list[Fault], proven: DatasetMarks
+) -> None:
+    if not faults:
+        marks.write(tier, dataset, proven)
