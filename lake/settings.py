@@ -90,20 +90,20 @@ class Settings:
         """Return the folder of logs."""
         return self.home / "log"
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str], **given: object) -> Settings:
-        """Read settings; `given` (not None) goes first. BadInput for an unknown or unfit one."""
-        values: dict[str, Any] = {}
-        for each in fields(cls):
-            if given.get(each.name) is not None:
-                values[each.name] = given[each.name]
-            elif environ.get(variable(each.name)):
-                values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
-        known = {variable(each.name) for each in fields(cls)}
-        unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in known)
-        if unknown:
-            raise BadInput(unknown[0], "no such setting", names(sorted(known)))
-        return cls(**values)
+
+def from_env(environ: Mapping[str, str], **given: object) -> Settings:
+    """Read settings; `given` (not None) goes first. BadInput for an unknown or unfit one."""
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        if given.get(each.name) is not None:
+            values[each.name] = given[each.name]
+        elif environ.get(variable(each.name)):
+            values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
+    known = {variable(each.name) for each in fields(Settings)}
+    unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in known)
+    if unknown:
+        raise BadInput(unknown[0], "no such setting", names(sorted(known)))
+    return Settings(**values)
 
 
 def variable(name: str) -> str:

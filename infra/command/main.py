@@ -24,7 +24,11 @@ GROUPS = {
         "status": "Say what runs, and where.",
     },
     "Data in": {},
-    "Look": {},
+    "Look": {
+        "sql": "Query the fresh union view with DuckDB.",
+        "verify": "Prove that no event was lost or doubled.",
+        "contracts": "Say what each dataset promises.",
+    },
 }
 """Verbs by group. A verb `x` is the click command `x` of the module infra.command.x."""
 

@@ -10,8 +10,8 @@ def server_lines(servers: Mapping[str, Mapping[str, Any]], words: Mapping[str, s
     """Return a line per server: name, version, what happened, where, since when, its log."""
     lines = []
     for name, each in servers.items():
-        where = f"{each['address']}  pid {each['pid']}" if each["running"] else "-"
-        lines.append(
-            f"{name:10}  {each['version']:6}  {words[name]:12}  {where}  log {each['log']}"
-        )
+        parts = [f"{name:10}", f"{each['version']:6}", f"{words[name]:11}"]
+        if each["running"]:
+            parts += [f"{each['address']:15}", f"pid {each['pid']}", f"since {each['since']}"]
+        lines.append("  ".join([*parts, f"log {each['log']}"]))
     return lines

@@ -12,7 +12,7 @@ import click
 
 from infra.command.answer import Answer, refusal
 from lake.errors import TicklakeError
-from lake.settings import PROFILES, Settings
+from lake.settings import PROFILES, from_env
 
 
 def verb(run: Callable[..., Answer | None]) -> Callable[..., None]:
@@ -28,7 +28,7 @@ def verb(run: Callable[..., Answer | None]) -> Callable[..., None]:
     @wraps(run)
     def shown(home: Path | None, profile: str | None, as_json: bool, **options: Any) -> None:
         try:
-            settings = Settings.from_env(os.environ, home=home, profile=profile)
+            settings = from_env(os.environ, home=home, profile=profile)
             if "as_json" in run.__annotations__:
                 options["as_json"] = as_json
             answer = run(settings, **options)

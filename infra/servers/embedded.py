@@ -17,10 +17,11 @@ from typing import Any
 
 import psycopg
 
+from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_server import PostgresServer, dsn, socket_dsn
 from infra.servers.process import wait_until
 from infra.servers.valkey_server import ValkeyServer, url
-from lake.clock import Clock, SystemClock
+from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import BadInput, Unavailable
 from lake.hot.migrations import migrate
 from lake.state import read_state, write_state
@@ -87,23 +88,24 @@ def status(home: Path, clock: Clock | None = None) -> dict[str, dict[str, Any]]:
     """Return per server: running, pid, address, since (UTC, ISO 8601), version, log."""
     clock = clock or SystemClock()
     home = home.resolve()
-    postgres, valkey = PostgresServer(home, clock), ValkeyServer(home, clock)
-    master, keeper = postgres.running(), valkey.running()
+    servers: dict[str, PostgresServer | ValkeyServer] = {
+        "postgres": PostgresServer(home, clock),
+        "valkey": ValkeyServer(home, clock),
+    }
+    return {name: described(server) for name, server in servers.items()}
+
+
+def described(server: PostgresServer | ValkeyServer) -> dict[str, Any]:
+    """Return the status of one server."""
+    process, ready = server.process(), server.running()
+    running = process is not None and ready is not None
     return {
-        "postgres": {
-            "running": master is not None,
-            "pid": master and master.pid,
-            "address": master and f"127.0.0.1:{master.port}",
-            "version": postgres.version(),
-            "log": str(home / "log" / "postgres.log"),
-        },
-        "valkey": {
-            "running": keeper is not None,
-            "pid": keeper and keeper.pid,
-            "address": keeper and f"127.0.0.1:{keeper.port}",
-            "version": valkey.version(),
-            "log": str(home / "log" / "valkey.log"),
-        },
+        "running": running,
+        "pid": process.pid if process else None,
+        "address": f"{LOOPBACK}:{ready.port}" if ready else None,
+        "since": utc_from_us(process.since_us).isoformat(timespec="seconds") if process else None,
+        "version": server.version(),
+        "log": str(server.log),
     }
 
 

@@ -44,7 +44,6 @@ class Postmaster:
     """What postmaster.pid says of a ready server."""
 
     pid: int
-    since_s: int
     port: int
     socket_dir: Path
 
@@ -54,7 +53,7 @@ class PostgresServer:
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._data = home / "pg"
-        self._log = home / "log" / "postgres.log"
+        self.log = home / "log" / "postgres.log"
         self._clock = clock
 
     def up(self, port: int | None, password: str) -> Postmaster:
@@ -66,7 +65,7 @@ class PostgresServer:
         process = self.process()
         postmaster = self._start(port) if process is None else self._await_ready(process.pid)
         if postmaster is None:
-            raise Unavailable("PostgreSQL", f"not ready ({tail(self._log)})", f"see {self._log}")
+            raise Unavailable("PostgreSQL", f"not ready ({tail(self.log)})", f"see {self.log}")
         ensure_database(postmaster, password)
         return postmaster
 
@@ -120,7 +119,7 @@ class PostgresServer:
         write_settings(self._data, port, socket_folder(self._data, port, account), account)
         return launch(
             [str(binaries() / "postgres"), "-D", str(self._data)],
-            self._log,
+            self.log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
             become=account.become,
         )
@@ -142,7 +141,7 @@ class PostgresServer:
             return None
         if len(lines) < 8 or lines[7] != "ready" or lines[0] != str(pid):
             return None
-        return Postmaster(pid, int(lines[2]), int(lines[3]), Path(lines[4]))
+        return Postmaster(pid, int(lines[3]), Path(lines[4]))
 
     def _pid_file(self) -> Path:
         return self._data / "postmaster.pid"

@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from lake.clock import Clock
@@ -18,16 +19,18 @@ from lake.clock import Clock
 POLL_S = 0.01
 LOG_BYTES_MAX = 8 * 2**20
 LAUNCH_S_MAX = 30.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # The shell leaves at once, so the server belongs to init and dies with nobody.
 LAUNCHER = ("/bin/sh", "-c", '"$@" >&2 & echo $!', "sh")
 
 
 @dataclass(frozen=True)
 class Process:
-    """One running process: pid, parent's pid, words of its command line."""
+    """One running process: pid, parent's pid, start (UTC microseconds), words it was called by."""
 
     pid: int
     parent: int
+    since_us: int
     words: tuple[str, ...]
 
 
@@ -50,8 +53,17 @@ def read_process(pid: int) -> Process | None:
     if not raw:
         return None
     words = tuple(word.decode(errors="replace") for word in raw.rstrip(b"\0").split(b"\0"))
-    parent = int(stat.rpartition(")")[2].split()[1])
-    return Process(pid, parent, words)
+    fields = stat.rpartition(")")[2].split()
+    return Process(
+        pid, int(fields[1]), boot_us() + int(fields[19]) * 1_000_000 // TICKS_PER_S, words
+    )
+
+
+@cache
+def boot_us() -> int:
+    """Return when the machine started, UTC microseconds; whole seconds."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("btime "))) * 1_000_000
 
 
 def wait_until(clock: Clock, condition: Callable[[], bool], seconds_max: float) -> bool:

@@ -47,7 +47,7 @@ class ValkeyServer:
     def __init__(self, home: Path, clock: Clock) -> None:
         self._data = home / "valkey"
         self._settings = self._data / "valkey.conf"
-        self._log = home / "log" / "valkey.log"
+        self.log = home / "log" / "valkey.log"
         self._clock = clock
 
     def up(self, port: int | None, password: str) -> Valkey:
@@ -62,7 +62,7 @@ class ValkeyServer:
             started = self._start(port, password)
             if started is not None:
                 return started
-        raise Unavailable("Valkey", f"did not start ({tail(self._log)})", f"see {self._log}")
+        raise Unavailable("Valkey", f"did not start ({tail(self.log)})", f"see {self.log}")
 
     def down(self) -> bool:
         """Stop it, by force when that takes too long; False when it wasn't running."""
@@ -102,7 +102,7 @@ class ValkeyServer:
         new.replace(self._settings)
         pid = launch(
             [str(binary()), str(self._settings)],
-            self._log,
+            self.log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
         # until it shows its words it is still the shell that starts it

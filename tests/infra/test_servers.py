@@ -87,8 +87,8 @@ def test_the_address_opens_in_every_client(home: Path) -> None:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
     engine = sqlalchemy.create_engine(dsn.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.connect() as connection:
-        assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
+    with engine.connect() as pooled:
+        assert pooled.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
     engine.dispose()
     with redis.Redis.from_url(state.valkey_url(home)) as client:
         assert client.ping()
@@ -233,7 +233,7 @@ def test_a_server_that_can_not_start_is_reported_with_its_last_words(home: Path)
     embedded.up(home)
     embedded.down(home)
     (home / "pg" / "ticklake.conf").write_text("shared_buffers = 'plenty'\n")
-    with pytest.raises(Unavailable, match="not ready .*shared_buffers"):
+    with pytest.raises(Unavailable, match=r"not ready .*shared_buffers"):
         PostgresServer(home, CLOCK).up(None, "secret")
 
 

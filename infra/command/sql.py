@@ -1,0 +1,102 @@
+"""ticklake sql."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import duckdb
+
+from infra.command.prompt import converse, show_table
+from infra.command.verb import note, verb
+from lake.client import Client, connect, query_error
+from lake.errors import BadInput, WrongUse
+from lake.settings import Settings
+from lake.views.engine import quote
+
+COPY_OPTIONS = {
+    "csv": "FORMAT csv, HEADER true",
+    "json": "FORMAT json, ARRAY true",
+    "parquet": "FORMAT parquet, COMPRESSION zstd",
+}
+FORMATS = ("table", *COPY_OPTIONS)
+
+
+@click.command()
+@click.argument("query", required=False)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default table, or the file's.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the rows to a file, by its ending .csv, .json or .parquet.",
+)
+@verb
+def sql(
+    settings: Settings, query: str | None, form: str | None, output: Path | None, as_json: bool
+) -> None:
+    """Query with DuckDB: `crypto_trades` (fresh, each row once), `lake.crypto_trades`, ...
+
+    Without a query: a prompt, or the query from standard input. Times are UTC, numbers exact.
+    """
+    form = chosen_format(form, output, as_json)
+    with connect(settings.home) as client:
+        if query is None and sys.stdin.isatty() and output is None:
+            converse(client, settings.home / "run" / "sql_history")
+            return
+        relation = client.sql(query if query is not None else sys.stdin.read())
+        if relation is not None:
+            show(client, relation, form, output)
+
+
+def chosen_format(form: str | None, output: Path | None, as_json: bool) -> str:
+    """Return the output's format; WrongUse where the options say two things or nothing."""
+    if as_json:
+        form = form or "json"
+        if form != "json" or output is not None:
+            raise WrongUse("--json", "means rows as JSON on standard output", "leave out the rest")
+    if form is None:
+        form = output.suffix[1:].lower() if output else "table"
+    if form not in (COPY_OPTIONS if output else FORMATS):
+        raise WrongUse("--output", "names no format", f"--format {' or '.join(COPY_OPTIONS)}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise WrongUse("--format parquet", "is nothing for a terminal", "add -o FILE")
+    return form
+
+
+def show(client: Client, relation: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
+    """Write a query's rows; a file appears whole or not at all."""
+    if form == "table":
+        try:
+            show_table(relation)
+        except duckdb.Error as error:
+            raise query_error(error) from error
+        return
+    try:
+        folder = output.resolve().parent if output else None
+        with tempfile.TemporaryDirectory(prefix=".ticklake-", dir=folder) as place:
+            rows = Path(place) / "rows"
+            copy(client, relation, form, rows)
+            if output is None:
+                sys.stdout.flush()
+                with rows.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                return
+            os.replace(rows, output)
+    except OSError as error:
+        raise BadInput(str(output or "output"), str(error.strerror), "use another -o") from error
+    note(f"wrote {output}")
+
+
+def copy(client: Client, relation: duckdb.DuckDBPyRelation, form: str, path: Path) -> None:
+    """Write a relation to a file by DuckDB, which keeps decimals exact in every format."""
+    view = "ticklake_answer"
+    try:
+        relation.query(view, f"COPY {view} TO {quote(str(path))} ({COPY_OPTIONS[form]})")
+    except duckdb.Error as error:
+        raise query_error(error) from error

@@ -1,0 +1,91 @@
+"""The command's manners: help, exit codes, one JSON document, one clear sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.command.main import GROUPS, run
+
+HEAVY = ("duckdb", "numpy", "polars", "psycopg", "pyarrow", "pyiceberg", "rich", "yaml", "asyncio")
+
+
+def test_help_lists_every_verb_in_its_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for group, verbs in GROUPS.items():
+        assert not verbs or f"{group}:" in shown
+        for name, line in verbs.items():
+            assert f"  {name}" in shown
+            assert line in shown
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from infra.command.main import run\n"
+        "run(['--help'])\n"
+        f"sys.exit(' '.join(name for name in {HEAVY} if name in sys.modules) or 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words", [["fly"], ["up", "--higher"], ["up", "--profile", "moon"], ["down", "everything"]]
+)
+def test_wrong_use_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Error: " in output.err
+
+
+def test_json_is_one_document_on_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["down", "--home", str(tmp_path / "home"), "--json"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out) == {"home": str(tmp_path / "home"), "stopped": []}
+    assert output.err == ""
+
+
+def test_what_does_not_hold_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--home", str(tmp_path)]) == 1
+    assert "down" in capsys.readouterr().out
+
+
+def test_a_fault_is_one_sentence_and_a_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    home = tmp_path / "file" / "home"
+    assert run(["up", "--home", str(home), "--json"]) == 1
+    output = capsys.readouterr()
+    assert output.err == f"ticklake: home {home}: Not a directory: choose another with --home\n"
+    assert json.loads(output.out)["error"]["kind"] == "BadInput"
+
+
+def test_the_home_of_the_environment_gives_way_to_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKLAKE_HOME", str(tmp_path / "environment"))
+    run(["down", "--json"])
+    run(["down", "--json", "--home", str(tmp_path / "option")])
+    documents = capsys.readouterr().out.replace("}\n{", "}\0{").split("\0")
+    homes = [json.loads(document)["home"] for document in documents]
+    assert homes == [str(tmp_path / "environment"), str(tmp_path / "option")]
+
+
+def test_a_misspelt_setting_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKLAKE_JOURNAL_BYTE_MAX", "5")
+    assert run(["down"]) == 1
+    assert "TICKLAKE_JOURNAL_BYTE_MAX: no such setting: one of " in capsys.readouterr().err
