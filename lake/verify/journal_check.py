@@ -59,9 +59,11 @@ def _batches_sql(after: Mapping[int, int], upto: Mapping[int, int]) -> str:
     within = frames_sql(after, dict.fromkeys(upto, _FRAME_MAX))
     ticks = ", ".join(quote(name) for name in TICK_DATASETS)
     return f"""
-SELECT b.shard::int, b.first_frame, b.last_frame, sum(b.frames)::bigint, sum(b.events)::bigint,
-  sum(b.stored)::bigint, sum(b.quarantined)::bigint, sum(b.duplicate)::bigint,
-  sum(b.ignored)::bigint, coalesce(max(l.stored), 0)::bigint, coalesce(max(l.poison), 0)::bigint
+SELECT b.shard::int AS shard, b.first_frame, b.last_frame, sum(b.frames)::bigint AS frames,
+  sum(b.events)::bigint AS events, sum(b.stored)::bigint AS stored,
+  sum(b.quarantined)::bigint AS quarantined, sum(b.duplicate)::bigint AS duplicate,
+  sum(b.ignored)::bigint AS ignored, coalesce(max(l.stored), 0)::bigint AS rows,
+  coalesce(max(l.poison), 0)::bigint AS poison
 FROM market.ingest_batches b LEFT JOIN (
   SELECT shard, first_frame, last_frame, sum(rows) FILTER (WHERE dataset IN ({ticks})) AS stored,
     sum(rows) FILTER (WHERE dataset = 'quarantine') AS poison

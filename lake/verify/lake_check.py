@@ -89,7 +89,7 @@ def _check(
 
 def _read_files(reading: Reading, snapshot: Snapshot, known: Mapping[str, FileMark]) -> _Files:
     found = _Files()
-    live = live_files(reading.duckdb, snapshot)
+    live = live_files(reading.files, snapshot)
     if any(file.content for file in live):
         # Another engine deleted rows without rewriting files: only the whole scan knows what lives.
         found.marks[snapshot.metadata_location] = FileMark("", _scan(reading, snapshot))
@@ -139,7 +139,7 @@ def _file_totals(
     reading: Reading, dataset: str, paths: Sequence[str]
 ) -> dict[str, dict[str, Totals]]:
     unit = unit_sql(load(dataset).ledger_time, daily=True)
-    rows = reading.duckdb.execute(
+    rows = reading.files.execute(
         f"SELECT filename, {unit}, {ledger.sums_sql(dataset, 'duckdb')} "
         f"FROM {parquet_sql(dataset, paths)} GROUP BY 1, 2"
     ).fetchall()
@@ -153,7 +153,7 @@ def _file_totals(
 def _scan(reading: Reading, snapshot: Snapshot) -> dict[str, Totals]:
     dataset = snapshot.dataset
     unit = unit_sql(load(dataset).ledger_time, daily=True)
-    rows = reading.duckdb.execute(
+    rows = reading.files.execute(
         f"SELECT {unit}, {ledger.sums_sql(dataset, 'duckdb')} "
         f"FROM ({lake_sql(dataset, snapshot)}) GROUP BY 1"
     ).fetchall()

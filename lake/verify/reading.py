@@ -40,13 +40,14 @@ SETTLE_S = 12
 _PARTITION_DAY = re.compile(r"_p(\d{8})$")
 
 _UNITS = """
-SELECT c.relname, coalesce(p.relname, c.relname), coalesce(p.oid, c.oid)::bigint,
-  coalesce(pg_relation_filenode(coalesce(p.oid, c.oid)), 0)::bigint,
-  coalesce(pg_stat_get_tuples_inserted(coalesce(p.oid, c.oid)), 0),
-  coalesce(pg_stat_get_tuples_updated(coalesce(p.oid, c.oid)), 0),
-  coalesce(pg_stat_get_tuples_deleted(coalesce(p.oid, c.oid)), 0),
+SELECT c.relname AS dataset, coalesce(p.relname, c.relname) AS relation,
+  coalesce(p.oid, c.oid)::bigint AS oid,
+  coalesce(pg_relation_filenode(coalesce(p.oid, c.oid)), 0)::bigint AS filenode,
+  coalesce(pg_stat_get_tuples_inserted(coalesce(p.oid, c.oid)), 0) AS inserted,
+  coalesce(pg_stat_get_tuples_updated(coalesce(p.oid, c.oid)), 0) AS updated,
+  coalesce(pg_stat_get_tuples_deleted(coalesce(p.oid, c.oid)), 0) AS deleted,
   coalesce((SELECT stats_reset FROM pg_stat_database WHERE datname = current_database())::text, '')
-    || '/' || coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '')
+    || '/' || coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '') AS reset
 FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid
 LEFT JOIN pg_class p ON p.oid = i.inhrelid
 WHERE c.relnamespace = 'market'::regnamespace AND c.relkind IN ('r', 'p')
@@ -90,6 +91,9 @@ class Reading:
         self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
         try:
             attach_hot(self._duckdb, dsn)
+            # A file that can't be read would end the transaction of the connection it is read in.
+            self.files = self._duckdb.cursor()
+            self.files.execute("SET TimeZone = 'UTC'")
             self._duckdb.execute("BEGIN")
             self.tables = {str(name) for (name,) in self.hot(_TABLES)}
             self.shards = cast(
@@ -130,7 +134,7 @@ class Reading:
         """Return unit -> the ledger's totals of frames in (after, upto] of each shard of upto."""
         day = "to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD')" if daily else f"'{WHOLE}'"
         rows = self.hot(
-            f"SELECT {day}, {_LEDGER_SUMS} FROM market.ledger_minutes "
+            f"SELECT {day} AS unit, {_LEDGER_SUMS} FROM market.ledger_minutes "
             f"WHERE dataset = {quote(dataset)} AND {frames_sql(after, upto)} GROUP BY 1"
         )
         return {unit: Totals.read(values) for unit, *values in rows}
@@ -147,7 +151,7 @@ class Reading:
             else ""
         )
         rows = self.hot(
-            f"SELECT ticker, (extract(epoch FROM minute) * 1000000)::bigint, {_LEDGER_SUMS} "
+            f"SELECT ticker, (extract(epoch FROM minute) * 1000000)::bigint AS us, {_LEDGER_SUMS} "
             f"FROM market.ledger_minutes WHERE dataset = {quote(dataset)}{within} "
             f"AND {frames_sql({}, upto)} GROUP BY 1, 2"
         )
@@ -192,8 +196,8 @@ class Reading:
         if "dropped_partitions" not in self.tables:
             return {}
         rows = self.hot(
-            "SELECT dataset, to_char(day, 'YYYY-MM-DD'), sum(rows)::bigint, "
-            "sum(digest)::numeric(38, 0) FROM market.dropped_partitions GROUP BY 1, 2"
+            "SELECT dataset, to_char(day, 'YYYY-MM-DD') AS unit, sum(rows)::bigint AS n, "
+            "sum(digest)::numeric(38, 0) AS d FROM market.dropped_partitions GROUP BY 1, 2"
         )
         return {
             (dataset, day): Totals(rows=int(count), digest=int(digest))
@@ -202,8 +206,8 @@ class Reading:
 
 
 _LEDGER_SUMS = (
-    "sum(rows)::bigint, sum(sum_a)::numeric(38, 10), sum(sum_b)::numeric(38, 10), "
-    "sum(digest)::numeric(38, 0)"
+    "sum(rows)::bigint AS n, sum(sum_a)::numeric(38, 10) AS a, sum(sum_b)::numeric(38, 10) AS b, "
+    "sum(digest)::numeric(38, 0) AS d"
 )
 
 

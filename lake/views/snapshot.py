@@ -20,6 +20,8 @@ from lake.views.engine import first_line, hot_query
 CATALOG = "ticklake"
 NAMESPACE = "market"
 THROUGH_PREFIX = "ticklake.through."
+SNAPSHOT_PROPERTY = "ticklake.snapshot"
+"""Names the snapshot that the properties `ticklake.through.*` belong to."""
 
 _LOCATIONS = (
     "SELECT table_name, metadata_location FROM public.iceberg_tables "
@@ -70,21 +72,59 @@ def load_snapshot(dataset: str, metadata_location: str) -> Snapshot:
         raise Damaged(
             str(path), f"table metadata can't be read ({error})", "restore the file"
         ) from error
-    current = metadata.get("current-snapshot-id")
-    snapshot = next((s for s in metadata["snapshots"] if s["snapshot-id"] == current), None)
-    schema = next(s for s in metadata["schemas"] if s["schema-id"] == metadata["current-schema-id"])
+    snapshots = {each["snapshot-id"]: each for each in metadata.get("snapshots", ())}
+    head = snapshots.get(metadata.get("current-snapshot-id"))
+    schema = next(
+        each for each in metadata["schemas"] if each["schema-id"] == metadata["current-schema-id"]
+    )
     return Snapshot(
         dataset=dataset,
         metadata_location=metadata_location,
-        snapshot_id=current if snapshot else None,
-        manifest_list=snapshot["manifest-list"] if snapshot else "",
+        snapshot_id=head["snapshot-id"] if head else None,
+        manifest_list=head["manifest-list"] if head else "",
         columns=tuple(column["name"] for column in schema["fields"]),
-        through={
-            int(key.removeprefix(THROUGH_PREFIX)): int(value)
-            for key, value in metadata["properties"].items()
-            if key.startswith(THROUGH_PREFIX) and key.removeprefix(THROUGH_PREFIX).isdigit()
-        },
+        through=_through(dataset, metadata.get("properties", {}), head, snapshots),
     )
+
+
+def _through(
+    dataset: str,
+    properties: Mapping[str, str],
+    head: Mapping[str, Any] | None,
+    snapshots: Mapping[int, Mapping[str, Any]],
+) -> dict[int, int]:
+    """Return what the head holds: the properties say it, unless the table was rolled back."""
+    named = properties.get(SNAPSHOT_PROPERTY)
+    if named is None or _leads_to(head, int(named), snapshots):
+        return _frames(properties)
+    found = _frames(head["summary"]) if head else {}
+    if head and not found:
+        raise Damaged(
+            f"lake table {dataset}",
+            f"rolled back to snapshot {head['snapshot-id']}, which does not say what it holds",
+            f"roll it forward to snapshot {named}",
+        )
+    return found
+
+
+def _leads_to(
+    head: Mapping[str, Any] | None, named: int, snapshots: Mapping[int, Mapping[str, Any]]
+) -> bool:
+    at = head
+    while at is not None:
+        if at["snapshot-id"] == named:
+            return True
+        at = snapshots.get(at.get("parent-snapshot-id", -1))
+    # Only ancestors are ever expired; what a rollback left behind stays in the metadata.
+    return named not in snapshots and head is not None
+
+
+def _frames(properties: Mapping[str, str]) -> dict[int, int]:
+    return {
+        int(key.removeprefix(THROUGH_PREFIX)): int(value)
+        for key, value in properties.items()
+        if key.startswith(THROUGH_PREFIX)
+    }
 
 
 def live_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> list[DataFile]:

@@ -1,0 +1,359 @@
+"""`verify` finds what is missing, added or changed in hot tier and lake, and says where.
+
+No test here keeps a journal: everything is found after its segments are gone.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lake.contracts.contract import load
+from lake.verify.report import Report
+from tests.verify.lakehouse import Lakehouse, arrow, poison, trade
+
+PROVEN = pytest.mark.parametrize("proven", [False, True], ids=["first_run", "after_a_proof"])
+
+CHANGED = {
+    "ticker": "'X:SOLUSD'",
+    "exchange": "'sim:2'",
+    "market": "'usdm'",
+    "trade_id": "NULL",
+    "event_time": "event_time + interval '1 microsecond'",
+    "received_time": "received_time - interval '1 microsecond'",
+    "price": "price + 0.0000000001",
+    "size": "size - 0.0000000001",
+    "side": "'buy'",
+    "conditions": "''",
+    "shard": "1",
+    "seq": "seq + 1",
+}
+
+
+@pytest.fixture
+def written(lakehouse: Lakehouse) -> Lakehouse:
+    """Ten frames in hot and lake, ten more in hot alone; two shards."""
+    lakehouse.write()
+    lakehouse.write(shard=1)
+    lakehouse.commit()
+    lakehouse.write()
+    return lakehouse
+
+
+def faults(report: Report, tier: str) -> list[str]:
+    assert {fault.tier for fault in report.faults} == {tier}, str(report)
+    return [str(fault) for fault in report.faults]
+
+
+def test_untouched_lakehouse_holds(written: Lakehouse) -> None:
+    for full in (False, False, True):
+        report = written.verify(full=full)
+        assert str(report) == "126 events, 0 lost, 0 duplicated"
+        assert report.holds
+
+
+def test_empty_lakehouse_holds(lakehouse: Lakehouse) -> None:
+    assert str(lakehouse.verify()) == "0 events, 0 lost, 0 duplicated"
+
+
+def test_second_run_reads_nothing_again_and_a_third_only_what_is_new(written: Lakehouse) -> None:
+    assert written.verify().rows_read > 0
+    assert written.verify().rows_read == 0
+
+    written.write(frames=1)
+
+    assert written.verify().rows_read == 3 + 1 + 1  # trades, quarantined, batch
+    assert written.verify(full=True).rows_read > 100
+
+
+@PROVEN
+def test_row_deleted_in_hot_is_named(written: Lakehouse, proven: bool) -> None:
+    written.commit()
+    if proven:
+        assert written.verify().holds
+    written.sql("DELETE FROM market.crypto_trades WHERE shard = 0 AND seq = %s", 3 << 16 | 1)
+
+    report = written.verify()
+
+    assert (report.lost, report.duplicated) == (1, 0)
+    (fault,) = faults(report, "hot")
+    assert fault == (
+        "hot crypto_trades X:ETHUSD 2024-08-08T12:00Z: 1 of 30 rows lost "
+        f"(missing shard 0 seq {3 << 16 | 1}): partition market.crypto_trades_p20240808"
+    )
+
+
+@PROVEN
+def test_row_added_in_hot_is_counted(written: Lakehouse, proven: bool) -> None:
+    if proven:
+        assert written.verify().holds
+    written.sql("INSERT INTO market.crypto_trades SELECT * FROM market.crypto_trades LIMIT 1")
+
+    report = written.verify()
+
+    assert (report.lost, report.duplicated) == (0, 1)
+    assert len(faults(report, "hot")) == 1
+
+
+@PROVEN
+def test_values_swapped_between_two_rows_in_hot_are_found(written: Lakehouse, proven: bool) -> None:
+    if proven:
+        assert written.verify().holds
+    written.sql(
+        "UPDATE market.crypto_trades AS t SET price = other.price FROM market.crypto_trades other "
+        "WHERE t.shard = 0 AND other.shard = 0 AND t.ticker = other.ticker "
+        "AND (t.seq, other.seq) IN ((%s, %s), (%s, %s))",
+        *(3 << 16, 4 << 16, 4 << 16, 3 << 16),
+    )
+
+    report = written.verify()
+
+    assert (report.lost, report.duplicated) == (0, 0)
+    (fault,) = faults(report, "hot")
+    assert "X:BTCUSD 2024-08-08T12:00Z: 60 rows, of which some are not as they were" in fault
+
+
+def test_any_column_changed_in_hot_is_found(written: Lakehouse) -> None:
+    assert set(CHANGED) == set(load("crypto_trades").names)
+    seq = 5 << 16 | 1
+    for column, value in CHANGED.items():
+        assert written.verify().holds
+        original = _row(written, seq)
+        with psycopg.connect(written.dsn) as connection:
+            connection.execute(
+                f"UPDATE market.crypto_trades SET {column} = {value} "
+                f"WHERE shard = 0 AND seq = {seq}".encode()
+            )
+        assert faults(written.verify(), "hot"), column
+        _put_back(written, original)
+
+
+def _row(house: Lakehouse, seq: int) -> tuple[object, ...]:
+    with psycopg.connect(house.dsn) as connection:
+        row = connection.execute(
+            "SELECT * FROM market.crypto_trades WHERE shard = 0 AND seq = %s", [seq]
+        ).fetchone()
+    assert row is not None
+    return row
+
+
+def _put_back(house: Lakehouse, row: tuple[object, ...]) -> None:
+    marks = ", ".join(["%s"] * len(row))
+    received = load("crypto_trades").names.index("received_time")
+    house.sql(
+        "DELETE FROM market.crypto_trades WHERE received_time BETWEEN %s::timestamptz - "
+        "interval '1 ms' AND %s AND trade_id IS NOT DISTINCT FROM %s OR trade_id IS NULL "
+        "AND side = 'sell'",
+        *(row[received], row[received], row[3]),
+    )
+    house.sql(f"INSERT INTO market.crypto_trades VALUES ({marks})", *row)
+
+
+def test_change_by_a_session_still_open_is_found_at_once(written: Lakehouse) -> None:
+    assert written.verify().holds
+    with psycopg.connect(written.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE market.crypto_trades SET side = 'sell' WHERE seq = 131072")
+        written.catalog.engine.dispose()
+
+        assert not written.verify().holds
+
+
+@PROVEN
+def test_partition_truncated_or_dropped_without_proof_is_found(
+    written: Lakehouse, proven: bool
+) -> None:
+    if proven:
+        assert written.verify().holds
+    written.sql("TRUNCATE market.crypto_trades_p20240808")
+    assert written.verify().lost == 90
+
+    written.sql("DROP TABLE market.crypto_trades_p20240808")
+    assert written.verify().lost == 90
+
+
+def test_partition_dropped_with_proof_holds_and_a_late_row_makes_it_again(
+    written: Lakehouse,
+) -> None:
+    written.commit()
+    written.verify()
+    written.sql(
+        "INSERT INTO market.dropped_partitions (dataset, day, rows, digest) "
+        "SELECT dataset, '2024-08-08', sum(rows), sum(digest) FROM market.ledger_minutes "
+        "WHERE dataset = 'crypto_trades' GROUP BY 1"
+    )
+    written.sql("DROP TABLE market.crypto_trades_p20240808")
+    assert written.verify().holds
+
+    written.write(frames=1)
+    assert written.verify().holds
+    assert written.verify(full=True).holds
+
+    written.sql("DELETE FROM market.crypto_trades WHERE trade_id IS NULL")
+    assert written.verify().lost == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE market.quarantine SET raw = 'x' WHERE seq >> 16 = 2",
+        "DELETE FROM market.quarantine WHERE seq >> 16 = 2",
+    ],
+)
+def test_quarantine_is_proven_too(written: Lakehouse, change: str) -> None:
+    assert written.verify().holds
+    written.sql(change)
+
+    assert faults(written.verify(), "hot")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE market.ingest_batches SET duplicate = 1 WHERE last_frame = 20", "add up to 43"),
+        ("DELETE FROM market.ingest_batches WHERE last_frame = 20", "batches end at frame 10"),
+        ("UPDATE market.ingest_batches SET first_frame = 12 WHERE last_frame = 20", "frame 11"),
+    ],
+)
+def test_batches_that_do_not_add_up_are_named(written: Lakehouse, change: str, said: str) -> None:
+    written.sql(change)
+
+    journal = [str(fault) for fault in written.verify().faults if fault.tier == "journal"]
+
+    assert any(said in fault for fault in journal), journal
+
+
+@PROVEN
+def test_row_deleted_in_the_lake_is_named(written: Lakehouse, proven: bool) -> None:
+    if proven:
+        assert written.verify().holds
+    written.table().delete(f"shard = 0 and seq = {3 << 16 | 1}")
+
+    report = written.verify()
+
+    assert (report.lost, report.duplicated) == (1, 0)
+    (fault,) = faults(report, "lake")
+    assert "X:ETHUSD 2024-08-08T12:00Z: 1 of 20 rows lost (missing shard 0 seq 196609)" in fault
+
+
+@PROVEN
+def test_row_added_in_the_lake_is_named(written: Lakehouse, proven: bool) -> None:
+    if proven:
+        assert written.verify().holds
+    table = written.table()
+    table.append(arrow("crypto_trades", [trade(3, 9)]).cast(table.schema().as_arrow()))
+
+    report = written.verify()
+
+    assert (report.lost, report.duplicated) == (0, 1)
+    assert f"added shard 0 seq {3 << 16 | 9}" in faults(report, "lake")[0]
+
+
+def test_any_column_changed_in_the_lake_is_found(written: Lakehouse) -> None:
+    assert written.verify().holds
+    table = written.table()
+    whole = table.scan().to_arrow()
+    other = trade(7, 5, shard=1) | {
+        "ticker": "X:SOLUSD",
+        "exchange": "sim:2",
+        "market": "usdm",
+        "size": Decimal("0.2500000001"),
+        "conditions": "~",
+    }
+    for column in load("crypto_trades").names:
+        rows = whole.to_pylist()
+        assert rows[4][column] != other[column]
+        rows[4][column] = other[column]
+        table.overwrite(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()))
+        assert faults(written.verify(), "lake"), column
+    table.overwrite(whole)
+    assert written.verify().holds
+
+
+@PROVEN
+def test_file_removed_from_the_warehouse_is_named(written: Lakehouse, proven: bool) -> None:
+    if proven:
+        assert written.verify().holds
+    (path,) = data_files(written)
+    path.unlink()
+
+    report = written.verify()
+
+    assert report.lost == 60
+    assert f"lake crypto_trades: file missing: 60 rows: {path}" in faults(report, "lake")
+
+
+@PROVEN
+def test_file_rewritten_in_place_is_found(written: Lakehouse, proven: bool) -> None:
+    if proven:
+        assert written.verify().holds
+    (path,) = data_files(written)
+    table = pq.read_table(path, partitioning=None)
+    swapped = table.set_column(6, table.schema.field(6), table["price"].take([1, 0, *range(2, 60)]))
+    pq.write_table(swapped, path)
+
+    found = faults(written.verify(), "lake")
+
+    assert any("rows, of which some are not as they were written" in fault for fault in found)
+    assert not proven or f"lake crypto_trades: file rewritten in place: {path}" in found
+
+
+def test_file_that_is_no_parquet_any_more_is_named(written: Lakehouse) -> None:
+    (path,) = data_files(written)
+    path.write_bytes(b"PAR1 was here")
+
+    assert any(
+        str(fault).startswith("lake crypto_trades: file unreadable") and str(path) in str(fault)
+        for fault in written.verify().faults
+    )
+
+
+def test_lake_rolled_back_by_others_holds_while_hot_still_has_the_rows(written: Lakehouse) -> None:
+    written.commit()
+    assert written.verify().holds
+    table = written.table()
+    first = table.snapshots()[0].snapshot_id
+    table.manage_snapshots().rollback_to_snapshot(first).commit()
+
+    report = written.verify()
+
+    assert report.lost == 30
+    assert {fault.dataset for fault in report.faults} == {"crypto_trades"}
+
+
+def test_table_dropped_from_the_catalog_is_named(written: Lakehouse) -> None:
+    assert written.verify().holds
+    written.catalog.drop_table("market.crypto_trades")
+
+    assert "lake crypto_trades: table missing: 60 rows lost: catalog" in faults(
+        written.verify(), "lake"
+    )
+
+
+def test_report_as_json_names_every_fault(written: Lakehouse) -> None:
+    written.sql("DELETE FROM market.crypto_trades WHERE seq = %s", 1 << 16)
+
+    document = written.verify().as_json()
+
+    assert (document["holds"], document["lost"], document["events"]) == (False, 2, 126)
+    assert document["faults"][0]["ticker"] == "X:BTCUSD"
+
+
+def test_poisoned_and_late_rows_of_many_days_hold(lakehouse: Lakehouse) -> None:
+    late = [trade(86_400 * day + 1, 0) | {"seq": 1 << 16 | day} for day in range(4)]
+    lakehouse.write(1, tables={"crypto_trades": late, "quarantine": [poison(1, 5)]})
+    lakehouse.commit()
+
+    assert lakehouse.verify().holds
+    assert lakehouse.verify(full=True).holds
+
+
+def data_files(house: Lakehouse) -> list[Path]:
+    return [
+        Path(task.file.file_path.removeprefix("file://"))
+        for task in house.table().scan().plan_files()
+    ]
