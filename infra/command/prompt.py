@@ -17,9 +17,9 @@ FIRST = "ticklake> "
 NEXT = "     ...> "
 WELCOME = "SQL of DuckDB; end a query with ; - .tables lists what there is, .quit or Ctrl-D leaves."
 TABLES = (
-    "SELECT table_schema AS schema, table_name AS name, count(*) AS columns"
-    " FROM information_schema.columns WHERE table_catalog = current_database()"
-    " GROUP BY ALL ORDER BY schema <> 'main', schema, name"
+    "FROM (SELECT table_schema AS schema, table_name AS name, count(*) AS columns"
+    " FROM information_schema.columns WHERE table_catalog = current_database() GROUP BY ALL)"
+    " ORDER BY schema <> 'main', schema, name"
 )
 HISTORY_LINES_MAX = 10_000
 ROWS_SHOWN_MAX = 60
