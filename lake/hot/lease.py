@@ -89,6 +89,11 @@ def release(connection: psycopg.Connection, lease: Lease) -> None:
         )
 
 
+def is_alive(pid: int | None, at_host: str, at_boot: str) -> bool:
+    """Tell whether an owner may still run: its process is there, or on another machine."""
+    return not _is_gone(pid, at_host, at_boot, socket.gethostname(), boot_id())
+
+
 def _is_gone(pid: int | None, at_host: str, at_boot: str, host: str, boot: str) -> bool:
     """Tell whether the owner ran on this machine and its process no longer does."""
     if pid is None or at_host != host:

@@ -46,6 +46,7 @@ class Built:
     tables: dict[str, pa.Table]
     gap_updates: list[str]
     events: int
+    first_received_us: int
 
 
 class BatchBuilder:
@@ -101,7 +102,8 @@ class BatchBuilder:
         tables["ledger_minutes"] = self._ledger_rows(tables, first, last)
         tables["feed_gaps"] = self._gaps.opened_rows()
         events = sum(count.events for count in counts.values())
-        return Built(first, last, tables, self._gaps.updates(), events)
+        received_us = min(int(run.frames.received_us.min()) for run in runs)
+        return Built(first, last, tables, self._gaps.updates(), events, received_us)
 
     def _control(self, run: Run, count: FeedCount) -> None:
         up = self._up.setdefault(run.feed, set())

@@ -96,7 +96,7 @@ class JournalToHot:
         self._clock = clock
         self._recent = recent
         self._builder: BatchBuilder | None = None
-        self._partitions: set[str] = set()
+        self._partitions: set[tuple[str, date]] = set()
         self.last_frame = 0
 
     def step(self) -> Built | None:
@@ -116,6 +116,7 @@ class JournalToHot:
             self._write(built, self._builder.state())
         except BaseException:
             self._builder = None  # its memory is ahead of what is stored
+            self._partitions.clear()  # one may have been dropped
             raise
         if self._recent is not None:
             self._recent.add(built.first_frame - 1, built.last_frame, built.tables)
@@ -160,7 +161,6 @@ class JournalToHot:
         try:
             ensure_partitions(self._connection, dataset, _days(rows), self._partitions)
         except psycopg.Error as error:
-            self._partitions.clear()
             raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
 
 

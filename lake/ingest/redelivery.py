@@ -47,7 +47,7 @@ RULES: Mapping[str, KeyRule] = {
         ("exchange", "market", "ticker"), pl.col("venue_sequence").cast(pl.String)
     ),
     "crypto_aggregates": KeyRule(
-        ("exchange", "interval", "ticker"),
+        ("exchange", "market", "interval", "ticker"),
         (
             pl.col("event_time").dt.epoch("s")
             // pl.when(pl.col("interval") == "1m").then(60).otherwise(1)

@@ -1,0 +1,221 @@
+"""What the per-event decoders share: outcomes of one event, checks, and their way into tables."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.errors import BadFrame
+from lake.feeds.codec import (
+    EVENT_BYTES_MAX,
+    EVENT_TIME_US_MIN,
+    EVENTS_PER_FRAME_MAX,
+    FUTURE_US_MAX,
+    INDEX_BITS,
+    Decoded,
+    Frames,
+)
+
+TRADE_ID_CHARS_MAX = 64
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event that becomes a row: its own columns, without received_time, shard and seq."""
+
+    dataset: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An event that carries nothing to store."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """An event for quarantine; path is its place in the frame, in JSONPath."""
+
+    reason: str
+    detail: str
+    path: str
+    raw: bytes
+
+
+Event = Row | Ignored | Bad
+DecodeEvents = Callable[[bytes, int], Iterable[Event]]
+"""(raw frame, received_us) -> its events, in order; each has the index of its place."""
+
+
+def decode_frames(frames: Frames, feed: str, decode: DecodeEvents) -> Decoded:
+    """Decode frame by frame with a per-event decoder; never raises for what a frame contains."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    bad: list[dict[str, Any]] = []
+    ignored: Counter[str] = Counter()
+    events = 0
+    received = frames.received_us.tolist()
+    connections = frames.connection.tolist()
+    for i, raw in enumerate(frames):
+        number = frames.first_frame + i
+        shared = {"received_time": received[i], "shard": frames.shard}
+        for index, event in enumerate(decoded_or_bad(raw, received[i], decode)):
+            events += 1
+            place = {**shared, "seq": (number << INDEX_BITS) | index}
+            if isinstance(event, Row):
+                rows.setdefault(event.dataset, []).append({**event.values, **place})
+            elif isinstance(event, Ignored):
+                ignored[event.kind] += 1
+            else:
+                where = f"frame {number} event {index} {event.path}"
+                bad.append(_quarantined(event, where, feed, connections[i], place))
+    tables = {name: pa.Table.from_pylist(found, schema(name)) for name, found in rows.items()}
+    quarantine = pa.Table.from_pylist(bad, schema("quarantine"))
+    return Decoded(tables, quarantine, dict(ignored), events)
+
+
+def decoded_or_bad(raw: bytes, received_us: int, decode: DecodeEvents) -> list[Event]:
+    """Return a frame's events; one Bad for a frame that can't be split or numbered."""
+    try:
+        events = list(decode(raw, received_us))
+    except BadFrame as error:
+        return [Bad(error.remedy, f"{error.thing}: {error.fault}", "$", raw)]
+    if len(events) > EVENTS_PER_FRAME_MAX:
+        return [Bad("too_many_events", f"frame: holds {len(events):,} events", "$", raw)]
+    return events
+
+
+def _quarantined(
+    event: Bad, where: str, feed: str, connection: int, place: Mapping[str, Any]
+) -> dict[str, Any]:
+    raw, detail = event.raw, event.detail
+    if len(raw) > EVENT_BYTES_MAX:
+        detail = f"{detail} (cut at {EVENT_BYTES_MAX} of {len(raw)} bytes)"
+        raw = raw[:EVENT_BYTES_MAX]
+    return {
+        **place,
+        "feed": feed,
+        "connection": connection,
+        "reason": event.reason,
+        "detail": CONTROL_CHARACTERS.sub("?", detail),
+        "place": where,
+        "raw": raw,
+    }
+
+
+@cache
+def schema(dataset: str) -> pa.Schema:
+    """Return a dataset's Arrow schema."""
+    return arrow_schema(load(dataset))
+
+
+def parsed(raw: bytes) -> Any:
+    """Return a frame as JSON; raises BadFrame not_utf8, too_large or not_json."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            raise BadFrame("frame", "is not UTF-8", "not_utf8") from error
+        raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
+
+
+def checked(
+    decode: Callable[[Mapping[str, Any], int], Event], event: object, path: str, received_us: int
+) -> Event:
+    """Decode one event of a frame; Bad for what is no object, too large, or refused."""
+    if not isinstance(event, dict):
+        return Bad("not_an_object", f"event: is {type(event).__name__}", path, _bytes_of(event))
+    try:
+        found = decode(event, received_us)
+    except BadFrame as error:
+        return Bad(
+            error.remedy, f"{error.thing}: {error.fault}", f"{path}.{error.thing}", _bytes_of(event)
+        )
+    return found
+
+
+def _bytes_of(event: object) -> bytes:
+    return orjson.dumps(event)
+
+
+def time_us(value: object, place: str, received_us: int, *, unit_us: int = 1000) -> int:
+    """Return an exchange's whole-number time as UTC microseconds, within bounds.
+
+    unit_us: microseconds per unit. Raises BadFrame missing_field, bad_time, time_too_early,
+    time_in_future.
+    """
+    if value is None:
+        raise BadFrame(place, "is missing", "missing_field")
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value, whole = int(value), True
+    if not whole or not isinstance(value, int):
+        raise BadFrame(place, f"{str(value)[:40]} is not a whole number", "bad_time")
+    return bounded_time(value * unit_us, place, received_us)
+
+
+def bounded_time(found_us: int, place: str, received_us: int) -> int:
+    """Return the time if it may be an event's; raises BadFrame time_too_early, time_in_future."""
+    if found_us < EVENT_TIME_US_MIN:
+        raise BadFrame(place, f"{found_us} us is before any crypto market", "time_too_early")
+    if received_us and found_us > received_us + FUTURE_US_MAX:
+        raise BadFrame(
+            place,
+            f"{found_us} us is more than {FUTURE_US_MAX // 1_000_000} s after its receipt",
+            "time_in_future",
+        )
+    if found_us > TIME_US_MAX:
+        raise BadFrame(place, f"{found_us} us is past the year 9999", "time_in_future")
+    return found_us
+
+
+TIME_US_MAX = 253_402_300_799_999_999
+
+
+def rfc3339_us(value: object, place: str, received_us: int) -> int:
+    """Return an RFC 3339 time as UTC microseconds, within bounds; finer digits are cut."""
+    if not isinstance(value, str):
+        raise BadFrame(place, "is missing or no text", "missing_field")
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise BadFrame(place, f"{value[:40]!r} is no time", "bad_time") from error
+    if moment.tzinfo is None:
+        raise BadFrame(place, f"{value[:40]!r} has no time zone", "bad_time")
+    return bounded_time((moment - EPOCH) // timedelta(microseconds=1), place, received_us)
+
+
+def trade_id(value: object, place: str) -> str | None:
+    """Return a trade id as text; None stays None. Raises BadFrame bad_trade_id."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise BadFrame(place, f"is {type(value).__name__}", "bad_trade_id")
+    text = str(value)
+    if not text or len(text) > TRADE_ID_CHARS_MAX or CONTROL_CHARACTERS.search(text):
+        raise BadFrame(place, "is empty, too long or holds control characters", "bad_trade_id")
+    return text
+
+
+def symbol(value: object, place: str, pattern: re.Pattern[str]) -> str:
+    """Return a venue's symbol if it is spelled like one. Raises BadFrame bad_ticker."""
+    if value is None:
+        raise BadFrame(place, "is missing", "missing_field")
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise BadFrame(place, f"{str(value)[:60]!r} is no symbol", "bad_ticker")
+    return value

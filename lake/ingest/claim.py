@@ -1,0 +1,58 @@
+"""A shard's claim on what it ingests, so that each instrument has one way in.
+
+A claim is FEED|TICKER, or FEED|* for every ticker of a feed. Claims of a shard whose lease nobody
+holds count for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import psycopg
+
+from lake.errors import Unavailable
+from lake.hot.lease import LEASE_SECONDS, Lease, is_alive, release
+
+CLAIMS_LOCK = 0x7469636B
+"""Advisory lock under which claims are compared and written."""
+
+
+def claim(
+    connection: psycopg.Connection, shard: int, lease: Lease, claims: Sequence[str]
+) -> None:
+    """Write the shard's claims; raises Unavailable, giving the lease up, when another has one."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIMS_LOCK,))
+        others = connection.execute(
+            "SELECT s.shard, s.claims, l.pid, l.host, l.boot_id FROM market.shards s"
+            " JOIN market.leases l ON l.name = 'shard-' || s.shard"
+            " WHERE s.shard <> %s AND l.owner IS NOT NULL"
+            " AND l.heartbeat > now() - make_interval(secs => %s)",
+            (shard, LEASE_SECONDS),
+        ).fetchall()
+        for other, theirs, pid, host, boot in others:
+            common = overlap(claims, theirs) if is_alive(pid, host, boot) else ""
+            if common:
+                release(connection, lease)
+                raise Unavailable(
+                    f"shard {other} (process {pid})",
+                    f"ingests {common} already, and an instrument has one way in",
+                    "stop it first, or name other tickers",
+                )
+        connection.execute(
+            "INSERT INTO market.shards (shard, claims) VALUES (%s, %s::jsonb)"
+            " ON CONFLICT (shard) DO UPDATE SET claims = excluded.claims",
+            (shard, json.dumps(list(claims))),
+        )
+
+
+def overlap(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Return something that both claim; "" when there is nothing."""
+    for mine in ours:
+        feed, ticker = mine.split("|")
+        for other in theirs:
+            other_feed, other_ticker = other.split("|")
+            if feed == other_feed and (ticker == other_ticker or "*" in (ticker, other_ticker)):
+                return f"{feed} {ticker if ticker != '*' else other_ticker}"
+    return ""

@@ -1,0 +1,44 @@
+"""The book of files that the lake has let go of and that are not yet removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+
+from lake.tables.upkeep import REMOVE_AFTER_S
+
+REMOVED_AT_ONCE_MAX = 500
+
+
+class RemovalBook:
+    """Rows of market.lake_removals; a crash between a commit and its entry leaves an orphan file,
+    which `orphans` finds.
+    """
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def freed(self, dataset: str, paths: Sequence[str]) -> None:
+        """Note that the newest snapshot no longer needs these files."""
+        if paths:
+            self._connection.execute(
+                "INSERT INTO market.lake_removals (dataset, path) SELECT %s, unnest(%s::text[])"
+                " ON CONFLICT (path) DO NOTHING",
+                (dataset, list(paths)),
+            )
+
+    def due(self, dataset: str) -> list[str]:
+        """Return files whose grace has passed, oldest first."""
+        rows = self._connection.execute(
+            "SELECT path FROM market.lake_removals WHERE dataset = %s"
+            " AND freed_at < now() - make_interval(secs => %s) ORDER BY freed_at LIMIT %s",
+            (dataset, REMOVE_AFTER_S, REMOVED_AT_ONCE_MAX),
+        ).fetchall()
+        return [path for (path,) in rows]
+
+    def removed(self, paths: Sequence[str]) -> None:
+        """Strike files out that are gone."""
+        self._connection.execute(
+            "DELETE FROM market.lake_removals WHERE path = ANY(%s)", (list(paths),)
+        )

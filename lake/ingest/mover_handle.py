@@ -1,0 +1,113 @@
+"""Start, watch and end the mover process from the process that reads the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lake import errors
+from lake.errors import TicklakeError, Unavailable
+
+START_S_MAX = 60.0
+END_S_MAX = 10.0
+LINE_BYTES_MAX = 1 << 20
+
+Progress = dict[str, Any]
+
+
+class MoverHandle:
+    """A mover process; it ends by itself when this process dies."""
+
+    def __init__(self, dsn: str, home: Path, claims: list[str]) -> None:
+        self._order = {
+            "dsn": dsn,
+            "warehouse": str(home / "warehouse"),
+            "journal": str(home / "journal"),
+            "claims": claims,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._shard: asyncio.Future[int] | None = None
+        self._fault: TicklakeError | None = None
+        self._drained = False
+        self.on_progress: Callable[[Progress], None] = lambda progress: None
+
+    async def start(self) -> int:
+        """Start the process; return the shard that it owns now."""
+        self._shard = asyncio.get_running_loop().create_future()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "lake.ingest.mover_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+            start_new_session=True,  # Ctrl-C is for the parent, which then asks for a drain
+        )
+        self._tell(json.dumps(self._order))
+        self._reading = asyncio.create_task(self._read())
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._shard), START_S_MAX)
+        except TimeoutError as error:
+            raise Unavailable("mover", f"did not start in {START_S_MAX} s", "is the server up?") from error
+
+    def check(self) -> None:
+        """Raise what ended the process, if it has ended before it was asked to."""
+        if self._fault is not None:
+            raise self._fault
+        if self._process is not None and self._process.returncode is not None and not self._drained:
+            raise Unavailable(
+                "mover", f"ended with {self._process.returncode}", "start ingest again: it recovers"
+            )
+
+    async def drain(self, on_progress: Callable[[Progress], None]) -> None:
+        """Ask for the end, and wait until everything durable is in the lake."""
+        self.on_progress = on_progress
+        self._tell("drain")
+        assert self._process is not None and self._reading is not None
+        await self._process.wait()
+        await self._reading
+        self.check()
+
+    async def close(self) -> None:
+        """End the process if it still runs: at once, since its place is in the stores."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), END_S_MAX)
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _tell(self, line: str) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        with suppress(ConnectionError):
+            self._process.stdin.write(line.encode() + b"\n")
+
+    async def _read(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        assert self._shard is not None
+        async for line in self._process.stdout:
+            message = json.loads(line)
+            if "shard" in message and not self._shard.done():
+                self._shard.set_result(message["shard"])
+            if "fault" in message:
+                kind = getattr(errors, message["kind"], Unavailable)
+                self._fault = kind(*message["fault"])
+            if "progress" in message:
+                self._drained = message.get("drained", False)
+                self.on_progress(message["progress"])
+        if not self._shard.done():
+            fault = self._fault or Unavailable("mover", "ended before it had a shard", "see its log")
+            self._shard.set_exception(fault)

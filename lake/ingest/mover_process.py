@@ -1,0 +1,94 @@
+"""Run a mover as a process of its own: `python -m lake.ingest.mover_process`.
+
+The first line of standard input is the place as JSON; a later line `drain` asks it to finish, and
+the end of input (the parent died) does too. Standard output gets one JSON object a line: first
+{"shard": n} once the shard is ours, then progress; the last says how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+import psycopg
+
+from lake.clock import SystemClock
+from lake.errors import TicklakeError, Unavailable
+from lake.hot.lease import Lease, shard_lease, take
+from lake.ingest.claim import claim
+from lake.ingest.codecs import codecs
+from lake.ingest.mover import Mover, MoverPlace
+from lake.settings import from_env
+from lake.steps import Steps
+
+PROGRESS_S = 0.25
+SHARDS_MAX = 64
+"""Shards of one lake; each is a process with a journal of its own."""
+
+
+def main() -> int:
+    """Move until drained; return the exit code."""
+    order = json.loads(sys.stdin.readline())
+    settings = from_env(os.environ)
+    try:
+        shard, lease = _own_shard(order["dsn"], order["claims"])
+        say({"shard": shard, "epoch": lease.epoch})
+        place = MoverPlace(
+            order["dsn"],
+            order["warehouse"],
+            Path(order["journal"]) / f"shard-{shard}",
+            shard,
+        )
+        steps = Steps.parse(settings.fault_plan)
+        mover = Mover(place, lease, codecs(), settings, SystemClock(), steps)
+        _listen(mover)
+        _report(mover)
+        mover.run()
+    except TicklakeError as error:
+        say({"fault": [error.thing, error.fault, error.remedy], "kind": type(error).__name__})
+        return 1
+    say({"progress": asdict(mover.progress), "drained": True})
+    return 0
+
+
+def say(message: object) -> None:
+    """Write one line for the parent."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _own_shard(dsn: str, claims: list[str]) -> tuple[int, Lease]:
+    """Take the first shard that nobody owns, with these claims on it."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for shard in range(SHARDS_MAX):
+            lease = take(connection, shard_lease(shard))
+            if lease is not None:
+                claim(connection, shard, lease, claims)
+                return shard, lease
+    raise Unavailable("shards", f"all {SHARDS_MAX} are owned", "stop another ingest")
+
+
+def _listen(mover: Mover) -> None:
+    def listen() -> None:
+        for line in sys.stdin:
+            if line.strip() == "drain":
+                break
+        mover.drain.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+def _report(mover: Mover) -> None:
+    def report() -> None:
+        while not mover.stop.wait(PROGRESS_S):
+            say({"progress": asdict(mover.progress)})
+
+    threading.Thread(target=report, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
