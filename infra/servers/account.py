@@ -45,8 +45,7 @@ def account_for(*paths: Path) -> Account:
     the server keeps the one capability that lets it pass; BadInput when that is not allowed.
     """
     if os.geteuid() != 0:
-        entry = pwd.getpwuid(os.geteuid())
-        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, None)
+        return as_we_are()
     entry = unprivileged()
     if all(can_reach(entry, path) for path in paths):
         return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becomer(entry, None))
@@ -58,6 +57,17 @@ def account_for(*paths: Path) -> Account:
             "use a --home below folders that all may enter, or run as another user",
         )
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becomer(entry, capability))
+
+
+def as_we_are() -> Account:
+    """Return our own account; BadInput when it has no name, which initdb insists on."""
+    try:
+        entry = pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise BadInput(
+            f"user {os.geteuid()}", "has no name in the system", "add it to /etc/passwd"
+        ) from error
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, None)
 
 
 def unprivileged() -> pwd.struct_passwd:
