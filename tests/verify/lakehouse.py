@@ -143,12 +143,11 @@ class Lakehouse:
             table = self.table(dataset)
             with duckdb.connect() as reader:
                 rows = self._hot_rows(reader, dataset, table)
+            through = {f"ticklake.through.{s}": str(last) for s, last in self.frames.items()}
             with table.transaction() as change:
-                change.set_properties(
-                    {f"ticklake.through.{s}": str(last) for s, last in self.frames.items()}
-                )
+                change.set_properties(through)
                 if rows.num_rows:
-                    change.append(rows.cast(table.schema().as_arrow()))
+                    change.append(rows.cast(table.schema().as_arrow()), through)
 
     def _hot_rows(self, reader: duckdb.DuckDBPyConnection, dataset: str, table: Table) -> pa.Table:
         names = load(dataset).names
@@ -214,3 +213,9 @@ def ledger_rows(dataset: str, rows: pa.Table, shard: int, first: int, last: int)
         for row in totals.to_pylist()
     ]
     return arrow("ledger_minutes", found)
+
+
+def faults(report: Report, tier: str) -> list[str]:
+    """Return the faults as texts; all must be of one tier."""
+    assert {fault.tier for fault in report.faults} == {tier}, str(report)
+    return [str(fault) for fault in report.faults]

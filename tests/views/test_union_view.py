@@ -1,0 +1,155 @@
+"""The union view shows each row once, whatever the lake holds, and asks PostgreSQL for little."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lake.client import Client, connect
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.errors import Unavailable, WrongUse
+from lake.views.union_view import HOT_DATASETS, UNION_DATASETS
+from tests.verify.lakehouse import Lakehouse
+
+
+@pytest.fixture
+def lakehouse(migrated_dsn: str, tmp_path: Path) -> Iterator[Lakehouse]:
+    house = Lakehouse(migrated_dsn, tmp_path / "a warehouse")
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def client(lakehouse: Lakehouse) -> Iterator[Client]:
+    with connect(dsn=lakehouse.dsn) as found:
+        yield found
+
+
+def counts(client: Client) -> tuple[int, int, int]:
+    row = client.arrow(
+        "SELECT (SELECT count(*) FROM crypto_trades) AS whole, "
+        "(SELECT count(*) FROM lake.crypto_trades) AS lake, "
+        "(SELECT count(*) FROM hot.crypto_trades) AS hot"
+    ).to_pylist()[0]
+    return row["whole"], row["lake"], row["hot"]
+
+
+@pytest.mark.parametrize("dataset", [*UNION_DATASETS, *HOT_DATASETS])
+def test_empty_lakehouse_has_every_view_typed_as_its_contract(client: Client, dataset: str) -> None:
+    places = ("", "hot.", "lake.") if dataset in UNION_DATASETS else ("", "hot.")
+    contract = arrow_schema(load(dataset))
+
+    for place in places:
+        schema = client.arrow(f"FROM {place}{dataset}").schema
+        assert [(f.name, f.type) for f in schema] == [(f.name, f.type) for f in contract], place
+
+
+def test_rows_are_seen_once_before_and_after_each_lake_commit(
+    lakehouse: Lakehouse, client: Client
+) -> None:
+    lakehouse.write()
+    assert counts(client) == (30, 0, 30)
+
+    lakehouse.commit()
+    assert counts(client) == (30, 30, 30)
+
+    lakehouse.write()
+    lakehouse.write(shard=1)
+    assert counts(client) == (90, 30, 90)
+
+    lakehouse.commit()
+    lakehouse.write(frames=1, shard=1)
+    assert counts(client) == (93, 90, 93)
+    keys = client.arrow("SELECT DISTINCT shard, seq FROM crypto_trades")
+    assert keys.num_rows == 93
+
+
+def test_rows_that_left_hot_stay_visible(lakehouse: Lakehouse, client: Client) -> None:
+    lakehouse.write()
+    lakehouse.commit()
+    lakehouse.sql("DROP TABLE market.crypto_trades_p20240808")
+
+    assert counts(client) == (30, 30, 0)
+
+
+def test_lake_and_hot_rows_are_identical_to_the_last_digit(
+    lakehouse: Lakehouse, client: Client
+) -> None:
+    lakehouse.write()
+    lakehouse.commit()
+
+    hot = client.arrow("FROM hot.crypto_trades ORDER BY seq")
+
+    assert client.arrow("FROM lake.crypto_trades ORDER BY seq") == hot
+    assert client.arrow("FROM crypto_trades ORDER BY seq") == hot
+    assert hot["price"][0].as_py() == Decimal("30001.0000000000")
+    assert client.polars("SELECT sum(size) AS size FROM crypto_trades").item() == Decimal("7.5")
+
+
+def test_lake_rolled_back_shows_hot_rows_again(lakehouse: Lakehouse, client: Client) -> None:
+    lakehouse.write()
+    lakehouse.commit()
+    first = lakehouse.table().metadata.current_snapshot_id
+    lakehouse.write()
+    lakehouse.commit()
+    table = lakehouse.table()
+    head = table.metadata.current_snapshot_id
+    with table.transaction() as change:
+        change.set_properties({"ticklake.snapshot": str(head)})
+    assert counts(client) == (60, 60, 60)
+
+    assert first is not None
+    lakehouse.table().manage_snapshots().rollback_to_snapshot(first).commit()
+
+    assert counts(client) == (60, 30, 60)
+
+
+def test_predicates_and_columns_are_pushed_into_postgresql_and_parquet(
+    lakehouse: Lakehouse, client: Client
+) -> None:
+    lakehouse.write()
+    lakehouse.commit()
+    lakehouse.write()
+
+    plan = client.arrow(
+        "EXPLAIN (FORMAT json) SELECT price FROM crypto_trades WHERE ticker = 'X:BTCUSD' "
+        "AND event_time >= TIMESTAMPTZ '2024-08-08 12:00:00Z'"
+    )["explain_value"][0].as_py()
+
+    scans = {each["name"].strip(): str(each["extra_info"]) for each in nodes(json.loads(plan))}
+    hot, lake = scans["POSTGRES_SCAN"], scans["ICEBERG_SCAN"]
+    assert "FILTER" not in scans
+    assert all(part in hot for part in ("shard=0", f"seq>{10 << 16 | 65535}"))
+    for scan in (hot, lake):
+        assert "ticker='X:BTCUSD'" in scan
+        assert "event_time>='2024-08-08 12:00:00" in scan
+        assert not any(name in scan for name in ("trade_id", "conditions", "received_time"))
+
+
+def nodes(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for node in plan:
+        yield node
+        yield from nodes(node["children"])
+
+
+def test_client_can_write_nothing(client: Client) -> None:
+    with pytest.raises(WrongUse, match="read-only"):
+        client.sql("INSERT INTO pg.market.shards (shard) VALUES (9)")
+
+
+def test_wrong_sql_is_refused_in_words(client: Client) -> None:
+    with pytest.raises(WrongUse, match="crypto_trade does not exist"):
+        client.sql("FROM crypto_trade")
+
+
+def test_no_server_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="ticklake up"):
+        connect(tmp_path)
+    with pytest.raises(Unavailable, match="hot tier"):
+        connect(dsn="postgresql://nobody@127.0.0.1:1/none")
