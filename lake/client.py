@@ -8,37 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
-
-from duckdb import ConnectionException, DuckDBPyConnection, DuckDBPyRelation, IOException
-from duckdb import Error as DuckDBError
 
 from lake import state
-from lake.errors import Unavailable, WrongUse
-from lake.views.engine import (
-    HOT_EXTENSIONS,
-    LAKE_EXTENSIONS,
-    attach_hot,
-    first_line,
-    hot_query,
-    open_duckdb,
-)
-from lake.views.snapshot import Snapshot, load_snapshot, locations
-from lake.views.union_view import view_statements
+from lake.views.client import Client, query_error
 
-if TYPE_CHECKING:
-    import polars as pl
-    import pyarrow as pa
-
-APPLICATION = "ticklake-query"
-"""PostgreSQL's application_name of our readers."""
-
-_TABLES = (
-    "SELECT relname FROM pg_class WHERE relnamespace = 'market'::regnamespace "
-    "AND relkind IN ('r', 'p') AND NOT relispartition"
-)
-_SHARDS = "SELECT shard::int FROM market.shards"
+__all__ = ["Client", "connect", "query_error"]
 
 
 def connect(home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = None) -> Client:
@@ -53,116 +27,3 @@ def connect(home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = Non
         client.close()
         raise
     return client
-
-
-class Client:
-    """A DuckDB connection over one lakehouse; a context manager.
-
-    Views: `crypto_trades` (lake and hot, each row once), `lake.crypto_trades`, `hot.crypto_trades`,
-    and so on for every dataset. Times are UTC. Nothing can be written through it.
-    """
-
-    def __init__(self, dsn: str) -> None:
-        self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
-        self._snapshots: dict[str, Snapshot] = {}
-        self._seen: object = None
-        try:
-            attach_hot(self._duckdb, with_application(dsn))
-        except BaseException:
-            self._duckdb.close()
-            raise
-
-    @property
-    def duckdb(self) -> DuckDBPyConnection:
-        """The connection itself; call `refresh` before a query that must see the latest lake."""
-        return self._duckdb
-
-    @property
-    def snapshots(self) -> dict[str, Snapshot]:
-        """The lake tables that the views read now, by dataset."""
-        return dict(self._snapshots)
-
-    def refresh(self) -> bool:
-        """Look at the catalog again and rebuild the views if it moved; tell whether it did.
-
-        Hot rows are live without it.
-        """
-        # Places before shards: a shard that starts in between is then listed with no watermark,
-        # and shows all of its hot rows, none of which that older lake can hold.
-        places = locations(self._duckdb)
-        shards = [int(str(shard)) for (shard,) in hot_query(self._duckdb, _SHARDS)]
-        tables = [str(name) for (name,) in hot_query(self._duckdb, _TABLES)]
-        seen = (places, sorted(shards), sorted(tables))
-        if seen == self._seen:
-            return False
-        self._snapshots = {
-            dataset: self._snapshot(dataset, place) for dataset, place in places.items()
-        }
-        for statement in view_statements(self._snapshots, tables, shards):
-            self._duckdb.execute(statement)
-        self._seen = seen
-        return True
-
-    def sql(self, query: str) -> DuckDBPyRelation | None:
-        """Return a query as a DuckDB relation, lazily; None for a statement without rows.
-
-        Raises WrongUse for SQL that can't run.
-        """
-        self.refresh()
-        try:
-            return self._duckdb.sql(query)
-        except DuckDBError as error:
-            raise query_error(error) from error
-
-    def arrow(self, query: str) -> pa.Table:
-        """Return a query's rows as an Arrow table."""
-        return self._rows(query).to_arrow_table()
-
-    def polars(self, query: str) -> pl.DataFrame:
-        """Return a query's rows as a Polars frame."""
-        frame: pl.DataFrame = self._rows(query).pl()
-        return frame
-
-    def close(self) -> None:
-        """Close the connection; a second call does nothing."""
-        self._duckdb.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _rows(self, query: str) -> DuckDBPyConnection:
-        self.refresh()
-        try:
-            return self._duckdb.execute(query)
-        except DuckDBError as error:
-            raise query_error(error) from error
-
-    def _snapshot(self, dataset: str, place: str) -> Snapshot:
-        known = self._snapshots.get(dataset)
-        if known and known.metadata_location == place:
-            return known
-        return load_snapshot(dataset, place)
-
-
-def query_error(error: DuckDBError) -> WrongUse | Unavailable:
-    """Return a query's failure as ours: the caller's words, or what is not there."""
-    if isinstance(error, (IOException, ConnectionException)):
-        return Unavailable("query", first_line(error), "is everything up? see: ticklake status")
-    return WrongUse("query", str(error).strip(), "tables are listed by .tables or SHOW ALL TABLES")
-
-
-def with_application(dsn: str, name: str = APPLICATION) -> str:
-    """Return a libpq URI or key-value string that also names the application."""
-    if "application_name" in dsn:
-        return dsn
-    if "://" not in dsn:
-        return f"{dsn} application_name={name}"
-    return f"{dsn}{'&' if '?' in dsn else '?'}application_name={name}"

@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 
 from lake import ledger, state
-from lake.client import with_application
 from lake.errors import Unavailable
 from lake.verify.hot_check import check_hot
 from lake.verify.journal_check import BATCHES, check_batches
@@ -16,6 +15,7 @@ from lake.verify.lake_check import check_lake
 from lake.verify.marks import DatasetMarks, Marks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault, Report, Tier
+from lake.views.client import with_application
 
 APPLICATION = "ticklake-verify"
 
