@@ -1,7 +1,7 @@
 """What runs where: the file that `ticklake up` leaves in the home.
 
-home/run/state.json: {"postgres": {"dsn", "socket_dsn", "socket_dir", "port", "pid", ...},
-"valkey": {"url", "port", "pid", ...}}. It holds passwords and is readable by its owner only.
+home/run/state.json: {"postgres": {"dsn", "socket_dir", "port", "pid"}, "valkey": {"url", "port",
+"pid"}}. It holds passwords and is readable by its owner only.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 from infra.servers.ports import LOOPBACK
-from infra.servers.postgres_server import PostgresServer, dsn, socket_dsn
+from infra.servers.postgres_server import PostgresServer, dsn
 from infra.servers.process import wait_until
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import Clock, SystemClock, utc_from_us
@@ -56,7 +56,6 @@ def up(home: Path, clock: Clock | None = None) -> Report:
         state = {
             "postgres": {
                 "dsn": dsn(master, passwords["postgres"]),
-                "socket_dsn": socket_dsn(master),
                 "socket_dir": str(master.socket_dir),
                 "port": master.port,
                 "pid": master.pid,
@@ -68,7 +67,7 @@ def up(home: Path, clock: Clock | None = None) -> Report:
             },
         }
         write_state(home, {**before, **state})
-        with psycopg.connect(socket_dsn(master)) as connection:
+        with psycopg.connect(dsn(master, passwords["postgres"])) as connection:
             migrate(connection)
     return Report(state, tuple(down))
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -178,12 +177,6 @@ class PostgresServer:
 def dsn(postmaster: Postmaster, password: str) -> str:
     """Return the libpq URI over loopback; also fits SQLAlchemy, ADBC and DuckDB."""
     return f"postgresql://{ROLE}:{password}@{ports.LOOPBACK}:{postmaster.port}/{DATABASE}"
-
-
-def socket_dsn(postmaster: Postmaster) -> str:
-    """Return the libpq URI over the Unix socket: no password, some percent quicker."""
-    folder = quote(str(postmaster.socket_dir), safe="")
-    return f"postgresql://{ROLE}@/{DATABASE}?host={folder}&port={postmaster.port}"
 
 
 def ensure_database(postmaster: Postmaster, password: str) -> None:
