@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import stat
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,24 +16,20 @@ NAMES = ("ticklake", "nobody")
 
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
-CAPABILITY_VERSION_3 = 0x20080522
-PR_SET_KEEPCAPS = 8
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_RAISE = 2
 
 
 @dataclass(frozen=True)
 class Account:
-    """The account of a server. `become` runs in the child before it starts; None: as we are."""
+    """The account of a server; the words that go before its own to become it, none for ours."""
 
     name: str
     uid: int
     gid: int
-    become: Callable[[], None] | None
+    becoming: tuple[str, ...]
 
     def own(self, path: Path) -> None:
         """Hand a folder that we made to the account."""
-        if self.become is not None:
+        if self.becoming:
             os.chown(path, self.uid, self.gid)
 
 
@@ -48,7 +43,7 @@ def account_for(*paths: Path) -> Account:
         return as_we_are()
     entry = unprivileged()
     if all(can_reach(entry, path) for path in paths):
-        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becomer(entry, None))
+        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becoming(entry, None))
     capability = passing_capability()
     if capability is None:
         raise BadInput(
@@ -56,7 +51,7 @@ def account_for(*paths: Path) -> Account:
             f"user {entry.pw_name} can't reach it, and PostgreSQL refuses to run as root",
             "use a --home below folders that all may enter, or run as another user",
         )
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becomer(entry, capability))
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becoming(entry, capability))
 
 
 def as_we_are() -> Account:
@@ -67,7 +62,7 @@ def as_we_are() -> Account:
         raise BadInput(
             f"user {os.geteuid()}", "has no name in the system", "add it to /etc/passwd"
         ) from error
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, None)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, ())
 
 
 def unprivileged() -> pwd.struct_passwd:
@@ -104,28 +99,8 @@ def passing_capability() -> int | None:
     return None
 
 
-def becomer(entry: pwd.struct_passwd, capability: int | None) -> Callable[[], None]:
-    """Return the function that makes a child this user, with at most one capability left."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def become() -> None:
-        if capability is not None:
-            check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
-        os.setgroups([])
-        os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-        os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
-        if capability is not None:
-            header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-            bit = 1 << capability
-            sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-            check(libc.capset(header, sets))
-            check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
-
-    return become
-
-
-def check(result: int) -> None:
-    """Raise OSError when a system call said no."""
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+def becoming(entry: pwd.struct_passwd, capability: int | None) -> tuple[str, ...]:
+    """Return the words that make the program after them run as this user."""
+    kept = "-" if capability is None else str(capability)
+    program = str(Path(__file__).with_name("become.py"))
+    return (sys.executable, "-I", program, str(entry.pw_uid), str(entry.pw_gid), kept)

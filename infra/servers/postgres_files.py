@@ -111,6 +111,7 @@ def make_data(data: Path, account: Account) -> None:
     account.own(new)
     done = subprocess.run(
         [
+            *account.becoming,
             str(binaries() / "initdb"),
             *("-D", str(new), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"),
             *("--auth=trust", "--no-instructions"),
@@ -119,7 +120,6 @@ def make_data(data: Path, account: Account) -> None:
         text=True,
         cwd="/",
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
-        preexec_fn=account.become,
         timeout=INITDB_S_MAX,
         check=False,
     )

@@ -117,10 +117,9 @@ class PostgresServer:
     def _launch(self, port: int, account: Account) -> int:
         write_settings(self._data, port, socket_folder(self._data, port, account), account)
         return launch(
-            [str(binaries() / "postgres"), "-D", str(self._data)],
+            [*account.becoming, str(binaries() / "postgres"), "-D", str(self._data)],
             self.log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
-            become=account.become,
         )
 
     def _await_ready(self, pid: int) -> Postmaster | None:

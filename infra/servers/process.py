@@ -81,7 +81,6 @@ def launch(
     log: Path,
     *,
     environment: dict[str, str],
-    become: Callable[[], None] | None = None,
 ) -> int:
     """Start a process that outlives us, its output appended to `log`; return its pid."""
     turn_over(log)
@@ -94,7 +93,6 @@ def launch(
             env=environment,
             cwd="/",
             start_new_session=True,
-            preexec_fn=become,
             timeout=LAUNCH_S_MAX,
             check=True,
         )
