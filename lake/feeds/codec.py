@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -55,7 +56,7 @@ class Frames:
     def __iter__(self) -> Iterator[bytes]:
         bounds = self.offsets.tolist()
         payload = self.payload
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in pairwise(bounds):
             yield payload[start : end - 1]
 
     @property

@@ -167,35 +167,48 @@ def _trades(rows: pl.DataFrame, feed: str, shard: int) -> tuple[pa.Table, Bool]:
     found = pc.index_in(conditions, CONDITIONS)
     ok &= pc.or_(pc.is_valid(found), pc.is_null(conditions)).to_numpy(zero_copy_only=False)
     nothing = pa.nulls(len(rows), pa.string())
-    return _table("XT", rows, shard, {
-        "ticker": ticker,
-        "exchange": exchange,
-        "trade_id": rows["i"].to_arrow().cast(pa.string()),
-        "event_time": time_us,
-        "price": decimals(price),
-        "size": decimals(size),
-        "side": SIDES.take(found),
-        "conditions": nothing,
-    }), ok
+    return _table(
+        "XT",
+        rows,
+        shard,
+        {
+            "ticker": ticker,
+            "exchange": exchange,
+            "trade_id": rows["i"].to_arrow().cast(pa.string()),
+            "event_time": time_us,
+            "price": decimals(price),
+            "size": decimals(size),
+            "side": SIDES.take(found),
+            "conditions": nothing,
+        },
+    ), ok
 
 
 def _quotes(rows: pl.DataFrame, feed: str, shard: int) -> tuple[pa.Table, Bool]:
     ticker, exchange, time_us, ok = _shared(rows, feed)
     found = {}
     for column, name in (
-        ("bid_price", "bp"), ("bid_size", "bs"), ("ask_price", "ap"), ("ask_size", "as")
+        ("bid_price", "bp"),
+        ("bid_size", "bs"),
+        ("ask_price", "ap"),
+        ("ask_size", "as"),
     ):
         value, exact = scaled(_doubles(rows[name]))
         ok &= exact & ((value > 0) if name.endswith("p") else (value >= 0))
         found[column] = decimals(value)
-    return _table("XQ", rows, shard, {
-        "ticker": ticker,
-        "exchange": exchange,
-        "event_time": time_us,
-        "event_time_source": _constant("exchange", len(rows)),
-        "venue_sequence": pa.nulls(len(rows), pa.int64()),
-        **found,
-    }), ok
+    return _table(
+        "XQ",
+        rows,
+        shard,
+        {
+            "ticker": ticker,
+            "exchange": exchange,
+            "event_time": time_us,
+            "event_time_source": _constant("exchange", len(rows)),
+            "venue_sequence": pa.nulls(len(rows), pa.int64()),
+            **found,
+        },
+    ), ok
 
 
 Rows = Callable[[pl.DataFrame, str, int], tuple[pa.Table, Bool]]
@@ -234,9 +247,7 @@ def _table(
         "seq": rows["seq"].to_numpy(),
     }
     columns = {**shared, **own}
-    return pa.table(
-        [_typed(columns[field.name], field.type) for field in schema], schema=schema
-    )
+    return pa.table([_typed(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 @cache

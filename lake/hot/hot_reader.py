@@ -69,7 +69,9 @@ class HotReader:
             self._connection.rollback()
         except adbc_driver_manager.Error as error:
             self.close()
-            raise Unavailable("hot tier", str(error).splitlines()[0], "is the server up?") from error
+            raise Unavailable(
+                "hot tier", str(error).splitlines()[0], "is the server up?"
+            ) from error
         return as_contract(found, schema)
 
     def close(self) -> None:

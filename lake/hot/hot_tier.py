@@ -78,7 +78,9 @@ class HotTier:
             self._steps.at("hot.committed")
         except LostAnswer as error:
             self.close()
-            raise Unavailable("hot tier", "the answer to a commit was lost", "look again") from error
+            raise Unavailable(
+                "hot tier", "the answer to a commit was lost", "look again"
+            ) from error
         except adbc_driver_manager.Error as error:
             self.close()
             raise _translated(error, batch.shard) from error

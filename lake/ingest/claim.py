@@ -18,9 +18,7 @@ CLAIMS_LOCK = 0x7469636B
 """Advisory lock under which claims are compared and written."""
 
 
-def claim(
-    connection: psycopg.Connection, shard: int, lease: Lease, claims: Sequence[str]
-) -> None:
+def claim(connection: psycopg.Connection, shard: int, lease: Lease, claims: Sequence[str]) -> None:
     """Write the shard's claims; raises Unavailable, giving the lease up, when another has one."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIMS_LOCK,))

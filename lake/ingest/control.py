@@ -69,7 +69,7 @@ def load(frame: bytes) -> Control:
         kind = fields.pop("kind")
         if kind == "up":
             return Up(fields["connection"], fields["at_us"], tuple(fields["tickers"]))
-        return {"gap_opened": GapOpened, "gap_closed": GapClosed}[kind](**fields)
+        return GapOpened(**fields) if kind == "gap_opened" else GapClosed(**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise Damaged(
             "control record", f"{frame[:80]!r} is not one of ours", "which version wrote it?"

@@ -92,7 +92,9 @@ class FeedToJournal:
                 reason = await self._session(stop)
             except (OSError, WebSocketException, TimeoutError) as error:
                 if isinstance(error, InvalidURI):
-                    raise WrongUse(self._url, "is no WebSocket address", "ws://HOST:PORT/PATH") from error
+                    raise WrongUse(
+                        self._url, "is no WebSocket address", "ws://HOST:PORT/PATH"
+                    ) from error
                 if _is_final(error):
                     raise Refused(self._url, str(error), "check address and key") from error
             if stop.is_set():
@@ -204,9 +206,7 @@ class FeedToJournal:
                 filled = ""  # the gap stays in the book as not refilled; a backfill may come later
                 self.history_fault = str(error)
         closed_us = self._clock.now_us()
-        self._intake.note(
-            self.feed, lambda: control.GapClosed(gap.frame, to_us, closed_us, filled)
-        )
+        self._intake.note(self.feed, lambda: control.GapClosed(gap.frame, to_us, closed_us, filled))
 
 
 def _is_final(error: BaseException) -> bool:

@@ -104,9 +104,7 @@ class HotToLake:
             table.append(rows, through)
         return rows.num_rows, waiting
 
-    def _rows(
-        self, dataset: str, shard: int, after: int, last: int
-    ) -> tuple[int, list[pa.Table]]:
+    def _rows(self, dataset: str, shard: int, after: int, last: int) -> tuple[int, list[pa.Table]]:
         """Return (upto, rows of frames (after, upto] in parts)."""
         if self._recent is not None and self._recent.shard == shard:
             found = self._recent.rows(dataset, after, last)

@@ -20,7 +20,9 @@ class LastHeard:
         self._known: dict[str, int] = {}
         if self._path.exists():
             try:
-                self._known = {str(k): int(v) for k, v in json.loads(self._path.read_text()).items()}
+                self._known = {
+                    str(k): int(v) for k, v in json.loads(self._path.read_text()).items()
+                }
             except (ValueError, AttributeError):
                 self._known = {}  # a torn note: the gap can't be dated, holes in ids still tell
 

@@ -163,7 +163,13 @@ class Mover:
                 if mover is None:
                     connection = psycopg.connect(self._place.dsn, autocommit=True)
                     mover = JournalToHot(
-                        connection, hot, reader, self._codecs, stores, self._lease, self._clock,
+                        connection,
+                        hot,
+                        reader,
+                        self._codecs,
+                        stores,
+                        self._lease,
+                        self._clock,
                         recent=self._recent,
                     )
                 idle = not self._write_step(mover, reader)

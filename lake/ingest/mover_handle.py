@@ -54,7 +54,9 @@ class MoverHandle:
         try:
             return await asyncio.wait_for(asyncio.shield(self._shard), START_S_MAX)
         except TimeoutError as error:
-            raise Unavailable("mover", f"did not start in {START_S_MAX} s", "is the server up?") from error
+            raise Unavailable(
+                "mover", f"did not start in {START_S_MAX} s", "is the server up?"
+            ) from error
 
     def check(self) -> None:
         """Raise what ended the process, if it has ended before it was asked to."""
@@ -69,7 +71,8 @@ class MoverHandle:
         """Ask for the end, and wait until everything durable is in the lake."""
         self.on_progress = on_progress
         self._tell("drain")
-        assert self._process is not None and self._reading is not None
+        assert self._process is not None
+        assert self._reading is not None
         await self._process.wait()
         await self._reading
         self.check()
@@ -91,12 +94,14 @@ class MoverHandle:
             self._reading.cancel()
 
     def _tell(self, line: str) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         with suppress(ConnectionError):
             self._process.stdin.write(line.encode() + b"\n")
 
     async def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         assert self._shard is not None
         async for line in self._process.stdout:
             message = json.loads(line)
@@ -109,5 +114,7 @@ class MoverHandle:
                 self._drained = message.get("drained", False)
                 self.on_progress(message["progress"])
         if not self._shard.done():
-            fault = self._fault or Unavailable("mover", "ended before it had a shard", "see its log")
+            fault = self._fault or Unavailable(
+                "mover", "ended before it had a shard", "see its log"
+            )
             self._shard.set_exception(fault)

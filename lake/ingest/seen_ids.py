@@ -19,7 +19,7 @@ Bool = npt.NDArray[np.bool_]
 
 ID_BITS = 46
 ID_MAX = (1 << ID_BITS) - 2
-"""Largest id kept as a number (7e13); the last value stays free, so that instruments don't touch."""
+"""Largest id kept as a number (7e13); the last value stays free: instruments must not touch."""
 
 INSTRUMENTS_MAX = 1 << 16
 INTERVALS_MAX = 200_000
@@ -107,7 +107,8 @@ class SeenIds:
         before[first] = self._high[code[first]]
         jumps = np.flatnonzero((value > before + 1) & (before >= 0))
         return [
-            Hole(self._names[code[i]], int(before[i]) + 1, int(value[i]) - 1) for i in jumps.tolist()
+            Hole(self._names[code[i]], int(before[i]) + 1, int(value[i]) - 1)
+            for i in jumps.tolist()
         ]
 
     def covers(self, name: str, first: int, last: int) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lake.client import Client
+from lake.views.client import Client
 from lake.ingest.redelivery import RULES
 
 MARGIN_US = 3_600_000_000

@@ -64,9 +64,7 @@ def encode(
     name = feed.encode()
     lengths = np.fromiter(map(len, frames), np.uint32, len(frames))
     payload = b"\n".join(frames) + b"\n"
-    body = b"".join(
-        (name, lengths.tobytes(), np.asarray(received_us, np.int64).tobytes(), payload)
-    )
+    body = b"".join((name, lengths.tobytes(), np.asarray(received_us, np.int64).tobytes(), payload))
     head = HEADER.pack(
         MAGIC, 0, first_frame, len(frames), len(payload), connection, len(name), kind
     )

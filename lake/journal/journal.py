@@ -147,7 +147,9 @@ class Journal:
                 if error.errno in NO_ROOM:
                     self._take_back(start)
                     raise DiskFull(
-                        str(self.directory), "no room for the journal", "free space, then start again"
+                        str(self.directory),
+                        "no room for the journal",
+                        "free space, then start again",
                     ) from error
                 self._open_segment(block.first_and_count(batch[0])[0])
                 continue

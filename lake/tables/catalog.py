@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
@@ -52,10 +53,8 @@ def ensure_table(catalog: SqlCatalog, dataset: str) -> Table:
     name = (NAMESPACE, dataset)
     if catalog.table_exists(name):
         return catalog.load_table(name)
-    try:
+    with suppress(NamespaceAlreadyExistsError):  # another process was first: it is there
         catalog.create_namespace(NAMESPACE)
-    except NamespaceAlreadyExistsError:
-        pass  # another process was first: what we want is there
     contract = load(dataset)
     try:
         return catalog.create_table(

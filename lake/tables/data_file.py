@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 
 DAY_US = 86_400_000_000
 ROW_GROUP_ROWS = 122_880
-"""Rows a row group: DuckDB's vector multiple; small enough that one ticker's day reads little else."""
+"""Rows a row group: what DuckDB scans at once, and little beside one ticker's day."""
 
 COMPRESSION_LEVEL_COMMIT = 1
 COMPRESSION_LEVEL_COMPACT = 3
@@ -56,9 +56,12 @@ def _folder(time_column: str, day: int) -> str:
 
 def _write(table: Table, rows: pa.Table, folder: str, compact: bool) -> DataFile:
     path = f"{table.location()}/data/{folder}{uuid.uuid4().hex}.parquet"
-    with table.io.new_output(path).create() as sink:
-        with pq.ParquetWriter(sink, rows.schema, **_encoding(rows.schema, compact)) as writer:
-            writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+    options = _encoding(rows.schema, compact)
+    with (
+        table.io.new_output(path).create() as sink,
+        pq.ParquetWriter(sink, rows.schema, **options) as writer,
+    ):
+        writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
     return parquet_file_to_data_file(table.io, table.metadata, path)
 
 

@@ -30,7 +30,7 @@ EPOCH = "ticklake.epoch"
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a table holds: shard -> last frame (inclusive); rolled_back tells of a foreign rollback."""
+    """What a table holds: shard -> last frame, inclusive; and whether it was rolled back by others."""
 
     through: Mapping[int, int]
     rolled_back: bool = False

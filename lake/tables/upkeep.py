@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -139,10 +140,8 @@ class Upkeep:
             if path in needed:
                 continue
             self._steps.at("upkeep.remove")
-            try:
+            with suppress(FileNotFoundError):  # an earlier run died before it could say so
                 io.delete(path)
-            except FileNotFoundError:
-                pass  # removed by an earlier run that died before it could say so
             removed += 1
         return removed
 

@@ -9,6 +9,8 @@ import psycopg
 
 from lake import ledger, state
 from lake.errors import Unavailable
+from lake.ingest.codecs import codecs
+from lake.verify.frames_check import FRAMES, check_frames
 from lake.verify.hot_check import check_hot
 from lake.verify.journal_check import BATCHES, check_batches
 from lake.verify.lake_check import check_lake
@@ -21,27 +23,35 @@ APPLICATION = "ticklake-verify"
 
 
 def verify(
-    home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = None, full: bool = False
+    home: str | os.PathLike[str] = ".ticklake",
+    *,
+    dsn: str | None = None,
+    journal: Path | None = None,
+    full: bool = False,
 ) -> Report:
-    """Compare every tier of a home with the loss ledger; dsn (libpq) goes before the home's own.
+    """Compare every tier of a home with the loss ledger.
 
+    dsn (libpq) goes before the home's own and then journal (the folder of shards) does too; with
+    neither folder, frames are not decoded again.
     full: trust no earlier proof and read everything again. Safe while ingest runs. Raises
     Unavailable when the servers are not up.
     """
+    if dsn is None and journal is None:
+        journal = Path(home) / "journal"
     address = with_application(dsn or state.postgres_dsn(Path(home)), APPLICATION)
     try:
         with psycopg.connect(address) as connection:
             marks = Marks(connection)
             marks.lock()
             with Reading(address) as reading:
-                return _check(reading, marks, full)
+                return _check(reading, marks, journal, full)
     except psycopg.OperationalError as error:
         raise Unavailable(
             "hot tier", str(error).strip().splitlines()[0], "start it: ticklake up"
         ) from error
 
 
-def _check(reading: Reading, marks: Marks, full: bool) -> Report:
+def _check(reading: Reading, marks: Marks, journal: Path | None, full: bool) -> Report:
     def known(tier: Tier, dataset: str) -> DatasetMarks:
         return DatasetMarks() if full else marks.read(tier, dataset)
 
@@ -54,6 +64,11 @@ def _check(reading: Reading, marks: Marks, full: bool) -> Report:
         faults += found
         found, proven = check_lake(reading, dataset, known("lake", dataset))
         _leave(marks, "lake", dataset, found, proven)
+        faults += found
+    if journal is not None and not faults:
+        # Only against stored rows that are right is a difference the journal's or a mover's.
+        found, proven = check_frames(reading, journal, codecs(), known("journal", FRAMES))
+        _leave(marks, "journal", FRAMES, found, proven)
         faults += found
     return Report(events, tuple(faults), reading.rows_read)
 

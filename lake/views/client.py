@@ -1,4 +1,4 @@
-"""A DuckDB connection over one lakehouse: its views, and a look whether they are still the latest."""
+"""A DuckDB connection over one lakehouse, and a look whether its views are still the latest."""
 
 from __future__ import annotations
 

@@ -57,16 +57,19 @@ def _union_statements(
     shards: Collection[int],
 ) -> Iterator[str]:
     yield _view(f"lake.{dataset}", lake_sql(dataset, snapshot))
-    parts = [f"FROM lake.{dataset}"]
     if dataset in hot_tables:
         yield _view(f"hot.{dataset}", hot_sql(dataset))
-        through = snapshot.through if snapshot else {}
-        parts += [
-            hot_sql(dataset, beyond_sql(shard, through.get(shard))) for shard in sorted(shards)
-        ]
+        yield _view(dataset, union_sql(dataset, snapshot, shards))
     else:
         yield _view(f"hot.{dataset}", lake_sql(dataset, None))
-    yield _view(dataset, " UNION ALL ".join(parts))
+        yield _view(dataset, lake_sql(dataset, snapshot))
+
+
+def union_sql(dataset: str, snapshot: Snapshot | None, shards: Collection[int]) -> str:
+    """Select the lake's rows, and each shard's hot rows beyond what that lake says it holds."""
+    through = snapshot.through if snapshot else {}
+    hot = [hot_sql(dataset, beyond_sql(shard, through.get(shard))) for shard in sorted(shards)]
+    return " UNION ALL ".join([lake_sql(dataset, snapshot), *hot])
 
 
 def lake_sql(dataset: str, snapshot: Snapshot | None) -> str:
