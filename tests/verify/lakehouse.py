@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -123,17 +123,19 @@ class Lakehouse:
         self.frames[shard] = last
 
     def _insert(self, tables: dict[str, pa.Table], shard: int, first: int, last: int) -> None:
+        entries = [ledger_rows(name, rows, shard, first, last) for name, rows in tables.items()]
+        self.insert({**tables, "ledger_minutes": pa.concat_tables(entries)}, shard, last)
+
+    def insert(self, tables: Mapping[str, pa.Table], shard: int, last: int) -> None:
+        """Write a batch's tables, its ledger among them, and move the shard, in one transaction."""
         with psycopg.connect(self.dsn) as connection:
             for dataset in set(tables) & set(TICK_DATASETS):
                 days = {time.date() for time in tables[dataset]["event_time"].to_pylist()}
                 ensure_partitions(connection, dataset, days)
         with adbc.connect(self.dsn) as connection, connection.cursor() as cursor:
             for dataset, rows in tables.items():
-                cursor.adbc_ingest(dataset, rows, mode="append", db_schema_name="market")
-                entries = ledger_rows(dataset, rows, shard, first, last)
-                cursor.adbc_ingest(
-                    "ledger_minutes", entries, mode="append", db_schema_name="market"
-                )
+                if rows.num_rows:
+                    cursor.adbc_ingest(dataset, rows, mode="append", db_schema_name="market")
             cursor.execute(f"UPDATE market.shards SET last_frame = {last} WHERE shard = {shard}")
             connection.commit()
 
@@ -161,11 +163,11 @@ class Lakehouse:
             found = connection.execute(query.encode()).fetchall()
         return arrow(dataset, [dict(zip(names, row, strict=True)) for row in found])
 
-    def verify(self, *, full: bool = False) -> Report:
+    def verify(self, *, journal: Path | None = None, full: bool = False) -> Report:
         """Verify once every session of this test has ended, so that marks can be trusted."""
         self.catalog.engine.dispose()
         self._settle()
-        return verify(dsn=self.dsn, full=full)
+        return verify(dsn=self.dsn, journal=journal, full=full)
 
     def _settle(self) -> None:
         name = "ticklake-test"
