@@ -175,11 +175,33 @@ def test_a_port_taken_meanwhile_is_replaced_and_a_free_one_kept(home: Path) -> N
 
 
 def test_a_half_finished_initdb_is_made_anew(new_home: Path) -> None:
-    (new_home / "pg.new" / "base").mkdir(parents=True)
-    (new_home / "pg.new" / "PG_VERSION").write_text("18\n")
+    (new_home / "pg.new-1" / "base").mkdir(parents=True)
+    (new_home / "pg.new-1" / "PG_VERSION").write_text("18\n")
     embedded.up(new_home)
-    assert not (new_home / "pg.new").exists()
+    assert not (new_home / "pg.new-1").exists()
     assert rows(new_home, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("after_s", [0.2, 0.3, 0.4, 0.5, 0.7])
+def test_up_killed_at_any_time_can_be_called_again(new_home: Path, after_s: float) -> None:
+    words = [sys.executable, "-m", "infra.command.main", "up", "--home", str(new_home)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        CLOCK.sleep(after_s)
+        first.kill()
+    embedded.up(new_home)
+    assert rows(new_home, "SELECT count(*) FROM market.crypto_trades") == [(0,)]
+
+
+def test_everything_killed_again_and_again_always_comes_back(home: Path) -> None:
+    for pause_s in (0.0, 0.001, 0.01, 0.05):
+        embedded.up(home)
+        for pid in pids(home):
+            kill(pid)
+        CLOCK.sleep(pause_s)
+        embedded.up(home)
+        assert rows(home, "SELECT 1") == [(1,)]
+        with redis.Redis.from_url(state.valkey_url(home)) as client:
+            assert client.ping()
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"postgres": 5}'])

@@ -1,0 +1,100 @@
+"""Design 3.7: hot data leaves only after proof, never before its age, and late rows stay whole."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lake.clock import ManualClock, SystemClock
+from lake.hot.partitions import existing_partitions
+from lake.ingest.hot_to_dropped import drop_due
+from lake.verify.verify import verify
+from lake.views.client import Client
+from tests.path.lakehouse import NOW_MS, Lakehouse, stream
+
+DAY = date(2025, 10, 9)
+
+
+@pytest.fixture
+def lakehouse(migrated_dsn: str, tmp_path: Path) -> Lakehouse:
+    lakehouse = Lakehouse(migrated_dsn, tmp_path)
+    lakehouse.journal(stream(0, 10))
+    assert lakehouse.move() == 0
+    return lakehouse
+
+
+def dropped(lakehouse: Lakehouse, clock: object = None, grace_s: int = 0) -> dict[str, str]:
+    """Return dataset -> "" where its day was dropped, else the reason why not."""
+    with psycopg.connect(lakehouse.dsn, autocommit=True) as connection, Client(lakehouse.dsn) as c:
+        found = drop_due(connection, c, clock or SystemClock(), grace_s=grace_s)  # type: ignore[arg-type]
+    assert all(leaving.day == DAY and leaving.dropped == (not leaving.reason) for leaving in found)
+    return {leaving.dataset: leaving.reason for leaving in found}
+
+
+def days(lakehouse: Lakehouse, dataset: str) -> list[date]:
+    with psycopg.connect(lakehouse.dsn) as connection:
+        return list(existing_partitions(connection, dataset))
+
+
+def test_a_proven_day_leaves_and_the_view_still_has_every_row(lakehouse: Lakehouse) -> None:
+    before = lakehouse.stored("crypto_trades")
+    assert dropped(lakehouse) == {"crypto_trades": "", "crypto_quotes": ""}
+    assert days(lakehouse, "crypto_trades") == []
+    assert lakehouse.stored("crypto_trades") == before
+    assert lakehouse.stored("hot.crypto_trades") == []
+    assert verify(dsn=lakehouse.dsn).holds
+    assert verify(dsn=lakehouse.dsn, full=True).holds
+
+
+def test_a_late_replay_makes_the_day_anew_and_it_leaves_by_the_same_proof(
+    lakehouse: Lakehouse,
+) -> None:
+    dropped(lakehouse)
+    lakehouse.journal(stream(5, 10), up=False)
+    assert lakehouse.move() == 0
+    assert len(lakehouse.stored("crypto_trades")) == 45
+    assert len(lakehouse.stored("hot.crypto_trades")) == 15
+    assert verify(dsn=lakehouse.dsn).holds
+    assert dropped(lakehouse)["crypto_trades"] == ""
+    assert len(lakehouse.stored("crypto_trades")) == 45
+    assert verify(dsn=lakehouse.dsn, full=True).holds
+
+
+def test_a_young_day_stays_though_the_lake_holds_it(lakehouse: Lakehouse) -> None:
+    assert dropped(lakehouse, ManualClock(NOW_MS * 1000)) == {}
+
+
+def test_a_day_written_to_within_the_grace_stays(lakehouse: Lakehouse) -> None:
+    assert dropped(lakehouse, grace_s=900)["crypto_trades"] == "written to within 900 s"
+
+
+def test_a_failed_proof_keeps_the_day(lakehouse: Lakehouse) -> None:
+    with psycopg.connect(lakehouse.dsn) as connection:
+        connection.execute(
+            "UPDATE market.ledger_minutes SET digest = digest + 1 WHERE dataset = 'crypto_trades'"
+        )
+    assert "differ" in dropped(lakehouse)["crypto_trades"]
+    assert days(lakehouse, "crypto_trades") == [DAY]
+
+
+def test_a_day_beyond_the_lakes_mark_stays(lakehouse: Lakehouse) -> None:
+    lakehouse.journal(stream(50, 5), up=False)
+    process = lakehouse.start(TICKLAKE_LAKE_COMMIT_MS="60000")
+    with psycopg.connect(lakehouse.dsn, autocommit=True) as connection:
+        while connection.execute(
+            "SELECT last_frame FROM market.shards WHERE last_frame > 13"
+        ).fetchone() is None:
+            assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert "not yet in the lake" in dropped(lakehouse)["crypto_trades"]
+
+
+def test_a_running_query_keeps_its_day_and_is_not_waited_for(lakehouse: Lakehouse) -> None:
+    with psycopg.connect(lakehouse.dsn) as reader:
+        reader.execute("SELECT count(*) FROM market.crypto_trades")
+        assert dropped(lakehouse)["crypto_trades"] == "in use; tried again later"
+    assert dropped(lakehouse)["crypto_trades"] == ""
