@@ -46,11 +46,7 @@ def up(home: Path, clock: Clock | None = None) -> Report:
         before = read_state(home)
         passwords = read_passwords(home)
         postgres, valkey = PostgresServer(home, clock), ValkeyServer(home, clock)
-        down = [
-            name
-            for name, server in (("postgres", postgres), ("valkey", valkey))
-            if server.process() is None
-        ]
+        found = [process and process.pid for process in (postgres.process(), valkey.process())]
         master = postgres.up(port_of(before, "postgres"), passwords["postgres"])
         keeper = valkey.up(port_of(before, "valkey"), passwords["valkey"])
         state = {
@@ -69,7 +65,10 @@ def up(home: Path, clock: Clock | None = None) -> Report:
         write_state(home, {**before, **state})
         with psycopg.connect(dsn(master, passwords["postgres"])) as connection:
             migrate(connection)
-    return Report(state, tuple(down))
+    now = (("postgres", master.pid), ("valkey", keeper.pid))
+    return Report(
+        state, tuple(name for (name, pid), old in zip(now, found, strict=True) if pid != old)
+    )
 
 
 def down(home: Path, clock: Clock | None = None) -> tuple[str, ...]:

@@ -104,10 +104,10 @@ def quoted(value: str) -> str:
 
 def make_data(data: Path, account: Account) -> None:
     """Run initdb beside the data folder, then rename: a half-made one is never taken for whole."""
-    for rest in data.parent.glob(f"{data.name}.new*"):
-        shutil.rmtree(rest)
-    new = data.parent / f"{data.name}.new"
-    new.mkdir(mode=0o700)
+    for rest in data.parent.glob(f"{data.name}.new-*"):
+        # what an initdb whose starter was killed still writes is left for the next time
+        shutil.rmtree(rest, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=f"{data.name}.new-", dir=data.parent))
     account.own(new)
     done = subprocess.run(
         [

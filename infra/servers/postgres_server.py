@@ -36,6 +36,7 @@ ORPHAN_S_MAX = 2.0
 SEEN_S_MAX = 5.0
 CONNECT_S_MAX = 5
 START_ATTEMPTS_MAX = 3
+UP_ATTEMPTS_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ class PostgresServer:
         port: the loopback port of last time, taken again when it is free.
         Raises Unavailable when it does not get ready, BadInput when its files are of another major.
         """
-        process = self.process()
-        postmaster = self._start(port) if process is None else self._await_ready(process.pid)
-        if postmaster is None:
-            raise Unavailable("PostgreSQL", f"not ready ({tail(self.log)})", f"see {self.log}")
-        ensure_database(postmaster, password)
-        return postmaster
+        for _ in range(UP_ATTEMPTS_MAX):
+            process = self.process()
+            postmaster = self._await_ready(process.pid) if process else self._start(port)
+            if postmaster is None and self.process() is None:
+                break
+            if postmaster is not None and self._prepare(postmaster, password):
+                return postmaster
+        raise Unavailable("PostgreSQL", f"not ready ({tail(self.log)})", f"see {self.log}")
 
     def down(self) -> bool:
         """Stop it in fast mode, by force when that takes too long; False when it wasn't running."""
@@ -113,6 +116,17 @@ class PostgresServer:
             if postmaster is not None or ports.is_free(port):
                 return postmaster
         return None
+
+    def _prepare(self, postmaster: Postmaster, password: str) -> bool:
+        """See to role and database; False when the server died under us, as a killed one does."""
+        try:
+            ensure_database(postmaster, password)
+        except Unavailable:
+            process = self.process()
+            if process is not None and process.pid == postmaster.pid:
+                raise
+            return False
+        return True
 
     def _launch(self, port: int, account: Account) -> int:
         write_settings(self._data, port, socket_folder(self._data, port, account), account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import signal
+import socket
 import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ STOP_S_MAX = 10.0
 KILL_S_MAX = 5.0
 SEEN_S_MAX = 5.0
 START_ATTEMPTS_MAX = 3
+ANSWER_S_MAX = 1.0
 
 # Streams and windows that the lake can rebuild: one second may be lost with the machine.
 SETTINGS = """\
@@ -81,10 +83,13 @@ class ValkeyServer:
         return next((p for p in processes() if p.words == words), None)
 
     def running(self) -> Valkey | None:
-        """Return the server when it listens; None while it is down or starting."""
-        process = self.process()
-        port = self._written("port")
-        if process is None or port is None or ports.is_free(int(port)):
+        """Return the server when it answers; None while it is down or reading its files."""
+        process, port, password = (
+            self.process(),
+            self._written("port"),
+            self._written("requirepass"),
+        )
+        if process is None or port is None or password is None or not answers(int(port), password):
             return None
         return Valkey(process.pid, int(port))
 
@@ -120,6 +125,17 @@ class ValkeyServer:
         except FileNotFoundError:
             return None
         return next((line.split(" ", 1)[1] for line in lines if line.startswith(name + " ")), None)
+
+
+def answers(port: int, password: str) -> bool:
+    """Say whether a Valkey with this password answers a ping now."""
+    try:
+        with socket.create_connection((ports.LOOPBACK, port), timeout=ANSWER_S_MAX) as connection:
+            connection.sendall(f"AUTH {password}\r\nPING\r\nQUIT\r\n".encode())
+            with connection.makefile("rb") as replies:
+                return replies.read().startswith(b"+OK\r\n+PONG\r\n")
+    except OSError:
+        return False
 
 
 def binary() -> Path:
