@@ -65,7 +65,7 @@ class PostgresServer:
         for _ in range(UP_ATTEMPTS_MAX):
             process = self.process()
             postmaster = self._await_ready(process.pid) if process else self._start(port)
-            if postmaster is None and self.process() is None:
+            if postmaster is None and process is None and self.process() is None:
                 break
             if postmaster is not None and self._prepare(postmaster, password):
                 return postmaster
