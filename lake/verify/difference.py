@@ -37,11 +37,11 @@ def minute_faults(
     where: str,
     expected: Mapping[tuple[str, int], Totals],
     mine: Side,
-    other: Side | None,
+    compared: tuple[Side, Side] | None,
 ) -> list[Fault]:
     """Return a fault per ticker and minute where `mine` differs from the ledger's expectation.
 
-    other: the same rows in the other tier, where it still has them; used to name rows.
+    compared: rows of this tier and the same ones in the other, where both have them; names rows.
     """
     actual = reading.minutes(dataset, mine.relation, mine.where)
     keys = sorted(
@@ -52,8 +52,8 @@ def minute_faults(
     faults = []
     for i, key in enumerate(keys[:MINUTES_NAMED_MAX]):
         rows: tuple[str, ...] = ()
-        if other and i < MINUTES_COMPARED_MAX:
-            rows = tuple(_rows(reading, dataset, key, mine, other))
+        if compared and i < MINUTES_COMPARED_MAX:
+            rows = tuple(_rows(reading, dataset, key, *compared))
         faults.append(_fault(tier, dataset, where, key, expected.get(key), actual.get(key), rows))
     for key in keys[MINUTES_NAMED_MAX:]:
         faults.append(_fault(tier, dataset, where, key, expected.get(key), actual.get(key), ()))

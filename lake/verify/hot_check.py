@@ -15,7 +15,7 @@ from lake.verify.marks import DatasetMarks, UnitMark
 from lake.verify.reading import HotUnit, Reading, hot_relation
 from lake.verify.report import Fault
 from lake.verify.totals import Totals
-from lake.views.union_view import lake_sql
+from lake.views.union_view import lake_sql, through_sql
 
 
 def check_hot(
@@ -82,14 +82,12 @@ def _unit_faults(
         return [Fault("hot", dataset, where, what, lost=lost, duplicated=extra)]
     minutes = reading.ledger_minutes(dataset, name, reading.shards)
     snapshot = reading.snapshot(dataset)
-    # Rows beyond the lake's watermark are not there to compare with.
-    other = (
-        Side(f"({lake_sql(dataset, snapshot)})", "true")
-        if snapshot and all(snapshot.through.get(s, 0) >= f for s, f in reading.shards.items())
-        else None
-    )
-    mine = Side(hot_relation(unit.relation))
-    found = minute_faults(reading, "hot", dataset, where, minutes, mine, other)
+    relation = hot_relation(unit.relation)
+    compared = None
+    if snapshot is not None:
+        lake = Side(f"({lake_sql(dataset, snapshot)})")
+        compared = Side(relation, through_sql(snapshot.through)), lake
+    found = minute_faults(reading, "hot", dataset, where, minutes, Side(relation), compared)
     return found or [Fault("hot", dataset, where, "the ledger's own rows were changed")]
 
 

@@ -24,7 +24,7 @@ from lake.verify.report import Fault
 from lake.verify.totals import Totals
 from lake.views.engine import first_line, quote
 from lake.views.snapshot import DataFile, Snapshot, live_files
-from lake.views.union_view import beyond_sql, lake_sql
+from lake.views.union_view import lake_sql, through_sql
 
 FILES_PER_READ_MAX = 64
 """Files that one query recomputes."""
@@ -189,7 +189,7 @@ def _unit_faults(
         where,
         minutes,
         Side(relation, within),
-        _hot_side(reading, snapshot, unit, within),
+        _compared(reading, snapshot, unit, Side(relation, within)),
     )
     if found:
         return found
@@ -197,16 +197,15 @@ def _unit_faults(
     return [Fault("lake", dataset, where, what, lost=lost, duplicated=extra)]
 
 
-def _hot_side(reading: Reading, snapshot: Snapshot, unit: str, within: str) -> Side | None:
+def _compared(
+    reading: Reading, snapshot: Snapshot, unit: str, mine: Side
+) -> tuple[Side, Side] | None:
     dataset = snapshot.dataset
     held = any(each.dataset == dataset and each.unit in (unit, WHOLE) for each in reading.units)
     if not held:
         return None
-    through = " OR ".join(
-        f"(shard = {shard} AND NOT ({beyond_sql(shard, last)}))"
-        for shard, last in snapshot.through.items()
-    )
-    return Side(hot_relation(dataset), f"{within} AND ({through or 'false'})")
+    where = f"{mine.where} AND {through_sql(snapshot.through)}"
+    return mine, Side(hot_relation(dataset), where)
 
 
 def _table_gone(dataset: str, marks: DatasetMarks) -> list[Fault]:

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-import pyarrow as pa
-
-from lake.contracts.arrow_schema import arrow_schema
-from lake.contracts.contract import load
-from lake.feeds.codec import INDEX_BITS
+from lake.contracts.contract import Column, ColumnType, load
 from lake.views.engine import HOT_CATALOG, quote
 from lake.views.snapshot import Snapshot
 
@@ -31,6 +27,9 @@ HOT_DATASETS = ("ledger_minutes", "feed_gaps", "instruments")
 """Datasets that live in the hot tier alone."""
 
 SCHEMA = "market"
+
+INDEX_BITS = 16
+"""As in lake.feeds.codec, which is not imported: a query that needs no Arrow should not load it."""
 
 
 def view_statements(
@@ -74,21 +73,20 @@ def union_sql(dataset: str, snapshot: Snapshot | None, shards: Collection[int]) 
 
 def lake_sql(dataset: str, snapshot: Snapshot | None) -> str:
     """Select a dataset's lake rows, typed and ordered as the contract; no snapshot, no rows."""
-    schema: pa.Schema = arrow_schema(load(dataset))
-    present = snapshot.columns if snapshot else ()
-    select = ", ".join(
-        f"CAST({_name(field.name) if field.name in present else 'NULL'} AS {duckdb_type(field)})"
-        f" AS {_name(field.name)}"
-        for field in schema
-    )
+    columns = load(dataset).columns
     if snapshot is None or not snapshot.manifest_list:
-        return f"SELECT {_nulls(schema)} WHERE false"
+        nulls = ", ".join(_typed("NULL", column) for column in columns)
+        return f"SELECT {nulls} WHERE false"
+    select = ", ".join(
+        _typed(_name(column.name) if column.name in snapshot.columns else "NULL", column)
+        for column in columns
+    )
     return f"SELECT {select} FROM iceberg_scan({quote(snapshot.metadata_location)})"
 
 
 def hot_sql(dataset: str, where: str = "") -> str:
     """Select a dataset's hot rows in the contract's order."""
-    columns = ", ".join(_name(name) for name in arrow_schema(load(dataset)).names)
+    columns = ", ".join(_name(name) for name in load(dataset).names)
     table = f"{HOT_CATALOG}.{SCHEMA}.{dataset}"
     return f"SELECT {columns} FROM {table}{f' WHERE {where}' if where else ''}"
 
@@ -100,22 +98,19 @@ def beyond_sql(shard: int, through: int | None) -> str:
     return f"shard = {shard} AND seq > {last_seq(through)}"
 
 
+def through_sql(through: Mapping[int, int]) -> str:
+    """Return the condition of the rows that a lake through these frames holds."""
+    held = [f"(shard = {shard} AND seq <= {last_seq(last)})" for shard, last in through.items()]
+    return f"({' OR '.join(held)})" if held else "false"
+
+
 def last_seq(frame: int) -> int:
     """Return the largest seq that a row of this frame can have."""
     return (frame << INDEX_BITS) | ((1 << INDEX_BITS) - 1)
 
 
-def duckdb_type(field: pa.Field) -> str:
-    """Return DuckDB's name of a contract column's type."""
-    if pa.types.is_decimal(field.type):
-        return f"DECIMAL({field.type.precision}, {field.type.scale})"
-    return _TYPES[field.type]
-
-
-def _nulls(schema: pa.Schema) -> str:
-    return ", ".join(
-        f"CAST(NULL AS {duckdb_type(field)}) AS {_name(field.name)}" for field in schema
-    )
+def _typed(value: str, column: Column) -> str:
+    return f"CAST({value} AS {_TYPES[column.type]}) AS {_name(column.name)}"
 
 
 def _view(name: str, select: str) -> str:
@@ -126,11 +121,14 @@ def _name(column: str) -> str:
     return f'"{column}"'
 
 
-_TYPES = {
-    pa.string(): "VARCHAR",
-    pa.binary(): "BLOB",
-    pa.int16(): "SMALLINT",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
+_TYPES: Mapping[ColumnType, str] = {
+    "text": "VARCHAR",
+    "decimal": "DECIMAL(28, 10)",
+    "total": "DECIMAL(38, 10)",
+    "digest": "DECIMAL(38, 0)",
+    "time": "TIMESTAMP WITH TIME ZONE",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "binary": "BLOB",
 }

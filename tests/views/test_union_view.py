@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +16,8 @@ from lake.client import Client, connect
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Unavailable, WrongUse
+from lake.feeds import codec
+from lake.views import union_view
 from lake.views.union_view import HOT_DATASETS, UNION_DATASETS
 from tests.verify.lakehouse import Lakehouse
 
@@ -136,6 +140,17 @@ def nodes(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for node in plan:
         yield node
         yield from nodes(node["children"])
+
+
+def test_a_query_loads_no_arrow_and_numbers_rows_as_the_codecs_do() -> None:
+    assert union_view.INDEX_BITS == codec.INDEX_BITS
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, lake.client; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not {"pyarrow", "pyiceberg", "polars", "numpy"} & set(loaded)
 
 
 def test_client_can_write_nothing(client: Client) -> None:
