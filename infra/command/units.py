@@ -10,7 +10,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 COUNTS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """A time span in seconds, written 500ms, 90s, 5m, 2h or 1d; a bare number is seconds."""
 
     name = "time"
@@ -25,7 +25,7 @@ class Duration(click.ParamType):
         return float(found[1]) * SECONDS[found[2] or "s"]
 
 
-class Count(click.ParamType):
+class Count(click.ParamType[int]):
     """A whole number, written 1000, 300k or 2M."""
 
     name = "number"
