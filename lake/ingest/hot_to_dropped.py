@@ -1,4 +1,4 @@
-"""Let a day leave the hot tier once its age has come and the lake is proven to hold it (design 3.7).
+"""Let a day leave the hot tier once its age has come and the lake is proven to hold it.
 
 A day goes when its retention age has passed, the lake's rows of that day equal the ledger's to the
 last bit, and a grace longer than any allowed query has passed since the last row of it came. Then,
@@ -104,9 +104,7 @@ def _leave(
     return Leaving(dataset, day, promised.rows, True)
 
 
-def _drop_proven(
-    connection: psycopg.Connection, dataset: str, day: date, promised: Totals
-) -> None:
+def _drop_proven(connection: psycopg.Connection, dataset: str, day: date, promised: Totals) -> None:
     """Lock, prove again, drop, all or nothing."""
     with connection.transaction():
         connection.execute(

@@ -42,7 +42,8 @@ RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 ANNOUNCE_TRIES_MAX = 50
 UPKEEP_S = 2.0
-JOIN_S_MAX = 30.0
+WHOLE_EVERY = 30
+"""Every so many rounds of upkeep look at whole tables, and remove files whose grace has passed."""
 
 
 @dataclass
@@ -94,6 +95,8 @@ class Mover:
         self._commit_lock = threading.Lock()
         self._committer: Lease | None = None
         self._committer_changed = threading.Event()
+        self._tables: list[LakeTable] = []
+        self._unmerged: dict[str, set[int]] = {}
         self.progress = Progress()
         self.stop = threading.Event()
         self.drain = threading.Event()
@@ -229,7 +232,7 @@ class Mover:
     def _commit_until_drained(self, lease: Lease) -> bool:
         """Commit every lake_commit_ms; return True once drained, False when stopped."""
         catalog = open_catalog(self._place.dsn, self._place.warehouse, epoch=lease.epoch)
-        tables = [
+        self._tables = [
             LakeTable(catalog, dataset, epoch=lease.epoch, steps=self._steps)
             for dataset in LAKE_DATASETS
         ]
@@ -237,7 +240,7 @@ class Mover:
             mover = HotToLake(
                 connection,
                 HotReader(self._place.dsn),
-                tables,
+                self._tables,
                 recent=self._recent,
                 commit_lock=self._commit_lock,
             )
@@ -277,21 +280,25 @@ class Mover:
 
     def _keep(self) -> None:
         """Merge, expire and remove while this process is the committer."""
+        rounds = 0
         while not (self.stop.is_set() or self.drain.is_set()):
             if self._committer is None:
                 self.drain.wait(0.2)
                 continue
             try:
-                self._keep_once(self._committer)
+                self._keep_once(self._committer, whole=rounds % WHOLE_EVERY == 0)
+                rounds += 1
             except (Unavailable, psycopg.OperationalError) as error:
                 self.progress.last_fault = str(error)
             self.drain.wait(UPKEEP_S)
 
-    def _keep_once(self, lease: Lease) -> None:
+    def _keep_once(self, lease: Lease, *, whole: bool) -> None:
+        """One round over all tables; a whole one looks at every day and removes files."""
         catalog = open_catalog(self._place.dsn, self._place.warehouse, epoch=lease.epoch)
         with psycopg.connect(self._place.dsn, autocommit=True) as connection:
             book = RemovalBook(connection)
-            for dataset in LAKE_DATASETS:
+            for table in self._tables:
+                dataset = table.dataset
                 upkeep = Upkeep(
                     catalog,
                     dataset,
@@ -302,12 +309,16 @@ class Mover:
                 )
                 if self.drain.is_set():
                     return
-                merged = upkeep.merge()
-                if merged is not None:
+                days = self._unmerged.setdefault(dataset, set())
+                days |= table.touched_days()
+                merged = upkeep.merge(None if whole else days) if whole or days else None
+                if merged is None:
+                    days.clear()
+                else:
                     self.progress.merges += 1
                     book.freed(dataset, merged.freed)
                 book.freed(dataset, upkeep.expire())
-                due = book.due(dataset)
+                due = book.due(dataset) if whole else []
                 if due:
                     upkeep.remove(due)
                     book.removed(due)

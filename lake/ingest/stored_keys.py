@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lake.views.client import Client
 from lake.ingest.redelivery import RULES
+from lake.views.client import Client
 
 MARGIN_US = 3_600_000_000
 """A redelivered event carries its exchange's time again, give or take a venue's rounding; one hour

@@ -30,7 +30,7 @@ EPOCH = "ticklake.epoch"
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a table holds: shard -> last frame, inclusive; and whether it was rolled back by others."""
+    """What a table holds: shard -> last frame, inclusive; whether others rolled it back."""
 
     through: Mapping[int, int]
     rolled_back: bool = False
@@ -47,6 +47,7 @@ class LakeTable:
         self._epoch = epoch
         self._steps = steps or Steps()
         self.table = ensure_table(catalog, dataset)
+        self._touched: set[int] = set()
 
     def refresh(self) -> None:
         """Load the newest metadata."""
@@ -55,6 +56,11 @@ class LakeTable:
     def holdings(self) -> Holdings:
         """Return how far the loaded metadata holds each shard."""
         return holdings_of(self.table)
+
+    def touched_days(self) -> set[int]:
+        """Return the days (since the epoch) appended to since the last call."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def append(self, rows: pa.Table, through: Mapping[int, int]) -> None:
         """Append rows and move `through`, in one commit on top of the loaded metadata.
@@ -77,6 +83,7 @@ class LakeTable:
             transaction.set_properties({**held, **marks, SNAPSHOT: str(snapshot_id)})
             self._steps.at("lake.pointer")
             self.table = transaction.commit_transaction()
+            self._touched |= {file.partition[0] for file in files if len(file.partition)}
             self._steps.at("lake.committed")
         except COMMIT_FAULTS as error:
             raise translated(error, self.dataset) from error

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
@@ -78,13 +80,16 @@ class Upkeep:
         self._lock = commit_lock
         self._steps = steps or Steps()
 
-    def merge(self) -> Merged | None:
+    def merge(self, days: Collection[int] | None = None) -> Merged | None:
         """Merge one group of small files; None when there is none.
 
-        Raises Fenced, or Unavailable when somebody else changed the table meanwhile.
+        days: look at these days (since the epoch) only, so that the cost follows what is new; None
+        looks at the whole table. Raises Fenced, or Unavailable when somebody else changed the table
+        meanwhile.
         """
         table = self._load()
-        group = _group_to_merge(task.file for task in table.scan().plan_files())
+        scan = table.scan(row_filter=_within(time_column_of(table), days))
+        group = _group_to_merge(task.file for task in scan.plan_files())
         if group is None:
             return None
         rows = sorted_rows(_read(table, group), self._sort_columns)
@@ -170,6 +175,20 @@ class Upkeep:
 
     def _load(self) -> Table:
         return self._catalog.load_table((NAMESPACE, self.dataset))
+
+
+def _within(time_column: str | None, days: Collection[int] | None) -> str | AlwaysTrue:
+    """Return the filter of rows of these days."""
+    if time_column is None or not days:
+        return AlwaysTrue()
+    return " or ".join(
+        f"({time_column} >= '{_iso(day)}' and {time_column} < '{_iso(day + 1)}')"
+        for day in sorted(days)
+    )
+
+
+def _iso(day: int) -> str:
+    return f"{np.datetime64(day, 'D')}T00:00:00+00:00"
 
 
 def _group_to_merge(files: Iterable[DataFile]) -> list[DataFile] | None:

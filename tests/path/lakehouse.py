@@ -124,7 +124,12 @@ class Lakehouse:
         decoded = MassiveCodec("sim").decode(frames)
         for dataset, table in {**decoded.tables, "quarantine": decoded.quarantine}.items():
             for row in table.to_pylist():
-                key = (row.get("exchange"), row.get("market"), row.get("ticker"), row.get("trade_id"))
+                key = (
+                    row.get("exchange"),
+                    row.get("market"),
+                    row.get("ticker"),
+                    row.get("trade_id"),
+                )
                 if dataset == "crypto_trades" and row["trade_id"] is not None:
                     if key in seen:
                         continue
@@ -145,13 +150,17 @@ class Lakehouse:
                 found = self.stored(view)
                 counts = Counter(row["seq"] for row in found)
                 doubled = [seq for seq, count in counts.items() if count > 1]
-                assert not doubled, f"{view}: doubled at frames {[s >> INDEX_BITS for s in doubled]}"
+                assert not doubled, (
+                    f"{view}: doubled at frames {[s >> INDEX_BITS for s in doubled]}"
+                )
                 assert found == wanted, f"{view}: {len(found)} rows of {len(wanted)}"
         report = verify(dsn=self.dsn)
         assert report.holds, [str(fault) for fault in report.faults]
 
 
-def trade(trade_id: int, *, pair: str = "BTC-USD", price: float = 100.5, at_ms: int = NOW_MS) -> str:
+def trade(
+    trade_id: int, *, pair: str = "BTC-USD", price: float = 100.5, at_ms: int = NOW_MS
+) -> str:
     """Return one XT event."""
     return json.dumps(
         {

@@ -84,9 +84,12 @@ def test_a_day_beyond_the_lakes_mark_stays(lakehouse: Lakehouse) -> None:
     lakehouse.journal(stream(50, 5), up=False)
     process = lakehouse.start(TICKLAKE_LAKE_COMMIT_MS="60000")
     with psycopg.connect(lakehouse.dsn, autocommit=True) as connection:
-        while connection.execute(
-            "SELECT last_frame FROM market.shards WHERE last_frame > 13"
-        ).fetchone() is None:
+        while (
+            connection.execute(
+                "SELECT last_frame FROM market.shards WHERE last_frame > 13"
+            ).fetchone()
+            is None
+        ):
             assert process.poll() is None
     process.kill()
     process.communicate()
