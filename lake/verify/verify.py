@@ -14,6 +14,7 @@ from lake.verify.frames_check import FRAMES, check_frames
 from lake.verify.hot_check import check_hot
 from lake.verify.journal_check import BATCHES, check_batches
 from lake.verify.lake_check import check_lake
+from lake.verify.left_check import check_left
 from lake.verify.marks import DatasetMarks, Marks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault, Report, Tier
@@ -59,12 +60,13 @@ def _check(reading: Reading, marks: Marks, journal: Path | None, full: bool) -> 
     events = proven.events
     _leave(marks, "journal", BATCHES, faults, proven)
     for dataset in ledger.MEASURES:
-        found, proven = check_hot(reading, dataset, known("hot", dataset))
-        _leave(marks, "hot", dataset, found, proven)
-        faults += found
-        found, proven = check_lake(reading, dataset, known("lake", dataset))
-        _leave(marks, "lake", dataset, found, proven)
-        faults += found
+        in_hot, hot = check_hot(reading, dataset, known("hot", dataset))
+        in_lake, lake = check_lake(reading, dataset, known("lake", dataset))
+        if not in_hot and not in_lake:
+            in_lake = check_left(reading, dataset, hot, lake)
+        _leave(marks, "hot", dataset, in_hot, hot)
+        _leave(marks, "lake", dataset, in_lake, lake)
+        faults += in_hot + in_lake
     if journal is not None and not faults:
         # Only against stored rows that are right is a difference the journal's or a mover's.
         found, proven = check_frames(reading, journal, codecs(), known("journal", FRAMES))

@@ -1,0 +1,32 @@
+"""Rows that left hot by proof must still be in the lake: also after somebody took the lake back."""
+
+from __future__ import annotations
+
+from lake.verify.difference import difference
+from lake.verify.marks import DatasetMarks
+from lake.verify.reading import Reading
+from lake.verify.report import Fault
+from lake.verify.totals import Totals
+
+
+def check_left(
+    reading: Reading, dataset: str, hot: DatasetMarks, lake: DatasetMarks
+) -> list[Fault]:
+    """Return a fault per dropped unit whose rows the union of lake and hot does not show.
+
+    hot, lake: what the ledger says of either, as their own checks have just proven it.
+    """
+    relations = {each.unit: each.relation for each in reading.units if each.dataset == dataset}
+    faults = []
+    for (name, unit), gone in sorted(reading.dropped().items()):
+        if name != dataset or not gone.rows or unit not in hot.units:
+            continue
+        expected = hot.units[unit].totals
+        shown = lake.units[unit].totals if unit in lake.units else Totals()
+        if shown != expected and unit in relations:
+            shown += reading.hot_new(dataset, relations[unit], lake.frames)
+        if shown != expected:
+            what, lost, extra = difference(expected, shown)
+            where = f"day {unit}, which was dropped from hot"
+            faults.append(Fault("lake", dataset, where, what, lost=lost, duplicated=extra))
+    return faults
