@@ -15,7 +15,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from lake.errors import Fenced, Unavailable
-from lake.hot.lease import Lease
+from lake.hot.lease import IDLE_IN_TRANSACTION_MS, Lease, with_options
 from lake.steps import LostAnswer, Steps
 
 SCHEMA = "market"
@@ -97,7 +97,10 @@ class HotTier:
 
     def _open(self) -> adbc.Connection:
         if self._connection is None:
-            self._connection = adbc.connect(self._dsn)
+            address = with_options(
+                self._dsn, idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_MS
+            )
+            self._connection = adbc.connect(address)
         return self._connection
 
 

@@ -15,17 +15,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
+from sqlalchemy.exc import OperationalError
 
 from lake.clock import SystemClock
 from lake.errors import TicklakeError, Unavailable
 from lake.hot.lease import Lease, shard_lease, take
 from lake.ingest.claim import claim
 from lake.ingest.codecs import codecs
-from lake.ingest.mover import Mover, MoverPlace
+from lake.ingest.mover import Mover
+from lake.ingest.mover_context import MoverContext, MoverPlace
+from lake.ingest.recent_batches import RecentBatches
 from lake.settings import from_env
 from lake.steps import Steps
+from lake.views.client import with_application
 
 PROGRESS_S = 0.25
+APPLICATION = "ticklake-mover"
+UNAVAILABLE = {"kind": "Unavailable"}
 SHARDS_MAX = 64
 """Shards of one lake; each is a process with a journal of its own."""
 
@@ -35,23 +41,34 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     settings = from_env(os.environ)
     try:
-        shard, lease = _own_shard(order["dsn"], order["claims"])
+        dsn = with_application(order["dsn"], APPLICATION)
+        shard, lease = _own_shard(dsn, order["claims"])
         say({"shard": shard, "epoch": lease.epoch})
         place = MoverPlace(
-            order["dsn"],
+            dsn,
             order["warehouse"],
             Path(order["journal"]) / f"shard-{shard}",
             shard,
         )
-        steps = Steps.parse(settings.fault_plan)
-        mover = Mover(place, lease, codecs(), settings, SystemClock(), steps)
-        _listen(mover)
-        _report(mover)
-        mover.run()
+        context = MoverContext(
+            place,
+            lease,
+            codecs(),
+            settings,
+            SystemClock(),
+            Steps.parse(settings.fault_plan),
+            RecentBatches(shard),
+        )
+        _listen(context)
+        _report(context)
+        Mover(context).run()
+    except (psycopg.OperationalError, OperationalError) as error:
+        say({"fault": ["hot tier", str(error).strip(), "start it: ticklake up"], **UNAVAILABLE})
+        return 1
     except TicklakeError as error:
         say({"fault": [error.thing, error.fault, error.remedy], "kind": type(error).__name__})
         return 1
-    say({"progress": asdict(mover.progress), "drained": True})
+    say({"progress": asdict(context.progress), "drained": True})
     return 0
 
 
@@ -72,20 +89,20 @@ def _own_shard(dsn: str, claims: list[str]) -> tuple[int, Lease]:
     raise Unavailable("shards", f"all {SHARDS_MAX} are owned", "stop another ingest")
 
 
-def _listen(mover: Mover) -> None:
+def _listen(context: MoverContext) -> None:
     def listen() -> None:
         for line in sys.stdin:
             if line.strip() == "drain":
                 break
-        mover.drain.set()
+        context.drain.set()
 
     threading.Thread(target=listen, daemon=True).start()
 
 
-def _report(mover: Mover) -> None:
+def _report(context: MoverContext) -> None:
     def report() -> None:
-        while not mover.stop.wait(PROGRESS_S):
-            say({"progress": asdict(mover.progress)})
+        while not context.stop.wait(PROGRESS_S):
+            say({"progress": asdict(context.progress)})
 
     threading.Thread(target=report, daemon=True).start()
 

@@ -11,8 +11,10 @@ from pyiceberg.table import Table
 
 from lake.contracts.contract import load
 from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
+from lake.hot.lease import IDLE_IN_TRANSACTION_MS, with_options
 
 CATALOG = "ticklake"
+IDLE_SETTING = "idle_in_transaction_session_timeout"
 NAMESPACE = "market"
 
 PROPERTIES = {
@@ -36,9 +38,9 @@ def open_catalog(dsn: str, warehouse: str, *, epoch: int | None = None) -> SqlCa
     """
     uri = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
     if epoch is not None:
-        joiner = "&" if "?" in uri else "?"
-        uri = f"{uri}{joiner}options=-c%20ticklake.epoch%3D{epoch}"
-    location = warehouse if "://" in warehouse else Path(warehouse).resolve().as_uri()
+        settings = {"ticklake.epoch": epoch, IDLE_SETTING: IDLE_IN_TRANSACTION_MS}
+        uri = with_options(uri, **settings)
+    location = warehouse if "://" in warehouse else f"file://{Path(warehouse).resolve()}"
     return SqlCatalog(
         CATALOG,
         uri=uri,

@@ -1,0 +1,101 @@
+"""The mover's second thread: hot to lake, while this process holds the committer's lease."""
+
+from __future__ import annotations
+
+import psycopg
+
+from lake.hot.hot_reader import HotReader, last_frames
+from lake.hot.lease import Lease
+from lake.ingest.hot_to_lake import LAKE_DATASETS, HotToLake
+from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
+from lake.journal.reader import JournalReader
+from lake.tables.catalog import open_catalog
+from lake.tables.lake_table import LakeTable
+
+FOLLOW_S = 0.2
+"""How often a process that is not the committer looks whether it has become it, or is done."""
+
+DRAIN_S = 0.05
+
+
+class CommitLoop:
+    """Commit every lake_commit_ms until everything of our shard is in the lake."""
+
+    def __init__(self, context: MoverContext) -> None:
+        self._context = context
+
+    def run(self) -> None:
+        """Run in a thread of its own."""
+        context = self._context
+        backoff = Backoff(context)
+        while not context.stop.is_set():
+            try:
+                if context.committer is not None:
+                    done = self._commit(context.committer, backoff)
+                else:
+                    done = context.drain.is_set() and self._is_in_lake()
+                    context.stop.wait(0 if done else FOLLOW_S)
+                if done:
+                    return
+            except SERVER_FAULTS as error:
+                context.progress.lake_faults += 1
+                backoff.wait(error)
+
+    def _commit(self, lease: Lease, backoff: Backoff) -> bool:
+        """Return True once drained, False when stopped."""
+        context = self._context
+        place = context.place
+        catalog = open_catalog(place.dsn, place.warehouse, epoch=lease.epoch)
+        context.tables = [
+            LakeTable(catalog, dataset, epoch=lease.epoch, steps=context.steps)
+            for dataset in LAKE_DATASETS
+        ]
+        reader = HotReader(place.dsn)
+        try:
+            with psycopg.connect(place.dsn, autocommit=True) as connection:
+                mover = HotToLake(
+                    connection,
+                    reader,
+                    context.tables,
+                    recent=context.recent,
+                    commit_lock=context.commit_lock,
+                )
+                return self._steps(mover, connection, backoff)
+        finally:
+            reader.close()
+
+    def _steps(self, mover: HotToLake, connection: psycopg.Connection, backoff: Backoff) -> bool:
+        context = self._context
+        while not context.stop.is_set():
+            start_us = context.clock.monotonic_us()
+            last = context.drain.is_set() and self._is_written(connection)
+            moved = mover.step()
+            backoff.reset()
+            context.progress.lake_frame = last_frames(connection).get(context.place.shard, 0)
+            if moved.more:
+                continue
+            if last:
+                return True
+            period_s = DRAIN_S if context.drain.is_set() else context.settings.lake_commit_ms / 1e3
+            context.rest(period_s, start_us)
+        return False
+
+    def _is_written(self, connection: psycopg.Connection) -> bool:
+        """Tell whether hot holds every durable frame of our journal."""
+        place = self._context.place
+        reader = JournalReader(place.journal, place.shard)
+        durable = reader.durable()
+        reader.close()
+        return last_frames(connection).get(place.shard, 0) >= durable
+
+    def _is_in_lake(self) -> bool:
+        """Tell whether another committer has taken everything of our shard to the lake."""
+        place = self._context.place
+        with psycopg.connect(place.dsn, autocommit=True) as connection:
+            if not self._is_written(connection):
+                return False
+            last = last_frames(connection).get(place.shard, 0)
+        catalog = open_catalog(place.dsn, place.warehouse)
+        # The last table of a round: what it holds, the others hold too.
+        table = LakeTable(catalog, LAKE_DATASETS[-1], epoch=0)
+        return table.holdings().through.get(place.shard, 0) >= last

@@ -1,0 +1,80 @@
+"""The mover's third thread: the lake's upkeep, while this process holds the committer's lease."""
+
+from __future__ import annotations
+
+import psycopg
+
+from lake.contracts.contract import load
+from lake.hot.lease import Lease
+from lake.ingest.lake_files import RemovalBook
+from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
+from lake.tables.catalog import open_catalog
+from lake.tables.lake_table import LakeTable
+from lake.tables.upkeep import Upkeep
+
+ROUND_S = 2.0
+WHOLE_EVERY = 30
+"""Every so many rounds look at whole tables, and remove files whose grace has passed."""
+
+
+class KeepLoop:
+    """Merge small files, expire snapshots, remove files; never in the way of a commit."""
+
+    def __init__(self, context: MoverContext) -> None:
+        self._context = context
+        self._unmerged: dict[str, set[int]] = {}
+
+    def run(self) -> None:
+        """Run in a thread of its own; ends when a drain begins."""
+        context = self._context
+        backoff = Backoff(context)
+        rounds = 0
+        while not (context.stop.is_set() or context.drain.is_set()):
+            try:
+                if context.committer is not None and context.tables:
+                    self._round(context.committer, whole=rounds % WHOLE_EVERY == 0)
+                    rounds += 1
+                    backoff.reset()
+            except SERVER_FAULTS as error:
+                backoff.wait(error)
+            context.drain.wait(ROUND_S)
+
+    def _round(self, lease: Lease, *, whole: bool) -> None:
+        context = self._context
+        place = context.place
+        catalog = open_catalog(place.dsn, place.warehouse, epoch=lease.epoch)
+        with psycopg.connect(place.dsn, autocommit=True) as connection:
+            book = RemovalBook(connection)
+            for table in context.tables:
+                upkeep = Upkeep(
+                    catalog,
+                    table.dataset,
+                    load(table.dataset).sort,
+                    epoch=lease.epoch,
+                    commit_lock=context.commit_lock,
+                    steps=context.steps,
+                )
+                if context.drain.is_set():
+                    return
+                self._merge(upkeep, table, book, whole=whole)
+                book.freed(table.dataset, upkeep.expire())
+                if whole:
+                    self._remove(upkeep, table.dataset, book)
+
+    def _merge(self, upkeep: Upkeep, table: LakeTable, book: RemovalBook, *, whole: bool) -> None:
+        days = self._unmerged.setdefault(table.dataset, set())
+        days |= table.touched_days()
+        if not (whole or days):
+            return
+        merged = upkeep.merge(None if whole else days)
+        if merged is None:
+            days.clear()
+            return
+        self._context.progress.merges += 1
+        book.freed(table.dataset, merged.freed)
+
+    def _remove(self, upkeep: Upkeep, dataset: str, book: RemovalBook) -> None:
+        due = book.due(dataset)
+        if due:
+            upkeep.remove(due)
+            book.removed(due)
