@@ -20,7 +20,7 @@ from lake.clock import Clock
 from lake.errors import Refused, WrongUse
 from lake.feeds.dialect import Dialect
 from lake.ingest import control
-from lake.ingest.intake import FRAMES_WAITING_MAX, Intake
+from lake.ingest.intake import FRAMES_WAITING_MAX, Intake, Lane
 from lake.journal.block import FRAME_BYTES_MAX
 from lake.steps import Steps
 
@@ -28,6 +28,9 @@ BACKOFF_S_MIN = 0.25
 BACKOFF_S_MAX = 30.0
 HANDSHAKE_S_MAX = 10.0
 SILENCE_CHECK_S = 0.5
+REFILL_S_MAX = 3.0
+"""How long an end waits for a gap's history; a gap cut short stays open in the book."""
+
 SOCKET_FRAMES_MAX = 4096
 """Frames that the socket may hold unread before the venue feels it."""
 
@@ -78,6 +81,9 @@ class FeedToJournal:
         self._jitter = jitter or random.Random()
         self._lane = intake.lane(feed, connection)
         self._gap: Gap | None = None
+        self._refilling: set[asyncio.Task[None]] = set()
+        self._history_lane: Lane | None = None
+        self.history_fault = ""
         self._backoff_s = BACKOFF_S_MIN
         self.last_us = last_us or 0
         self.reconnects = 0
@@ -98,13 +104,15 @@ class FeedToJournal:
                 if _is_final(error):
                     raise Refused(self._url, str(error), "check address and key") from error
             if stop.is_set():
-                return
+                break
             if self._gap is None and self.last_us:
                 self._open_gap(reason)
             self.reconnects += 1
             wait_s = self._backoff_s * self._jitter.uniform(0.5, 1.5)
             self._backoff_s = min(BACKOFF_S_MAX, self._backoff_s * 2)
             await _wait(stop, wait_s)
+        if self._refilling:
+            await asyncio.wait(self._refilling, timeout=REFILL_S_MAX)
 
     async def _session(self, stop: asyncio.Event) -> control.GapKind:
         """Talk to the venue until the connection ends; return why."""
@@ -190,7 +198,9 @@ class FeedToJournal:
         self._intake.note(self.feed, lambda: up)
         gap, self._gap = self._gap, None
         if gap is not None:
-            self._refilling = asyncio.create_task(self._refill(gap, to_us))
+            task = asyncio.create_task(self._refill(gap, to_us))
+            self._refilling.add(task)
+            task.add_done_callback(self._refilling.discard)
 
     async def _refill(self, gap: Gap, to_us: int) -> None:
         """Ask the venue's history for the gap, then close it."""
@@ -198,9 +208,10 @@ class FeedToJournal:
         if self._history is not None:
             try:
                 frames = await self._history(gap.from_us - GAP_MARGIN_US, to_us + GAP_MARGIN_US)
-                lane = self._intake.lane(self.feed, control.HISTORY_CONNECTION)
-                lane.frames.extend(frames)
-                lane.received_us.extend([self._clock.now_us()] * len(frames))
+                if self._history_lane is None:
+                    self._history_lane = self._intake.lane(self.feed, control.HISTORY_CONNECTION)
+                self._history_lane.frames.extend(frames)
+                self._history_lane.received_us.extend([self._clock.now_us()] * len(frames))
                 filled = "crypto_trades,crypto_aggregates"
             except (OSError, TimeoutError) as error:
                 filled = ""  # the gap stays in the book as not refilled; a backfill may come later
