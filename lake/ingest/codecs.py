@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lake.feeds.binance import BinanceCodec
 from lake.feeds.codec import Codec
+from lake.feeds.coinbase import CoinbaseCodec
+from lake.feeds.kraken import KrakenCodec
 from lake.feeds.massive_columns import MassiveColumns
+from lake.feeds.sentiment import SentimentCodec
 
 
 def codecs() -> Mapping[str, Codec]:
     """Return feed -> codec."""
-    every: list[Codec] = [MassiveColumns("massive"), MassiveColumns("sim")]
+    every: list[Codec] = [
+        MassiveColumns("massive"),
+        MassiveColumns("sim"),
+        BinanceCodec("spot"),
+        BinanceCodec("usdm"),
+        BinanceCodec("coinm"),
+        CoinbaseCodec(),
+        KrakenCodec(),
+        SentimentCodec(),
+    ]
     return {codec.feed: codec for codec in every}

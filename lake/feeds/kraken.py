@@ -1,0 +1,151 @@
+"""Kraken's sockets: version 2 (objects), and version 1 (arrays) as recordings have it.
+
+Version 2 numbers trades per book without holes; version 1 gives no ids, so its trades have no key.
+XBT is written BTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from lake.errors import BadFrame
+from lake.feeds import decimals
+from lake.feeds.codec import Decoded, Frames
+from lake.feeds.events import (
+    Bad,
+    Event,
+    Ignored,
+    Row,
+    bounded_time,
+    checked,
+    decode_frames,
+    parsed,
+    rfc3339_us,
+    symbol,
+    trade_id,
+)
+
+SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}", re.ASCII)
+SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
+IGNORED = frozenset({"heartbeat", "status", "book", "ohlc", "instrument", "level3"})
+
+
+class KrakenCodec:
+    """Decode Kraken's frames."""
+
+    feed = "kraken"
+    version = 1
+    ids_contiguous = True
+
+    def decode(self, frames: Frames) -> Decoded:
+        """Return every event of frames, classed; never raises for what a frame contains."""
+        return decode_frames(frames, self.feed, self._events)
+
+    def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
+        found = parsed(raw)
+        if isinstance(found, list):
+            yield from self._version_1(found, received_us)
+        elif not isinstance(found, dict):
+            raise BadFrame("frame", f"is {type(found).__name__}", "not_an_object")
+        else:
+            yield from self._version_2(found, received_us)
+
+    def _version_2(self, frame: Mapping[str, Any], received_us: int) -> Iterator[Event]:
+        channel = frame.get("channel")
+        data = frame.get("data")
+        if channel is None and ("method" in frame or "event" in frame):
+            yield Ignored(str(frame.get("event") or "reply")[:40])
+        elif channel in IGNORED:
+            yield Ignored(str(channel))
+        elif channel not in ("trade", "ticker") or not isinstance(data, list) or not data:
+            raise BadFrame("channel", f"{str(channel)[:40]!r} is unknown", "unknown_event")
+        else:
+            decode = self._trade if channel == "trade" else self._quote
+            for index, event in enumerate(data):
+                yield checked(decode, event, f"$.data[{index}]", received_us)
+
+    def _trade(self, event: Mapping[str, Any], received_us: int) -> Row:
+        side = SIDES.get(str(event.get("side")))
+        if side is None:
+            raise BadFrame("side", "is missing or unknown", "bad_side")
+        identity = trade_id(event.get("trade_id"), "trade_id")
+        if identity is None:
+            raise BadFrame("trade_id", "is missing", "missing_field")
+        kind = event.get("ord_type")
+        return Row(
+            "crypto_trades",
+            {
+                **_shared(event.get("symbol")),
+                "trade_id": identity,
+                "event_time": rfc3339_us(event.get("timestamp"), "timestamp", received_us),
+                "price": decimals.positive(event.get("price"), "price", "price"),
+                "size": decimals.positive(event.get("qty"), "qty", "size"),
+                "side": side,
+                "conditions": str(kind)[:40] if kind else None,
+            },
+        )
+
+    def _quote(self, event: Mapping[str, Any], received_us: int) -> Row:
+        given = event.get("timestamp")
+        at = received_us if given is None else rfc3339_us(given, "timestamp", received_us)
+        return Row(
+            "crypto_quotes",
+            {
+                **_shared(event.get("symbol")),
+                "event_time": at,
+                "event_time_source": "received" if given is None else "exchange",
+                "bid_price": decimals.positive(event.get("bid"), "bid", "price"),
+                "bid_size": decimals.not_negative(event.get("bid_qty"), "bid_qty", "size"),
+                "ask_price": decimals.positive(event.get("ask"), "ask", "price"),
+                "ask_size": decimals.not_negative(event.get("ask_qty"), "ask_qty", "size"),
+            },
+        )
+
+    def _version_1(self, frame: list[Any], received_us: int) -> Iterator[Event]:
+        """Decode [channelID, data, ..., channelName, pair]."""
+        if len(frame) < 4 or not isinstance(frame[-2], str):
+            raise BadFrame("frame", "is no array of version 1", "unknown_event")
+        channel, pair = frame[-2].partition("-")[0], frame[-1]
+        if channel != "trade":
+            yield Ignored(channel[:40])
+            return
+        if not isinstance(frame[1], list) or not frame[1]:
+            raise BadFrame("[1]", "is no list of trades", "not_an_array")
+        for index, entry in enumerate(frame[1]):
+            yield _trade_1(entry, pair, received_us, f"$[1][{index}]")
+
+
+def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
+    """Decode [price, volume, time, side, order type, misc], every one a string."""
+    try:
+        if not isinstance(entry, list) or len(entry) < 4 or entry[3] not in SIDES:
+            raise BadFrame("entry", "is no trade of version 1", "not_an_object")
+        return Row(
+            "crypto_trades",
+            {
+                **_shared(pair),
+                "event_time": bounded_time(_seconds_us(entry[2]), "[2]", received_us),
+                "price": decimals.positive(entry[0], "[0]", "price"),
+                "size": decimals.positive(entry[1], "[1]", "size"),
+                "side": SIDES[entry[3]],
+            },
+        )
+    except BadFrame as error:
+        raw = repr(entry).encode()
+        return Bad(error.remedy, f"{error.thing}: {error.fault}", f"{path}{error.thing}", raw)
+
+
+def _seconds_us(text: object) -> int:
+    try:
+        return int(Decimal(str(text)) * 1_000_000)
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise BadFrame("[2]", f"{str(text)[:40]!r} is no time", "bad_time") from error
+
+
+def _shared(pair: object) -> dict[str, Any]:
+    base, _, quote = symbol(pair, "symbol", SYMBOL).partition("/")
+    names = ["BTC" if name == "XBT" else name for name in (base, quote)]
+    return {"ticker": f"X:{''.join(names)}", "exchange": "kraken", "market": "spot"}

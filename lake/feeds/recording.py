@@ -1,0 +1,192 @@
+"""Recorded feeds, read back as they came: receive time and raw frame.
+
+Known: Binance frames (`<local time> <frame>` a line, nanoseconds or microseconds), captures of
+`<unix seconds>: <frame>` a line (Coinbase, Kraken, Binance; the client's own lines are passed
+over), and sentiment records (JSON lines). Plain or gzip.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from lake.errors import BadInput
+
+FRAMES_AT_ONCE = 1_000
+HEAD_LINES_MAX = 200
+"""Lines looked at to tell what a file is."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+NUMBERED = re.compile(rb"(\d{16}|\d{19}) ([\[{].*)", re.DOTALL)
+TIMED = re.compile(rb"(\d{10}(?:\.\d+)?): ([\[{].*)", re.DOTALL)
+OWN_LINE = re.compile(rb"\S+://\S+ (<-|->|<->) |configuration: ")
+BINANCE_MARKETS = {"spot_": "spot", "usdm_": "usdm", "cm_": "coinm"}
+
+Received = tuple[int, bytes]
+ParseLine = Callable[[bytes], Received | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that can be read; feed names the codec of its frames."""
+
+    path: Path
+    feed: str
+    parse: ParseLine
+
+    def batches(self) -> Iterator[list[Received]]:
+        """Yield (receive time in UTC microseconds, raw frame) in order, many at a time.
+
+        Raises BadInput where the file breaks off or a line is no frame, after everything before.
+        """
+        batch: list[Received] = []
+        reached = 0
+        try:
+            for reached, line in _lines(self.path):  # noqa: B007  (told when the file breaks off)
+                found = self.parse(line)
+                if found is not None:
+                    batch.append(found)
+                if len(batch) >= FRAMES_AT_ONCE:
+                    yield batch
+                    batch = []
+        except BadInput:
+            if batch:
+                yield batch
+            raise
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            if batch:
+                yield batch
+            raise BadInput(
+                f"{self.path} line {reached + 1}",
+                "the file breaks off or is damaged here",
+                "everything before it is ingested; fetch the recording again for the rest",
+            ) from error
+        if batch:
+            yield batch
+
+
+def open_recording(path: Path) -> Recording:
+    """Return what the file is by its contents. Raises BadInput in one sentence."""
+    if not path.is_file():
+        raise BadInput(str(path), "is no file", "name a recording")
+    head: list[bytes] = []
+    try:
+        for _, line in _lines(path):
+            head.append(line)
+            if len(head) >= HEAD_LINES_MAX:
+                break
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        if not head:
+            raise BadInput(str(path), "is a damaged gzip file", "fetch it again") from error
+    except OSError as error:
+        raise BadInput(str(path), str(error.strerror or error), "check the file") from error
+    numbered = [found for line in head if (found := NUMBERED.fullmatch(line))]
+    if numbered:
+        return Recording(path, f"binance.{_market(path, head)}", _numbered)
+    feed = _captured_feed(head)
+    if feed is not None:
+        return Recording(path, feed, _timed)
+    if head and _is_sentiment(head[0]):
+        return Recording(path, "sentiment", _sentiment)
+    raise BadInput(
+        str(path),
+        "is no recording that is known (Binance, Coinbase, Kraken, sentiment)",
+        "see `ticklake ingest --help`",
+    )
+
+
+def instruments(path: Path) -> set[tuple[str, str, str]]:
+    """Return (venue, market, ticker) of every instrument in a recording, by a quick scan."""
+    recording = open_recording(path)
+    venue, _, market = recording.feed.partition(".")
+    names: set[str] = set()
+    pattern = _SYMBOLS[venue]
+    try:
+        for _, line in _lines(path):
+            names.update(found.decode(errors="replace") for found in pattern.findall(line))
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        pass  # what is readable is what will be ingested; the reader says where it broke off
+    return {(venue, market or "spot", _ticker(name)) for name in names}
+
+
+_SYMBOLS = {
+    "binance": re.compile(rb'"s":"([A-Z0-9_]+)"'),
+    "coinbase": re.compile(rb'"product_id":"([A-Z0-9-]+)"'),
+    "kraken": re.compile(rb'"([A-Z0-9]+/[A-Z0-9]+)"'),
+    "sentiment": re.compile(rb'"asset": ?"([^"]+)"'),
+}
+
+
+def _ticker(name: str) -> str:
+    plain = name.replace("-", "").replace("/", "").replace("XBT", "BTC")
+    return plain if plain.startswith("X:") else f"X:{plain}"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (number from 1, line without its end) of a plain or gzip file."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        lines = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
+        for number, line in enumerate(lines, 1):
+            yield number, line.rstrip(b"\r\n")
+
+
+def _market(path: Path, head: list[bytes]) -> str:
+    for prefix, market in BINANCE_MARKETS.items():
+        if path.name.startswith(prefix):
+            return market
+    joined = b"".join(head)
+    if b'"ps":"' in joined or b"_PERP" in joined:
+        return "coinm"
+    return "usdm" if b'"X":"' in joined or b'"pu":' in joined else "spot"
+
+
+def _captured_feed(head: list[bytes]) -> str | None:
+    for line in head:
+        if b"coinbase" in line.split(b" ", 1)[0]:
+            return "coinbase"
+        if b"kraken" in line.split(b" ", 1)[0]:
+            return "kraken"
+        if line.startswith(b"wss://stream.binance"):
+            return "binance.spot"
+    return None
+
+
+def _numbered(line: bytes) -> Received | None:
+    if not line:
+        return None
+    found = NUMBERED.fullmatch(line)
+    if found is None:
+        raise BadInput("recording", f"{line[:60]!r} is no frame", "is the file whole?")
+    digits = found[1]
+    return int(digits) // (1000 if len(digits) == 19 else 1), found[2]
+
+
+def _timed(line: bytes) -> Received | None:
+    found = TIMED.fullmatch(line)
+    if found is None:
+        if not line or OWN_LINE.match(line):
+            return None
+        raise BadInput("recording", f"{line[:60]!r} is no frame", "is the file whole?")
+    seconds, _, fraction = found[1].partition(b".")
+    return int(seconds) * 1_000_000 + int(fraction[:6].ljust(6, b"0")), found[2]
+
+
+def _sentiment(line: bytes) -> Received | None:
+    return (0, line) if line else None
+
+
+def _is_sentiment(line: bytes) -> bool:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and "sentiment_score" in found
