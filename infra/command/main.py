@@ -23,7 +23,9 @@ GROUPS = {
         "down": "Stop the servers.",
         "status": "Say what runs, and where.",
     },
-    "Data in": {},
+    "Data in": {
+        "ingest": "Take ticks from sockets or recordings.",
+    },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",
         "verify": "Prove that no event was lost or doubled.",

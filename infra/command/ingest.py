@@ -1,0 +1,78 @@
+"""ticklake ingest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from infra.command.answer import Answer
+from infra.command.panel import panel
+from infra.command.units import Duration
+from infra.command.verb import verb
+from lake import state
+from lake.ingest.request import CONNECTIONS_MAX, LIVE_FEEDS, REPLAY, IngestRequest
+from lake.ingest.run import ingest as run_ingest
+from lake.settings import Settings
+
+FEEDS = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
+
+
+@click.command(
+    epilog=f"FEED is one of {FEEDS}. Ctrl-C drains to the lake; a second run goes on from there."
+)
+@click.argument("feeds", metavar="FEED...", nargs=-1, required=True)
+@click.option("--tickers", metavar="A,B,...", default="", help="Only these; default all.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, CONNECTIONS_MAX),
+    default=1,
+    show_default=True,
+    help="Connections per live feed, for redundancy.",
+)
+@click.option(
+    "--speed",
+    metavar="real|10x|max",
+    default="real",
+    show_default=True,
+    help="Pace of replays.",
+)
+@click.option("--for", "for_s", type=Duration(), help="End after this time (90s, 5m, 2h).")
+@click.option("--until-end", is_flag=True, help="End when every replay has ended.")
+@click.option("--url", metavar="WS", help="The socket to use instead of the venue's own.")
+@verb
+def ingest(
+    settings: Settings,
+    feeds: tuple[str, ...],
+    tickers: str,
+    connections: int,
+    speed: str,
+    for_s: float | None,
+    until_end: bool,
+    url: str | None,
+) -> Answer:
+    """Take ticks from sockets or recordings through the journal into hot tier and lake."""
+    request = IngestRequest(
+        feeds=feeds,
+        tickers=tuple(filter(None, (ticker.strip() for ticker in tickers.split(",")))),
+        connections=connections,
+        speed=speed,
+        for_seconds=for_s,
+        until_end=until_end,
+        url=url,
+    )
+    with panel() as show:
+        status = run_ingest(
+            request,
+            dsn=state.postgres_dsn(settings.home),
+            settings=settings,
+            home=settings.home.resolve(),
+            show=show,
+        )
+    rows = status.mover.get("rows", {})
+    lines = [
+        f"shard {status.shard}: {status.frames:,} frames journalled,"
+        f" {status.mover.get('events', 0):,} events in hot tier and lake",
+        *(f"  {name:20} {count:>12,} rows" for name, count in rows.items() if count),
+    ]
+    return Answer(asdict(status), lines)
