@@ -69,13 +69,18 @@ def socket_folder(data: Path, port: int, account: Account) -> Path:
     """Return a folder whose socket path fits the kernel: the data folder, or a short one."""
     if len(bytes(data / f".s.PGSQL.{port}.lock")) <= SOCKET_PATH_BYTES_MAX:
         return data
-    folder = Path(tempfile.gettempdir()) / cluster_name(data)
+    folder = short_folder(data)
     folder.mkdir(mode=0o700, exist_ok=True)
     account.own(folder)
     status = folder.lstat()
     if status.st_uid != account.uid or status.st_mode & 0o077:
         raise BadInput(str(folder), "belongs to somebody else or is open to others", "remove it")
     return folder
+
+
+def short_folder(data: Path) -> Path:
+    """Return the folder for the socket of a data folder whose own path is too long."""
+    return Path(tempfile.gettempdir()) / cluster_name(data)
 
 
 def write_settings(data: Path, port: int, sockets: Path, account: Account) -> None:

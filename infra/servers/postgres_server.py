@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from infra.servers.postgres_files import (
     binaries,
     cluster_name,
     make_data,
+    short_folder,
     socket_folder,
     write_settings,
 )
@@ -80,6 +82,8 @@ class PostgresServer:
                 send(process.pid, signal.SIGQUIT)
                 wait_until(self._clock, lambda: self.process() is None, KILL_S_MAX)
         self._remove_orphans()
+        if self.process() is None:
+            shutil.rmtree(short_folder(self._data), ignore_errors=True)  # mostly there is none
         return process is not None
 
     def process(self) -> Process | None:

@@ -240,8 +240,12 @@ def test_a_home_too_deep_for_a_socket_path_works(tmp_path: Path) -> None:
     try:
         embedded.up(home)
         assert rows(home, "SELECT 1") == [(1,)]
+        sockets = Path(state.read_state(home)["postgres"]["socket_dir"])
+        assert sockets.is_dir()
+        assert sockets != home / "pg"
     finally:
         embedded.down(home)
+    assert not sockets.exists()
 
 
 def test_a_home_below_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
