@@ -25,6 +25,7 @@ GROUPS = {
     },
     "Data in": {
         "ingest": "Take ticks from sockets or recordings.",
+        "sim": "Run a simulated exchange, with faults by option.",
     },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",

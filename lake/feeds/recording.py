@@ -50,7 +50,7 @@ class Recording:
         reached = 0
         try:
             for reached, line in _lines(self.path):  # noqa: B007  (told when the file breaks off)
-                found = self.parse(line)
+                found = self._parsed(reached, line)
                 if found is not None:
                     batch.append(found)
                 if len(batch) >= FRAMES_AT_ONCE:
@@ -70,6 +70,12 @@ class Recording:
             ) from error
         if batch:
             yield batch
+
+    def _parsed(self, number: int, line: bytes) -> Received | None:
+        try:
+            return self.parse(line)
+        except BadInput as error:
+            raise BadInput(f"{self.path} line {number}", error.fault, error.remedy) from error
 
 
 def open_recording(path: Path) -> Recording:
@@ -91,7 +97,7 @@ def open_recording(path: Path) -> Recording:
     if numbered:
         return Recording(path, f"binance.{_market(path, head)}", _numbered)
     feed = _captured_feed(head)
-    if feed is not None:
+    if feed is not None and any(TIMED.fullmatch(line) for line in head):
         return Recording(path, feed, _timed)
     if head and _is_sentiment(head[0]):
         return Recording(path, "sentiment", _sentiment)

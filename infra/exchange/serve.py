@@ -1,0 +1,66 @@
+"""Run the simulated exchange as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from infra.exchange.exchange import Exchange
+from infra.exchange.options import ExchangeOptions
+from lake.errors import Unavailable
+
+LINGER_S = 2.0
+"""After the last event the exchange stays so long where `for_s` does not say otherwise."""
+
+
+def run(
+    options: ExchangeOptions,
+    *,
+    home: Path | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> dict[str, float]:
+    """Serve until for_s is over or a signal comes; return the exchange's status.
+
+    home: where `ticklake ingest sim` looks for the address. Raises Unavailable when the port is
+    taken.
+    """
+    return asyncio.run(_run(options, home, ready))
+
+
+async def _run(
+    options: ExchangeOptions, home: Path | None, ready: Callable[[str], None] | None
+) -> dict[str, float]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    exchange = Exchange(options)
+    try:
+        url = await exchange.start()
+    except OSError as error:
+        raise Unavailable(
+            f"{options.host}:{options.port}", str(error.strerror or error), "use --port 0"
+        ) from error
+    announced = _announce(home, url) if home is not None else None
+    if ready is not None:
+        ready(url)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), options.for_s or None)
+    await exchange.stop()
+    if announced is not None:
+        announced.unlink(missing_ok=True)
+    return exchange.status()
+
+
+def _announce(home: Path, url: str) -> Path:
+    path = home / "run" / "sim.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    os.replace(new, path)
+    return path

@@ -1,0 +1,55 @@
+"""The log of every trade and quote sent, for an oracle: an Arrow IPC stream, a batch per tick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from infra.exchange.ticks import TickRows
+
+SCHEMA = pa.schema(
+    [
+        ("trade", pa.bool_()),
+        ("pair", pa.int16()),
+        ("venue", pa.int8()),
+        ("trade_id", pa.int64()),
+        ("time_ms", pa.int64()),
+        ("sent_us", pa.int64()),
+    ]
+)
+"""pair and venue are indices into the exchange's pairs and venues; trade_id is 0 for quotes."""
+
+
+class TruthLog:
+    """Append ticks as they are sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pa.ipc.new_stream(str(path), SCHEMA)
+
+    def add(self, rows: TickRows, sent_us: int) -> None:
+        """Log the events of a tick."""
+        columns = [rows.trade, rows.pair, rows.venue, rows.trade_id, rows.time_ms]
+        columns.append(np.full(len(rows), sent_us))
+        arrays = [
+            pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)
+        ]
+        self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+
+    def close(self) -> None:
+        """End the stream."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
