@@ -50,7 +50,8 @@ SPREAD_TICKS_MAX = 3
 """Ticks between the mid price and either quote: 1 to this."""
 
 ID_EPOCH_S = 1_600_000_000
-"""First ids count from here, 100,000 a second: a restarted exchange never reuses one."""
+IDS_PER_S = 100_000
+"""First ids count from that epoch, so many a second: a restarted exchange never reuses one."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -122,7 +123,8 @@ class OrderFlow:
 
     def first_state(self) -> FlowState:
         """Return the state before the first block."""
-        first_id = self._options.first_id or max(1, self.base_us // 1_000_000 - ID_EPOCH_S) * 100_000
+        seconds = max(1, self.base_us // 1_000_000 - ID_EPOCH_S)
+        first_id = self._options.first_id or seconds * IDS_PER_S
         ids = np.full(len(self.pairs) * len(VENUES), first_id, np.int64)
         return FlowState(0, 0, self.pairs.price.copy(), ids)
 

@@ -49,7 +49,7 @@ class Recording:
         batch: list[Received] = []
         reached = 0
         try:
-            for reached, line in _lines(self.path):  # noqa: B007  (told when the file breaks off)
+            for reached, line in _lines(self.path):
                 found = self._parsed(reached, line)
                 if found is not None:
                     batch.append(found)

@@ -14,8 +14,9 @@ import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
+from lake.database import IDLE_IN_TRANSACTION_MS, with_options
 from lake.errors import Fenced, Unavailable
-from lake.hot.lease import IDLE_IN_TRANSACTION_MS, Lease, with_options
+from lake.hot.lease import Lease
 from lake.steps import LostAnswer, Steps
 
 SCHEMA = "market"

@@ -12,7 +12,6 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 
@@ -20,10 +19,6 @@ from lake.errors import Fenced
 
 LEASE_SECONDS = 10
 """A lease whose heartbeat is older may be taken; its owner beats every LEASE_SECONDS / 5."""
-
-IDLE_IN_TRANSACTION_MS = LEASE_SECONDS * 1000
-"""The server ends a writer's transaction that does nothing for so long: a process stopped inside
-one would else hold its lease's row against its successor."""
 
 COMMITTER = "committer"
 
@@ -39,12 +34,6 @@ class Lease:
 
     name: str
     epoch: int
-
-
-def with_options(dsn: str, **options: str | int) -> str:
-    """Return a postgresql:// address whose sessions start with these server settings."""
-    flags = " ".join(f"-c {name}={value}" for name, value in options.items())
-    return f"{dsn}{'&' if '?' in dsn else '?'}options={quote(flags)}"
 
 
 def boot_id() -> str:

@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 
 from lake.contracts.contract import load
 from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
-from lake.hot.lease import IDLE_IN_TRANSACTION_MS, with_options
+from lake.database import IDLE_IN_TRANSACTION_MS, with_options
 
 CATALOG = "ticklake"
 IDLE_SETTING = "idle_in_transaction_session_timeout"

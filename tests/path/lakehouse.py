@@ -1,8 +1,8 @@
 """A small lakehouse for tests of the path: real PostgreSQL, real files, real processes.
 
 `journal()` plays the socket reader, `move()` runs the mover as a process, with faults at named
-steps if asked, and `assert_whole()` is the oracle: what is stored is the decode of the journal, each
-event once, and `verify` agrees.
+steps if asked, and `assert_whole()` is the oracle: what is stored is the decode of the journal,
+each event once, and `verify` agrees.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lake.views.client import Client
 from lake.feeds.codec import INDEX_BITS, Frames
 from lake.feeds.massive import MassiveCodec
 from lake.ingest import control
@@ -24,6 +23,7 @@ from lake.journal.journal import Journal
 from lake.journal.reader import JournalReader
 from lake.steps import Steps
 from lake.verify.verify import verify
+from lake.views.client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 MOVE_S_MAX = 90
