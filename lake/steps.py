@@ -19,6 +19,7 @@ NAMES = (
     "journal.write",
     "journal.fsync",
     "journal.published",
+    "journal.segment",
     "hot.copy",
     "hot.commit",
     "hot.committed",

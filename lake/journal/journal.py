@@ -4,6 +4,9 @@ Start-up is recovery: every start opens a new segment; the newest segment's torn
 and reported, and its intact blocks beyond the published frame are written again into the new
 segment, since nobody knows whether their fsync ever happened. A failed fsync does the same with
 its batch: after one, the kernel may have dropped the pages, so the segment is abandoned.
+
+A segment supersedes earlier ones, so it gets its name only once it is whole and synced: a start
+that dies halfway leaves the journal as it found it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +66,11 @@ class Journal:
         self._descriptor = -1
         self._size = 0
         self._used = bytes_max
-        self.recovery = self._recover()
+        try:
+            self.recovery = self._recover()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def next_frame(self) -> int:
@@ -88,30 +96,28 @@ class Journal:
     def flush(self) -> int:
         """Make everything appended durable and let readers see it; return the last durable frame.
 
-        Raises DiskFull when the disk or the journal's budget is; then nothing of this batch is
-        acknowledged, and a later flush tries it again.
+        Raises DiskFull when the disk or the journal's budget is, Unavailable when writes fail; then
+        nothing of this batch is acknowledged, and a later flush tries it again.
         """
         batch, self._pending = self._pending, []
         if not batch:
             return self._next - 1
         try:
             self._write(batch)
-        except DiskFull:
-            self._pending = batch + self._pending
+        except BaseException:
+            self._pending = batch + self._pending  # its numbers are given: nothing may pass it
             raise
         last = block.first_and_count(batch[-1])
         durable = last[0] + last[1] - 1
         self._durable.publish(durable)
         self._steps.at("journal.published")
         if self._size >= self._segment_bytes_max:
-            self._open_segment(durable + 1)
+            self._abandon()
         return durable
 
     def close(self) -> None:
         """Close without flushing; what was not flushed was not acknowledged."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._abandon()
         self._durable.close()
         os.close(self._lock)
 
@@ -121,24 +127,31 @@ class Journal:
         self._number = max((each.number for each in found), default=0)
         if not found:
             self._next = known + 1
-            self._open_segment(self._next)
+            self._start_segment(self._next)
             return Recovery(known, 0, 0, 0)
         tail = segment.tail_after(found[-1], known)
         lost = max(0, known - tail.last_frame)
         rewrite = tail.blocks
         first = block.first_and_count(rewrite[0])[0] if rewrite else max(known, tail.last_frame) + 1
         self._next = max(known, tail.last_frame) + 1
-        self._open_segment(first)
-        if rewrite:
-            self._write(rewrite)
+        self._start_segment(first, rewrite)
         self._durable.publish(self._next - 1)
         return Recovery(self._next - 1, tail.cut_bytes, self._next - first, lost)
 
+    def _start_segment(self, first_frame: int, blocks: Sequence[bytes] = ()) -> None:
+        try:
+            self._open_segment(first_frame, blocks)
+        except OSError as error:
+            raise self._translated(error) from error
+
     def _write(self, batch: list[bytes]) -> None:
-        for _ in range(SYNC_TRIES_MAX):
+        self._make_room(sum(map(len, batch)))
+        for left in reversed(range(SYNC_TRIES_MAX)):
             start = self._size
             try:
-                self._make_room(sum(map(len, batch)))
+                if self._descriptor < 0:
+                    self._open_segment(block.first_and_count(batch[0])[0])
+                    start = self._size
                 self._steps.at("journal.write")
                 self._append_bytes(b"".join(batch))
                 self._steps.at("journal.fsync")
@@ -146,17 +159,19 @@ class Journal:
             except OSError as error:
                 if error.errno in NO_ROOM:
                     self._take_back(start)
-                    raise DiskFull(
-                        str(self.directory),
-                        "no room for the journal",
-                        "free space, then start again",
-                    ) from error
-                self._open_segment(block.first_and_count(batch[0])[0])
+                else:
+                    self._abandon()
+                if error.errno in NO_ROOM or not left:
+                    raise self._translated(error) from error
                 continue
             return
-        raise Unavailable(
-            str(self.directory), f"{SYNC_TRIES_MAX} writes failed in a row", "check the disk"
-        )
+
+    def _translated(self, error: OSError) -> DiskFull | Unavailable:
+        if error.errno in NO_ROOM:
+            return DiskFull(
+                str(self.directory), "no room for the journal", "free space, then start again"
+            )
+        return Unavailable(str(self.directory), f"can't be written ({error})", "check the disk")
 
     def _append_bytes(self, data: bytes) -> None:
         view = memoryview(data)
@@ -166,9 +181,15 @@ class Journal:
             view = view[written:]
 
     def _take_back(self, start: int) -> None:
-        os.ftruncate(self._descriptor, start)
-        os.lseek(self._descriptor, start, os.SEEK_SET)
-        self._size = start
+        """Undo a write that had no room for all of it; where that fails, abandon the segment."""
+        if self._descriptor < 0:
+            return
+        try:
+            os.ftruncate(self._descriptor, start)
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+            self._size = start
+        except OSError:
+            self._abandon()
 
     def _make_room(self, size: int) -> None:
         self._used += size
@@ -184,25 +205,31 @@ class Journal:
                 "let the lake catch up, or raise TICKLAKE_JOURNAL_BYTES_MAX",
             )
 
-    def _open_segment(self, first_frame: int) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+    def _open_segment(self, first_frame: int, blocks: Sequence[bytes] = ()) -> None:
+        """Go on in a new segment that holds these blocks; raises OSError, then there is none."""
+        self._abandon()
         self._number += 1
         path = segment.path_of(self.directory, self._number)
+        new = path.with_suffix(segment.UNNAMED_SUFFIX)
+        self._size = 0
+        self._descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            self._size = 0
-            self._append_bytes(segment.header(self.shard, self._number, first_frame))
+            head = segment.header(self.shard, self._number, first_frame)
+            self._append_bytes(b"".join((head, *blocks)))
+            self._steps.at("journal.segment")
             os.fsync(self._descriptor)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            path.unlink(missing_ok=True)
-            raise DiskFull(
-                str(self.directory), "no room for a journal segment", "free space, then start again"
-            ) from error
-        _sync_directory(self.directory)
+            os.rename(new, path)
+            _sync_directory(self.directory)
+        except OSError:
+            self._abandon()
+            new.unlink(missing_ok=True)
+            raise
+
+    def _abandon(self) -> None:
+        """Leave the segment as it is; the next write opens another."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
 
 
 def _lock(directory: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,17 +73,23 @@ class JournalReader:
             self._word = None
 
     def _block_from(self, frame: int) -> block.Block:
-        raw = self._scan_to(frame) if self._next == frame else None
-        if raw is None:
+        whole = None
+        if self._next == frame:
+            with suppress(Damaged):  # an abandoned segment's end: a later one has this block whole
+                whole = self._read_block(frame)
+        if whole is None:
             self._seek(frame)
-            raw = self._scan_to(frame)
-        if raw is None:
+            whole = self._read_block(frame)
+        if whole is None:
             raise Damaged(
                 str(self.directory), f"frame {frame} is missing", "restore its segment from a copy"
             )
-        whole = block.decode(raw, str(self.directory))
         self._next = whole.last_frame + 1
         return _from_frame(whole, frame)
+
+    def _read_block(self, frame: int) -> block.Block | None:
+        raw = self._scan_to(frame)
+        return None if raw is None else block.decode(raw, str(self.directory))
 
     def _scan_to(self, frame: int) -> bytes | None:
         """Return the block that holds frame, moving the cursor past it; None if not here."""

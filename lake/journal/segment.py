@@ -14,6 +14,8 @@ from lake.journal import block
 HEADER = struct.Struct("<8sIQQ")
 MAGIC = b"TLJRNL01"
 SUFFIX = ".journal"
+UNNAMED_SUFFIX = ".new"
+"""Of a segment that is not whole yet; no reader and no recovery looks at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,3 +167,68 @@ def test_a_second_appender_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="another process"):
         opened(tmp_path)
     journal.close()
+
+
+@pytest.mark.parametrize("fault", ["EIO", "ENOSPC"])
+def test_a_segment_that_cannot_be_opened_loses_nothing(tmp_path: Path, fault: str) -> None:
+    steps = Steps({"journal.segment": (fault, 2)})
+    journal = opened(tmp_path, segment_bytes_max=1, steps=steps)
+    journal.append("sim", 0, [b"a"], [1])
+    journal.flush()
+    journal.append("sim", 0, [b"b"], [1])
+    if fault == "ENOSPC":
+        with pytest.raises(DiskFull, match="no room"):
+            journal.flush()
+    journal.append("sim", 0, [b"c"], [1])
+    journal.flush()
+    journal.close()
+    assert everything(tmp_path) == [b"a", b"b", b"c"]
+
+
+def test_what_failed_writes_left_unacknowledged_can_be_flushed_later(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append("sim", 0, [b"a"], [1])
+    journal._abandon()
+    journal.directory = tmp_path / "gone"
+    with pytest.raises(Unavailable, match="check the disk"):
+        journal.flush()
+    journal.directory = tmp_path
+    journal.append("sim", 0, [b"b"], [1])
+    journal.flush()
+    journal.close()
+    assert everything(tmp_path) == [b"a", b"b"]
+
+
+def test_a_start_that_died_halfway_is_as_if_it_had_not_been(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append("sim", 0, [b"a"], [1])
+    journal.flush()
+    journal.append("sim", 0, [b"b"], [1])
+    journal.flush()
+    journal.close()
+    (tmp_path / "durable").write_bytes(b"")  # a power cut may take it back
+    with pytest.raises(Unavailable, match="check the disk"):
+        opened(tmp_path, steps=Steps({"journal.segment": ("EIO", 1)}))
+    (tmp_path / "0000000002.new").write_bytes(b"torn")
+    journal = opened(tmp_path)
+    assert journal.recovery.rewritten_frames == 2
+    assert journal.next_frame == 3
+    journal.close()
+    assert everything(tmp_path) == [b"a", b"b"]
+
+
+def test_a_reader_at_an_abandoned_segment_s_end_goes_on_in_the_next(tmp_path: Path) -> None:
+    journal = opened(tmp_path, steps=Steps({"journal.fsync": ("EIO", 2)}))
+    journal.append("sim", 0, [b"a"], [1])
+    journal.flush()
+    reader = JournalReader(tmp_path, 0)
+    assert len(reader.read(1, frames_max=9, bytes_max=99)) == 1
+    journal.append("sim", 0, [b"b" * 100], [1])
+    journal.flush()
+    abandoned = segments(tmp_path)[0].path
+    raw = bytearray(abandoned.read_bytes())
+    raw[-50:] = bytes(50)  # pages that the kernel dropped
+    abandoned.write_bytes(raw)
+    assert list(reader.read(2, frames_max=9, bytes_max=99)[0].frames) == [b"b" * 100]
+    reader.close()
+    journal.close()
