@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
 from infra.exchange.pairs import PRICE_UNITS, SIZE_UNITS
 from infra.exchange.ticks import TickRows
+
+SETTLE_MS = 20
+"""A bar goes out this long after its bucket's end: only trades held back come after it."""
 
 
 @dataclass
@@ -22,14 +26,18 @@ class _Bar:
 
 
 class Bars:
-    """Build the bars of one interval; late trades count where they are sent."""
+    """Build the bars of one interval, by the trades' exchange time.
+
+    Within a bucket trades count in the order in which they are sent. One that is sent after its bar
+    is left out of it.
+    """
 
     def __init__(self, names: tuple[str, ...], event: str, seconds: int) -> None:
         self._names = names
         self._event = event
         self._ms = seconds * 1000
-        self._bucket = -1
-        self._bars: dict[int, _Bar] = {}
+        self._out_upto = -1
+        self._buckets: defaultdict[int, dict[int, _Bar]] = defaultdict(dict)
 
     @property
     def event(self) -> str:
@@ -37,33 +45,38 @@ class Bars:
         return self._event
 
     def add(self, rows: TickRows, now_ms: int) -> list[tuple[int, bytes]]:
-        """Add the trades of a tick; return (pair, event) of the bucket that it ends, if any."""
-        bucket = now_ms // self._ms
-        ended: list[tuple[int, bytes]] = []
-        if bucket != self._bucket:
-            ended = [(pair, self._render(pair, bar)) for pair, bar in sorted(self._bars.items())]
-            self._bars.clear()
-            self._bucket = bucket
+        """Add the trades of a tick; return (pair, event) of the bars that are whole by now_ms."""
         self._count(rows.take(rows.trade))
-        return ended
+        self._out_upto = max(self._out_upto, (now_ms - SETTLE_MS) // self._ms - 1)
+        return [
+            (pair, self._render(pair, bucket, bar))
+            for bucket in sorted(self._buckets)
+            if bucket <= self._out_upto
+            for pair, bar in sorted(self._buckets.pop(bucket).items())
+        ]
 
     def _count(self, trades: TickRows) -> None:
-        if not len(trades):
+        bucket = trades.time_ms // self._ms
+        key = bucket * len(self._names) + trades.pair
+        order = np.argsort(key, kind="stable")
+        order = order[bucket[order] > self._out_upto]
+        if not len(order):
             return
-        order = np.argsort(trades.pair, kind="stable")
-        pair, price, size = (x[order] for x in (trades.pair, trades.price, trades.size))
-        starts = np.flatnonzero(np.diff(pair, prepend=-1))
+        key, price, size = key[order], trades.price[order], trades.size[order]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
         highs = np.maximum.reduceat(price, starts)
         lows = np.minimum.reduceat(price, starts)
         sizes = np.add.reduceat(size, starts)
         worths = np.add.reduceat(price.astype(float) * size, starts)
-        stops = np.append(starts[1:], len(pair))
+        stops = np.append(starts[1:], len(key))
         for i, start in enumerate(starts.tolist()):
-            key, stop = int(pair[start]), int(stops[i])
-            bar = self._bars.get(key)
+            number, pair = divmod(int(key[start]), len(self._names))
+            stop = int(stops[i])
+            bars = self._buckets[number]
+            bar = bars.get(pair)
             if bar is None:
                 first = int(price[start])
-                bar = self._bars[key] = _Bar(first, first, first, first, 0, 0.0, 0)
+                bar = bars[pair] = _Bar(first, first, first, first, 0, 0.0, 0)
             bar.high = max(bar.high, int(highs[i]))
             bar.low = min(bar.low, int(lows[i]))
             bar.close = int(price[stop - 1])
@@ -71,8 +84,8 @@ class Bars:
             bar.worth += float(worths[i])
             bar.trades += stop - start
 
-    def _render(self, pair: int, bar: _Bar) -> bytes:
-        start_ms = self._bucket * self._ms
+    def _render(self, pair: int, bucket: int, bar: _Bar) -> bytes:
+        start_ms = bucket * self._ms
         prices = ",".join(
             f'"{name}":{value / PRICE_UNITS:.10g}'
             for name, value in zip("ohlc", (bar.open, bar.high, bar.low, bar.close), strict=True)

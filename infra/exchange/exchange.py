@@ -7,10 +7,12 @@ import json
 import resource
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -19,9 +21,11 @@ from websockets.http11 import Request, Response
 from infra.exchange.bars import Bars
 from infra.exchange.faults import Spoiler
 from infra.exchange.frames import FrameRenderer
+from infra.exchange.history import Bar, History, framed
 from infra.exchange.listener import Listener
 from infra.exchange.options import ExchangeOptions
 from infra.exchange.order_flow import TICK_US, OrderFlow
+from infra.exchange.subscription import Subscription
 from infra.exchange.ticks import TickFlow, TickRows
 from infra.exchange.truth import TruthLog
 from lake.clock import Clock, SystemClock
@@ -30,7 +34,8 @@ PATH = "/crypto"
 CATCH_UP_TICKS_MAX = 20
 """Ticks sent in one go after a delay, before others get their turn."""
 
-NOTHING: tuple[bytes, ...] = ()
+RECENT_TICKS = 50
+"""Ticks whose trades may be sent again."""
 
 
 class Exchange:
@@ -42,11 +47,10 @@ class Exchange:
         self._server: Server | None = None
         self._sending: asyncio.Task[None] | None = None
         self._listeners: set[Listener] = set()
-        self._subscribed = asyncio.Event()
         self._chance = Random(options.seed)
         self._spoiler = Spoiler(options, self._chance)
         self._truth = TruthLog(Path(options.truth)) if options.truth else None
-        self._recent: deque[TickRows] = deque(maxlen=50)
+        self._recent: deque[TickRows] = deque(maxlen=RECENT_TICKS)
         self.events_sent = 0
         self.over = asyncio.Event()
 
@@ -69,6 +73,17 @@ class Exchange:
         self._sending = asyncio.create_task(self._send_all())
         return f"ws://{options.host}:{port}{PATH}"
 
+    async def serve(self, until: asyncio.Event) -> None:
+        """Wait until told to stop; raises what broke the sending, if that comes first."""
+        assert self._sending is not None
+        waiting = asyncio.create_task(until.wait())
+        try:
+            await asyncio.wait([waiting, self._sending], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self._sending.done():
+            self._sending.result()
+
     async def stop(self) -> None:
         """End: clients are told, the truth is written out."""
         if self._sending is not None:
@@ -87,25 +102,29 @@ class Exchange:
         self.names = flow.pairs.names
         self._renderer = FrameRenderer(self.names, self._options.events_per_frame)
         self._flow = TickFlow(flow, self._renderer)
+        self._history = History(
+            self._flow, self._renderer, self.names, self._options.events_per_frame
+        )
         self._bars = [Bars(self.names, "XA", 60)]
         if self._options.seconds_bars:
             self._bars.append(Bars(self.names, "XAS", 1))
 
     async def _serve(self, socket: ServerConnection) -> None:
         listener = Listener(socket, self.names, self._options, self._clock, self._chance)
-        others = sum(each.authenticated for each in self._listeners)
         self._listeners.add(listener)
         try:
-            if await listener.introduce(others):
-                self._subscribed.set()
+            if await listener.introduce(self._authenticated):
                 await listener.converse()
         except ConnectionClosed:
             return
         finally:
             self._listeners.discard(listener)
 
+    def _authenticated(self) -> int:
+        return sum(each.authenticated for each in self._listeners)
+
     async def _send_all(self) -> None:
-        """Send tick after tick at its time."""
+        """Send tick after tick at its time; return only by a fault."""
         options = self._options
         if options.start_when_subscribed:
             while not any(each.is_live for each in self._listeners):
@@ -124,69 +143,62 @@ class Exchange:
             late_us = self._clock.monotonic_us() - start_us - tick * TICK_US
             await asyncio.sleep(max(0.0, (TICK_US - late_us) / 1e6))
         self.over.set()
+        await asyncio.Event().wait()
 
     def _send_tick(self, tick: int) -> None:
         rows = self._flow.at(tick)
-        if rows is None:
+        due_ms = (self._base_us + (tick + 1) * TICK_US) // 1000
+        bars = [
+            (each.event, pair, text) for each in self._bars for pair, text in each.add(rows, due_ms)
+        ]
+        now_us = self._history.sent(self._clock.now_us(), bars)
+        self._cut_due()
+        if not (len(rows) or bars) or self._is_silent(tick):
             return
-        silent = any(
+        self.events_sent += len(rows)
+        if self._truth is not None and len(rows):
+            self._truth.add(rows, now_us)
+        self._send_rows(rows, bars, now_us // 1000)
+        if self._options.duplicates and rows.trade.any():
+            self._recent.append(rows.take(rows.trade))
+
+    def _is_silent(self, tick: int) -> bool:
+        return any(
             each.at_s * 1e6 <= tick * TICK_US < (each.at_s + each.for_s) * 1e6
             for each in self._options.silences
         )
-        now_us = self._clock.now_us()
-        bars = [(each.event, each.add(rows, now_us // 1000)) for each in self._bars]
-        self._cut_due()
-        if silent:
-            return
-        self.events_sent += len(rows)
-        if self._truth is not None:
-            self._truth.add(rows, now_us)
-        if self._options.duplicates:
-            self._recent.append(rows.take(rows.trade))
-        self._send_rows(rows, bars, now_us // 1000)
 
-    def _send_rows(
-        self,
-        rows: TickRows,
-        bars: Sequence[tuple[str, list[tuple[int, bytes]]]],
-        now_ms: int,
-    ) -> None:
+    def _send_rows(self, rows: TickRows, bars: Sequence[Bar], now_ms: int) -> None:
         rendered: dict[bytes, list[bytes]] = {}
         for listener in list(self._listeners):
             if not listener.is_live:
                 continue
-            key = listener.subscription.key()
+            wanted = listener.subscription
+            key = wanted.key()
             if key not in rendered:
-                wanted = listener.subscription.pick(rows)
-                frames = self._render(wanted, copy=wanted is rows)
-                frames += self._bar_frames(listener, bars)
-                rendered[key] = self._spoiler.spoiled(frames, now_ms, self._resent)
+                picked = wanted.pick(rows)
+                frames = self._render(picked, copy=picked is rows)
+                frames += framed(
+                    [text for event, pair, text in bars if wanted.wants_bar(event, pair)],
+                    self._options.events_per_frame,
+                )
+                rendered[key] = self._spoiler.spoiled(frames, now_ms, partial(self._resent, wanted))
             listener.send(rendered[key])
 
     def _render(self, rows: TickRows, *, copy: bool) -> list[bytes]:
         if not len(rows):
             return []
-        # The renderer writes into the rows' edges, so what is kept or shared is rendered as a copy.
+        # The renderer writes into the rows' edges: what is shared is rendered as a copy.
         text = rows.rows.copy() if copy else rows.rows
-        return self._renderer.frames(text, (rows.time_ms * 0))[0]
+        return self._renderer.frames(text, rows.time_ms * 0)[0]
 
-    def _bar_frames(
-        self, listener: Listener, bars: Sequence[tuple[str, list[tuple[int, bytes]]]]
-    ) -> list[bytes]:
-        wanted = [
-            bar
-            for event, ended in bars
-            for pair, bar in ended
-            if listener.subscription.wants_bar(event, pair)
-        ]
-        size = self._options.events_per_frame
-        return [b"[" + b",".join(wanted[i : i + size]) + b"]" for i in range(0, len(wanted), size)]
-
-    def _resent(self) -> list[bytes]:
-        """Return a frame of trades that were sent before."""
-        rows = self._chance.choice(self._recent)
-        some = rows.take(slice(0, self._options.events_per_frame))  # type: ignore[arg-type]
-        return self._render(some, copy=True)
+    def _resent(self, wanted: Subscription) -> list[bytes]:
+        """Return a frame of wanted trades that were sent before, if there are any."""
+        if not self._recent:
+            return []
+        rows = wanted.pick(self._chance.choice(self._recent))
+        some = np.arange(min(len(rows), self._options.events_per_frame))
+        return self._render(rows.take(some), copy=False)
 
     def _cut_due(self) -> None:
         now_us = self._clock.monotonic_us()
@@ -200,7 +212,7 @@ class Exchange:
         if parts.path == "/v1/status":
             return _response(200, json.dumps(self.status()).encode())
         if parts.path == "/v1/history":
-            return await asyncio.to_thread(self._history, parse_qs(parts.query))
+            return await asyncio.to_thread(self._again, parse_qs(parts.query))
         return None if parts.path == PATH else _response(404, b"no such path")
 
     def status(self) -> dict[str, float]:
@@ -213,25 +225,17 @@ class Exchange:
             "base_us": self._base_us,
         }
 
-    def _history(self, query: dict[str, list[str]]) -> Response:
+    def _again(self, query: dict[str, list[str]]) -> Response:
         """Return frames sent from from_us (inclusive) to to_us (exclusive), a line each."""
         try:
-            ticks = [(int(query[k][0]) - self._base_us) // TICK_US for k in ("from_us", "to_us")]
-        except (KeyError, ValueError):
-            return _response(400, b"from_us and to_us: UTC microseconds")
-        events = query.get("events", ["XT,XQ"])[0].split(",")
-        names = query.get("pairs", [""])[0]
-        wanted = {self.names.index(n) for n in names.split(",") if n in self.names}
-        lines: list[bytes] = []
-        try:
-            for _, rows in self._flow.again(max(0, ticks[0] - 2), ticks[1] + 1):
-                keep = (rows.trade & ("XT" in events)) | (~rows.trade & ("XQ" in events))
-                if names:
-                    keep &= [int(pair) in wanted for pair in rows.pair]
-                lines += self._render(rows.take(keep), copy=False)
+            from_us, to_us = (int(query[name][0]) for name in ("from_us", "to_us"))
+            events, pairs = (query.get(name, [""])[0] for name in ("events", "pairs"))
+            body = b"\n".join(self._history.frames(from_us, to_us, events, pairs))
+        except (KeyError, ValueError) as error:
+            return _response(400, f"from_us and to_us in UTC microseconds: {error}".encode())
         except LookupError as error:
             return _response(416, f"from_us: {error}".encode())
-        return _response(200, b"\n".join(lines))
+        return _response(200, body)
 
 
 def _response(status: int, body: bytes) -> Response:

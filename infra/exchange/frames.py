@@ -174,5 +174,3 @@ class FrameRenderer:
         rows[:, -1] = np.where(last, ord("\n"), 0)
         text = rows[rows != 0].tobytes()
         return text.split(b"\n")[:-1], tick[first]
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from websockets.asyncio.server import ServerConnection
@@ -42,8 +42,11 @@ class Listener:
         """Tell whether events go to this client."""
         return self.authenticated and self.subscription.wants_any
 
-    async def introduce(self, others: int) -> bool:
-        """Greet and authenticate; return whether the client may stay. others: authenticated now."""
+    async def introduce(self, others: Callable[[], int]) -> bool:
+        """Greet and authenticate; return whether the client may stay.
+
+        others: how many are authenticated now.
+        """
         if self._options.slow_start_s:
             await asyncio.sleep(self._options.slow_start_s)
         await self._status("connected", "Connected Successfully")
@@ -57,7 +60,7 @@ class Listener:
             await self._status("auth_failed", "authentication failed")
             return False
         await self._status("auth_success", "authenticated")
-        if self._options.max_connections and others >= self._options.max_connections:
+        if self._options.max_connections and others() >= self._options.max_connections:
             await self._status("max_connections", "Maximum number of connections exceeded.")
             await self._socket.close(POLICY_VIOLATION, "max_connections")
             return False
@@ -70,19 +73,21 @@ class Listener:
             async for message in self._socket:
                 action, params = _parsed(message)
                 if action in ("subscribe", "unsubscribe"):
-                    for topic in filter(None, params.split(",")):
-                        await self._change(topic.strip(), action == "subscribe")
+                    await self._change(params.split(","), action == "subscribe")
                 elif action != "auth":
                     await self._status("error", f"unknown action: {action[:40]}")
         except ConnectionClosed:
             return
 
-    async def _change(self, topic: str, on: bool) -> None:
-        fault = self.subscription.change(topic, on)
-        if fault:
-            await self._status("error", fault)
-        else:
-            await self._status("success", f"{'' if on else 'un'}subscribed to: {topic}")
+    async def _change(self, topics: Sequence[str], on: bool) -> None:
+        """Change all of a message's topics at once, then answer for each."""
+        wanted = [topic.strip() for topic in topics if topic.strip()]
+        faults = [self.subscription.change(topic, on) for topic in wanted]
+        for topic, fault in zip(wanted, faults, strict=True):
+            if fault:
+                await self._status("error", fault)
+            else:
+                await self._status("success", f"{'' if on else 'un'}subscribed to: {topic}")
 
     def send(self, frames: Iterable[bytes]) -> None:
         """Send frames without waiting; cut a client off that does not read."""

@@ -14,9 +14,6 @@ from infra.exchange.exchange import Exchange
 from infra.exchange.options import ExchangeOptions
 from lake.errors import Unavailable
 
-LINGER_S = 2.0
-"""After the last event the exchange stays so long where `for_s` does not say otherwise."""
-
 
 def run(
     options: ExchangeOptions,
@@ -50,7 +47,7 @@ async def _run(
     if ready is not None:
         ready(url)
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), options.for_s or None)
+        await asyncio.wait_for(exchange.serve(stop), options.for_s or None)
     await exchange.stop()
     if announced is not None:
         announced.unlink(missing_ok=True)

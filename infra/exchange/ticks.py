@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infra.exchange.frames import FrameRenderer
-from infra.exchange.order_flow import TICK_US, Block, FlowState, OrderFlow
+from infra.exchange.order_flow import Block, FlowState, OrderFlow
 
 Ints = npt.NDArray[np.int64]
 
@@ -59,18 +59,20 @@ class TickFlow:
         self._waiting: defaultdict[int, list[TickRows]] = defaultdict(list)
         self._states: list[tuple[int, FlowState]] = []
         self.late_ticks_max = 0
+        block = flow.block(flow.first_state())
+        assert block is not None, "a flow of no events"
+        self._nothing = self._all(block[0]).take(np.arange(0))
 
     @property
     def is_over(self) -> bool:
         """Tell whether every event has been handed out."""
         return self._state is None and not self._waiting
 
-    def at(self, tick: int) -> TickRows | None:
-        """Return the events sent at a tick; ticks must be asked for in order."""
+    def at(self, tick: int) -> TickRows:
+        """Return the events sent at a tick, which may be none; ask for ticks in order."""
         while self._state is not None and self._made_upto <= tick:
             self._make()
-        parts = self._waiting.pop(tick, None)
-        return joined(parts) if parts else None
+        return joined(self._waiting.pop(tick, [self._nothing]))
 
     def _make(self) -> None:
         assert self._state is not None
@@ -89,7 +91,16 @@ class TickFlow:
         """Yield (tick it is sent at, events) of a block."""
         sent_at = block.tick + block.late_ticks
         self.late_ticks_max = max(self.late_ticks_max, int(block.late_ticks.max()))
-        everything = TickRows(
+        everything = self._all(block)
+        if block.late_ticks.any():
+            order = np.argsort(sent_at, kind="stable")
+            everything, sent_at = everything.take(order), sent_at[order]
+        edges = np.flatnonzero(np.diff(sent_at, prepend=sent_at[0] - 1, append=sent_at[-1] + 1))
+        for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            yield int(sent_at[start]), everything.take(np.arange(start, stop))
+
+    def _all(self, block: Block) -> TickRows:
+        return TickRows(
             self._renderer.rows(block),
             block.trade,
             block.pair,
@@ -99,18 +110,14 @@ class TickFlow:
             block.price,
             block.size,
         )
-        if block.late_ticks.any():
-            order = np.argsort(sent_at, kind="stable")
-            everything, sent_at = everything.take(order), sent_at[order]
-        edges = np.flatnonzero(np.diff(sent_at, prepend=sent_at[0] - 1, append=sent_at[-1] + 1))
-        for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            yield int(sent_at[start]), everything.take(np.arange(start, stop))
 
     def again(self, from_tick: int, to_tick: int) -> Iterator[tuple[int, TickRows]]:
         """Make the events sent from a tick (inclusive) to a tick (exclusive) once more, in order.
 
         Raises LookupError for ticks whose states are no longer kept.
         """
+        if from_tick >= to_tick:
+            return
         states = list(self._states)
         early = from_tick - self.late_ticks_max
         first = 0
@@ -129,8 +136,3 @@ class TickFlow:
                     found[sent_at].append(rows)
         for sent_at in sorted(found):
             yield sent_at, joined(found[sent_at])
-
-
-def tick_of(offset_us: int) -> int:
-    """Return the tick whose events are due at an offset from the first event."""
-    return offset_us // TICK_US - 1
