@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -28,6 +29,13 @@ from lake.feeds.codec import (
 
 TRADE_ID_CHARS_MAX = 64
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+WHOLE_BELOW = 2**53
+"""A double from here on may stand for several whole numbers."""
+
+DEPTH_MAX = 200
+"""Frames nested deeper are refused whole: orjson can't write what is deeper than 254 levels."""
+
+STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,6 +101,8 @@ def decoded_or_bad(raw: bytes, received_us: int, decode: DecodeEvents) -> list[E
         events = list(decode(raw, received_us))
     except BadFrame as error:
         return [Bad(error.remedy, f"{error.thing}: {error.fault}", "$", raw)]
+    except Exception as error:  # a fault of ours costs one frame; recovery would meet it again
+        return [Bad("decoder_fault", f"{type(error).__name__}: {error}", "$", raw)]
     if len(events) > EVENTS_PER_FRAME_MAX:
         return [Bad("too_many_events", f"frame: holds {len(events):,} events", "$", raw)]
     return events
@@ -123,15 +133,26 @@ def schema(dataset: str) -> pa.Schema:
 
 
 def parsed(raw: bytes) -> Any:
-    """Return a frame as JSON; raises BadFrame not_utf8, too_large or not_json."""
+    """Return a frame as JSON; raises BadFrame not_utf8, not_json or too_deep."""
     try:
-        return orjson.loads(raw)
+        found = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         try:
             raw.decode()
         except UnicodeDecodeError:
             raise BadFrame("frame", "is not UTF-8", "not_utf8") from error
         raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and _depth(raw) > DEPTH_MAX:
+        raise BadFrame("frame", f"is nested more than {DEPTH_MAX} deep", "too_deep")
+    return found
+
+
+def _depth(raw: bytes) -> int:
+    """Return how deep a JSON text is nested."""
+    text = np.frombuffer(STRINGS.sub(b"", raw), np.uint8)
+    opened = (text == ord("[")) | (text == ord("{"))
+    closed = (text == ord("]")) | (text == ord("}"))
+    return int(np.cumsum(opened.astype(np.int64) - closed).max(initial=0))
 
 
 def checked(
@@ -161,12 +182,17 @@ def time_us(value: object, place: str, received_us: int, *, unit_us: int = 1000)
     """
     if value is None:
         raise BadFrame(place, "is missing", "missing_field")
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value, whole = int(value), True
-    if not whole or not isinstance(value, int):
+    found = whole(value)
+    if found is None:
         raise BadFrame(place, f"{str(value)[:40]} is not a whole number", "bad_time")
-    return bounded_time(value * unit_us, place, received_us)
+    return bounded_time(found * unit_us, place, received_us)
+
+
+def whole(value: object) -> int | None:
+    """Return a whole JSON number, however written (3, 3.0, 3e0); None for anything else."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < WHOLE_BELOW:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def bounded_time(found_us: int, place: str, received_us: int) -> int:
@@ -204,9 +230,10 @@ def trade_id(value: object, place: str) -> str | None:
     """Return a trade id as text; None stays None. Raises BadFrame bad_trade_id."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+    found = value if isinstance(value, str) else whole(value)
+    if found is None:
         raise BadFrame(place, f"is {type(value).__name__}", "bad_trade_id")
-    text = str(value)
+    text = str(found)
     if not text or len(text) > TRADE_ID_CHARS_MAX or CONTROL_CHARACTERS.search(text):
         raise BadFrame(place, "is empty, too long or holds control characters", "bad_trade_id")
     return text

@@ -25,6 +25,7 @@ from lake.feeds.events import (
     symbol,
     time_us,
     trade_id,
+    whole,
 )
 
 PAIR = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,10}"
@@ -65,10 +66,10 @@ class MassiveCodec:
             return self._trade(event, received_us)
         if kind == "XQ":
             return self._quote(event, received_us)
-        if kind in INTERVALS:
-            return self._aggregate(event, received_us, INTERVALS[kind])
         if kind == "status":
             return Ignored("status")
+        if isinstance(kind, str) and kind in INTERVALS:
+            return self._aggregate(event, received_us, INTERVALS[kind])
         raise BadFrame("ev", f"{str(kind)[:40]!r} is unknown", "unknown_event")
 
     def _shared(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,9 +77,9 @@ class MassiveCodec:
         return {"ticker": f"X:{pair.replace('-', '')}", "market": "spot"}
 
     def _exchange(self, event: Mapping[str, Any]) -> str:
-        x = event.get("x")
-        if isinstance(x, bool) or not isinstance(x, int) or not 0 <= x <= EXCHANGE_MAX:
-            raise BadFrame("x", f"{str(x)[:40]!r} is no exchange id", "bad_exchange")
+        x = whole(event.get("x"))
+        if x is None or not 0 <= x <= EXCHANGE_MAX:
+            raise BadFrame("x", f"{str(event.get('x'))[:40]!r} is no exchange id", "bad_exchange")
         return f"{self.feed}:{x}"
 
     def _trade(self, event: Mapping[str, Any], received_us: int) -> Row:
@@ -143,8 +144,8 @@ def _conditions(codes: object) -> tuple[str | None, str | None]:
     """Return (side, the other codes): 0 is none, 1 the sell side, 2 the buy side."""
     if codes is None:
         return None, None
-    listed = codes if isinstance(codes, list) else [codes]
-    if not all(isinstance(code, int) and not isinstance(code, bool) for code in listed):
+    listed = [whole(code) for code in (codes if isinstance(codes, list) else [codes])]
+    if None in listed:
         raise BadFrame("c", "is no list of whole numbers", "bad_conditions")
     side = next((SIDES[code] for code in listed if code in SIDES), None)
     others = ",".join(str(code) for code in listed if code not in (0, *SIDES))

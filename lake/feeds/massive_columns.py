@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.contracts.arrow_schema import arrow_schema
-from lake.contracts.contract import load
 from lake.feeds.codec import (
     EVENT_BYTES_MAX,
     EVENT_TIME_US_MIN,
@@ -30,6 +27,7 @@ from lake.feeds.codec import (
     Decoded,
     Frames,
 )
+from lake.feeds.events import TRADE_ID_CHARS_MAX, schema
 from lake.feeds.massive import PAIR, MassiveCodec
 from lake.feeds.scaled import decimals, scaled
 
@@ -43,10 +41,15 @@ SCHEMA = {
 }
 """A field of another type makes its stretch of frames unparsable here, and so odd."""
 
+NESTED_MAX = 50
+"""Brackets a stretch may hold beyond one object per event and one array per field."""
+
 FRAMES_RETRIED = 32
 """When a stretch can't be parsed, this many frames at a time are tried, and given up on."""
 
-TRADE_ID_CHARS_MAX = 19
+TRADE_ID_BELOW = 2**53
+"""Ids from here on may have been written as doubles, which do not tell them apart."""
+
 EXCHANGE_MAX = 9_999
 CONDITIONS = pa.array(["[]", "[0]", "[1]", "[2]"])
 SIDES = pa.array([None, None, "sell", "buy"], pa.string())
@@ -72,7 +75,7 @@ class MassiveColumns:
             tables, bad = _tables(placed, len(places), self.feed, frames.shard)
             odd[places] = bad
             rows = sum(table.num_rows for table in tables.values())
-            parts.append(Decoded(tables, _schema("quarantine").empty_table(), {}, rows))
+            parts.append(Decoded(tables, schema("quarantine").empty_table(), {}, rows))
         edges = np.flatnonzero(np.diff(np.concatenate([[False], odd, [False]]).astype(np.int8)))
         for start, stop in edges.reshape(-1, 2).tolist():
             parts.append(self._reference.decode(frames.slice(start, stop)))
@@ -111,13 +114,26 @@ def _stretches(
 
 def _parse(bodies: list[bytes]) -> tuple[pl.DataFrame, Int64] | None:
     counts = np.fromiter((body.count(b"\n") + 1 for body in bodies), np.int64, len(bodies))
-    if counts.max() > EVENTS_PER_FRAME_MAX:
+    text = b"\n".join(bodies)
+    if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
         return None
     try:
-        events = pl.read_ndjson(b"\n".join(bodies), schema=SCHEMA)
+        events = pl.read_ndjson(text, schema=SCHEMA)
     except pl.exceptions.PolarsError:
         return None
     return (events, counts) if len(events) == counts.sum() else None
+
+
+def _plain(text: bytes, objects: int) -> bool:
+    """Tell whether nothing in the text reads otherwise here than by the reference decoder.
+
+    That is: no escapes (half surrogates), no string that looks like an array, no deep nesting.
+    """
+    characters = np.frombuffer(text, np.uint8)
+    before = characters[np.flatnonzero(characters == ord("[")) - 1]
+    nested = int(np.count_nonzero(characters == ord("{"))) - objects
+    nested += int(np.count_nonzero(before != ord(":")))
+    return b"\\" not in text and nested <= NESTED_MAX and not (before == ord('"')).any()
 
 
 def _placed(frames: Frames, places: Int64, events: pl.DataFrame, counts: Int64) -> pl.DataFrame:
@@ -161,8 +177,9 @@ def _trades(rows: pl.DataFrame, feed: str, shard: int) -> tuple[pa.Table, Bool]:
     size, size_exact = scaled(_doubles(rows["s"]))
     ok &= price_exact & size_exact & (price > 0) & (size > 0)
     number = rows["i"].cast(pl.Int64, strict=False)
+    numbered = (number > 0) & (number < TRADE_ID_BELOW)
     short = rows["i"].str.len_bytes() <= TRADE_ID_CHARS_MAX
-    ok &= (rows["i"].is_null() | (number.is_not_null() & short)).to_numpy()
+    ok &= (rows["i"].is_null() | (numbered.fill_null(False) & short)).to_numpy()
     conditions = rows["c"].to_arrow().cast(pa.string())
     found = pc.index_in(conditions, CONDITIONS)
     ok &= pc.or_(pc.is_valid(found), pc.is_null(conditions)).to_numpy(zero_copy_only=False)
@@ -239,7 +256,7 @@ def _table(
     kind: str, rows: pl.DataFrame, shard: int, own: Mapping[str, pa.Array | Int64]
 ) -> pa.Table:
     """Return the dataset's columns in the contract's order."""
-    schema = _schema(DATASETS[kind])
+    columns_of = schema(DATASETS[kind])
     shared = {
         "market": _constant("spot", len(rows)),
         "received_time": rows["received_us"].to_numpy(),
@@ -247,12 +264,9 @@ def _table(
         "seq": rows["seq"].to_numpy(),
     }
     columns = {**shared, **own}
-    return pa.table([_typed(columns[field.name], field.type) for field in schema], schema=schema)
-
-
-@cache
-def _schema(dataset: str) -> pa.Schema:
-    return arrow_schema(load(dataset))
+    return pa.table(
+        [_typed(columns[field.name], field.type) for field in columns_of], schema=columns_of
+    )
 
 
 def _typed(column: pa.Array | Int64, kind: pa.DataType) -> pa.Array:
