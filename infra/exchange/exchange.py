@@ -164,7 +164,7 @@ class Exchange:
 
     def _is_silent(self, tick: int) -> bool:
         return any(
-            each.at_s * 1e6 <= tick * TICK_US < (each.at_s + each.for_s) * 1e6
+            round(each.at_s * 1e6) <= tick * TICK_US < round((each.at_s + each.for_s) * 1e6)
             for each in self._options.silences
         )
 

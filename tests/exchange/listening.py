@@ -15,6 +15,9 @@ from infra.exchange.exchange import Exchange
 from infra.exchange.options import ExchangeOptions
 
 ANSWER_S_MAX = 5.0
+REST_S = 0.1
+"""What was sent last is read within this time."""
+
 BASE_US = 1_760_000_000_000_000
 """A time of the first event that is the same in every run."""
 
@@ -84,13 +87,13 @@ async def frames_for(socket: ClientConnection, seconds: float) -> list[bytes]:
     return frames
 
 
-async def events_of(running: Exchange, socket: ClientConnection, rest_s: float = 0.2) -> list[Event]:
-    """Return every event of an exchange that sends a limited number, in order."""
-    gathering = asyncio.create_task(frames_for(socket, ANSWER_S_MAX + rest_s))
+async def frames_of_all(running: Exchange, socket: ClientConnection) -> list[bytes]:
+    """Return every frame of an exchange that sends a limited number of events."""
+    gathering = asyncio.create_task(frames_for(socket, 2 * ANSWER_S_MAX))
     await asyncio.wait_for(running.over.wait(), ANSWER_S_MAX)
-    await asyncio.sleep(rest_s)
+    await asyncio.sleep(REST_S)
     await socket.close()
-    return list(events(await gathering))
+    return await gathering
 
 
 def events(frames: list[bytes]) -> Iterator[Event]:
