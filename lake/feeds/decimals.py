@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from lake.errors import BadFrame
 
@@ -18,6 +18,8 @@ BELOW = Decimal(10) ** 18
 SPELLING = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?", re.ASCII)
 QUANTUM = Decimal(1).scaleb(-DECIMALS_MAX)
 CHARS_MAX = 64
+UNROUNDED = Context(prec=CHARS_MAX)
+"""Room for 18 digits before the point and 10 after it; the default context has 28 in all."""
 
 
 def exact(value: object, place: str) -> Decimal:
@@ -35,9 +37,11 @@ def exact(value: object, place: str) -> Decimal:
     if len(text) > CHARS_MAX or not SPELLING.fullmatch(text):
         raise BadFrame(place, f"{text[:CHARS_MAX]!r} is not a number", "not_a_number")
     number = Decimal(text)
-    if abs(number) >= BELOW or number.normalize().as_tuple().exponent < -DECIMALS_MAX:  # type: ignore[operator]
-        raise BadFrame(place, f"{text} does not fit decimal(28, 10)", "precision")
-    return number.quantize(QUANTUM)
+    if number.copy_abs() < BELOW:
+        found = number.quantize(QUANTUM, context=UNROUNDED)
+        if found == number:
+            return found
+    raise BadFrame(place, f"{text} does not fit decimal(28, 10)", "precision")
 
 
 def positive(value: object, place: str, name: str) -> Decimal:
