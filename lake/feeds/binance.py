@@ -19,6 +19,7 @@ from lake.feeds.events import (
     Ignored,
     Row,
     checked,
+    code,
     decode_frames,
     parsed,
     symbol,
@@ -90,7 +91,7 @@ class BinanceCodec:
                 "price": decimals.positive(event.get("p"), "p", "price"),
                 "size": decimals.positive(event.get("q"), "q", "size"),
                 "side": "sell" if maker_bought else "buy",
-                "conditions": None if origin == "MARKET" else str(origin)[:40],
+                "conditions": None if origin == "MARKET" else code(origin, "X"),
             },
         )
 

@@ -28,6 +28,7 @@ from lake.feeds.codec import (
 )
 
 TRADE_ID_CHARS_MAX = 64
+CODE = re.compile(r"[\w .:-]{1,40}", re.ASCII)
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 WHOLE_BELOW = 2**53
 """A double from here on may stand for several whole numbers."""
@@ -237,6 +238,13 @@ def trade_id(value: object, place: str) -> str | None:
     if not text or len(text) > TRADE_ID_CHARS_MAX or CONTROL_CHARACTERS.search(text):
         raise BadFrame(place, "is empty, too long or holds control characters", "bad_trade_id")
     return text
+
+
+def code(value: object, place: str) -> str:
+    """Return a venue's short code as text. Raises BadFrame bad_conditions."""
+    if not isinstance(value, str) or not CODE.fullmatch(value):
+        raise BadFrame(place, f"{str(value)[:40]!r} is no code", "bad_conditions")
+    return value
 
 
 def symbol(value: object, place: str, pattern: re.Pattern[str]) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
+
+import orjson
 
 from lake.errors import BadFrame
 from lake.feeds import decimals
@@ -21,6 +23,7 @@ from lake.feeds.events import (
     Row,
     bounded_time,
     checked,
+    code,
     decode_frames,
     parsed,
     rfc3339_us,
@@ -30,7 +33,9 @@ from lake.feeds.events import (
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}", re.ASCII)
 SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
+SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 IGNORED = frozenset({"heartbeat", "status", "book", "ohlc", "instrument", "level3"})
+KINDS = IGNORED | {"systemStatus", "subscriptionStatus", "ticker", "spread", "pong"}
 
 
 class KrakenCodec:
@@ -57,9 +62,9 @@ class KrakenCodec:
         channel = frame.get("channel")
         data = frame.get("data")
         if channel is None and ("method" in frame or "event" in frame):
-            yield Ignored(str(frame.get("event") or "reply")[:40])
-        elif channel in IGNORED:
-            yield Ignored(str(channel))
+            yield Ignored(_kind(frame.get("event")))
+        elif isinstance(channel, str) and channel in IGNORED:
+            yield Ignored(channel)
         elif channel not in ("trade", "ticker") or not isinstance(data, list) or not data:
             raise BadFrame("channel", f"{str(channel)[:40]!r} is unknown", "unknown_event")
         else:
@@ -84,7 +89,7 @@ class KrakenCodec:
                 "price": decimals.positive(event.get("price"), "price", "price"),
                 "size": decimals.positive(event.get("qty"), "qty", "size"),
                 "side": side,
-                "conditions": str(kind)[:40] if kind else None,
+                "conditions": None if kind is None else code(kind, "ord_type"),
             },
         )
 
@@ -110,7 +115,7 @@ class KrakenCodec:
             raise BadFrame("frame", "is no array of version 1", "unknown_event")
         channel, pair = frame[-2].partition("-")[0], frame[-1]
         if channel != "trade":
-            yield Ignored(channel[:40])
+            yield Ignored(_kind(channel))
             return
         if not isinstance(frame[1], list) or not frame[1]:
             raise BadFrame("[1]", "is no list of trades", "not_an_array")
@@ -121,8 +126,11 @@ class KrakenCodec:
 def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
     """Decode [price, volume, time, side, order type, misc], every one a string."""
     try:
-        if not isinstance(entry, list) or len(entry) < 4 or entry[3] not in SIDES:
-            raise BadFrame("entry", "is no trade of version 1", "not_an_object")
+        if not isinstance(entry, list) or len(entry) < 4:
+            raise BadFrame("", "entry is no trade of version 1", "not_an_object")
+        side = SIDES.get(str(entry[3]))
+        if side is None:
+            raise BadFrame("[3]", "is neither b nor s", "bad_side")
         return Row(
             "crypto_trades",
             {
@@ -130,19 +138,23 @@ def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
                 "event_time": bounded_time(_seconds_us(entry[2]), "[2]", received_us),
                 "price": decimals.positive(entry[0], "[0]", "price"),
                 "size": decimals.positive(entry[1], "[1]", "size"),
-                "side": SIDES[entry[3]],
+                "side": side,
             },
         )
     except BadFrame as error:
-        raw = repr(entry).encode()
-        return Bad(error.remedy, f"{error.thing}: {error.fault}", f"{path}{error.thing}", raw)
+        detail = f"{error.thing or 'entry'}: {error.fault}"
+        return Bad(error.remedy, detail, f"{path}{error.thing}", orjson.dumps(entry))
 
 
 def _seconds_us(text: object) -> int:
-    try:
-        return int(Decimal(str(text)) * 1_000_000)
-    except (InvalidOperation, ValueError, OverflowError) as error:
-        raise BadFrame("[2]", f"{str(text)[:40]!r} is no time", "bad_time") from error
+    if not isinstance(text, str) or not SECONDS.fullmatch(text):
+        raise BadFrame("[2]", f"{str(text)[:40]!r} is no time", "bad_time")
+    return int(Decimal(text) * 1_000_000)
+
+
+def _kind(name: object) -> str:
+    """Return the name of something ignored; names that we don't know share one."""
+    return name if isinstance(name, str) and name in KINDS else "reply"
 
 
 def _shared(pair: object) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import orjson
 
-from lake.errors import BadInput
+from lake.errors import BadFrame, BadInput
+from lake.feeds.sentiment import record_time_us
 
 FRAMES_AT_ONCE = 1_000
 HEAD_LINES_MAX = 200
@@ -126,7 +127,7 @@ _SYMBOLS = {
     "binance": re.compile(rb'"s":"([A-Z0-9_]+)"'),
     "coinbase": re.compile(rb'"product_id":"([A-Z0-9-]+)"'),
     "kraken": re.compile(rb'"([A-Z0-9]+/[A-Z0-9]+)"'),
-    "sentiment": re.compile(rb'"asset": ?"([^"]+)"'),
+    "sentiment": re.compile(rb'"asset"\s*:\s*"([^"]+)"'),
 }
 
 
@@ -187,7 +188,15 @@ def _timed(line: bytes) -> Received | None:
 
 
 def _sentiment(line: bytes) -> Received | None:
-    return (0, line) if line else None
+    return (_record_us(line), line) if line else None
+
+
+def _record_us(line: bytes) -> int:
+    """Return a record's own time: nobody wrote down when it was received."""
+    try:
+        return record_time_us(orjson.loads(line)["time"], 0)
+    except (orjson.JSONDecodeError, BadFrame, TypeError, KeyError):
+        return 0  # the codec will say what is wrong with it
 
 
 def _is_sentiment(line: bytes) -> bool:

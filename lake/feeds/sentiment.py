@@ -14,7 +14,7 @@ import orjson
 
 from lake.errors import BadFrame
 from lake.feeds import decimals
-from lake.feeds.codec import Decoded, Frames
+from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
 from lake.feeds.events import (
     Event,
     Row,
@@ -27,6 +27,9 @@ from lake.feeds.events import (
 )
 
 NAME = re.compile(r"[A-Za-z0-9:._/-]{1,64}", re.ASCII)
+NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")
+"""PostgreSQL's jsonb can't hold the character that this escape stands for."""
+
 MILLISECONDS_FROM = 10**11
 """An epoch number from here on is in milliseconds: as seconds it would be the year 5138."""
 
@@ -43,6 +46,8 @@ class SentimentCodec:
         return decode_frames(frames, self.feed, self._events)
 
     def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
+        if len(raw) > EVENT_BYTES_MAX:
+            raise BadFrame("record", f"is over {EVENT_BYTES_MAX} bytes", "too_large")
         yield checked(self._record, parsed(raw), "$", received_us)
 
     def _record(self, event: Mapping[str, Any], received_us: int) -> Row:
@@ -58,7 +63,7 @@ class SentimentCodec:
             {
                 "asset": symbol(event.get("asset"), "asset", NAME),
                 "source": symbol(event.get("source"), "source", NAME),
-                "event_time": _time(event.get("time"), received_us),
+                "event_time": record_time_us(event.get("time"), received_us),
                 "sentiment_score": score,
                 "confidence": confidence,
                 "metadata": None if metadata is None else _canonical(metadata),
@@ -68,12 +73,13 @@ class SentimentCodec:
 
 def _canonical(metadata: object) -> str:
     text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode()
-    if "\\u0000" in text:
+    if NUL.search(text):
         raise BadFrame("metadata", "holds a NUL character", "bad_metadata")
     return text
 
 
-def _time(value: object, received_us: int) -> int:
+def record_time_us(value: object, received_us: int) -> int:
+    """Return a record's time as UTC microseconds; raises BadFrame."""
     if isinstance(value, str):
         return rfc3339_us(value, "time", received_us)
     seconds = isinstance(value, (int, float)) and value < MILLISECONDS_FROM
