@@ -143,7 +143,8 @@ def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
         )
     except BadFrame as error:
         detail = f"{error.thing or 'entry'}: {error.fault}"
-        return Bad(error.remedy, detail, f"{path}{error.thing}", orjson.dumps(entry))
+        within = f".{error.thing}" if error.thing.isalpha() else error.thing
+        return Bad(error.remedy, detail, f"{path}{within}", orjson.dumps(entry))
 
 
 def _seconds_us(text: object) -> int:
