@@ -7,8 +7,6 @@ over), and sentiment records (JSON lines). Plain or gzip.
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +21,13 @@ from lake.feeds.sentiment import record_time_us
 FRAMES_AT_ONCE = 1_000
 HEAD_LINES_MAX = 200
 """Lines looked at to tell what a file is."""
+
+CHUNK_BYTES = 16 << 10
+LINE_BYTES_MAX = 16 << 20
+"""No frame comes near; what does is no recording."""
+
+GZIP_FORMAT = 31
+"""zlib's word for a gzip header and trailer around the largest window."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 NUMBERED = re.compile(rb"(\d{16}|\d{19}) ([\[{].*)", re.DOTALL)
@@ -61,7 +66,7 @@ class Recording:
             if batch:
                 yield batch
             raise
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error) as error:
             if batch:
                 yield batch
             raise BadInput(
@@ -89,7 +94,7 @@ def open_recording(path: Path) -> Recording:
             head.append(line)
             if len(head) >= HEAD_LINES_MAX:
                 break
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         if not head:
             raise BadInput(str(path), "is a damaged gzip file", "fetch it again") from error
     except OSError as error:
@@ -118,7 +123,7 @@ def instruments(path: Path) -> set[tuple[str, str, str]]:
     try:
         for _, line in _lines(path):
             names.update(found.decode(errors="replace") for found in pattern.findall(line))
-    except (EOFError, zlib.error, gzip.BadGzipFile):
+    except (EOFError, zlib.error):
         pass  # what is readable is what will be ingested; the reader says where it broke off
     return {(venue, market or "spot", _ticker(name)) for name in names}
 
@@ -138,12 +143,37 @@ def _ticker(name: str) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (number from 1, line without its end) of a plain or gzip file."""
+    rest, number = b"", 0
+    for chunk in _chunks(path):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            number += 1
+            yield number, line.rstrip(b"\r")
+        if len(rest) > LINE_BYTES_MAX:
+            raise BadInput(
+                f"{path} line {number + 1}", f"is over {LINE_BYTES_MAX >> 20} MiB", "is it text?"
+            )
+    if rest:
+        yield number + 1, rest.rstrip(b"\r")
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """Yield a file's text, all that can be unpacked; raises EOFError, zlib.error after it."""
     with path.open("rb") as raw:
         packed = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
-        lines = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
-        for number, line in enumerate(lines, 1):
-            yield number, line.rstrip(b"\r\n")
+        unpack = zlib.decompressobj(GZIP_FORMAT)
+        while chunk := raw.read(CHUNK_BYTES):
+            if not packed:
+                yield chunk
+                continue
+            while chunk.strip(b"\0"):
+                yield unpack.decompress(chunk)
+                chunk = unpack.unused_data
+                if unpack.eof and chunk.strip(b"\0"):
+                    unpack = zlib.decompressobj(GZIP_FORMAT)
+        if packed and not unpack.eof:
+            raise EOFError
 
 
 def _market(path: Path, head: list[bytes]) -> str:
