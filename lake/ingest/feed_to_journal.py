@@ -1,9 +1,14 @@
 """Read a venue's socket into the journal: frame, stamp, append; nothing else happens here.
 
-A connection that ends, falls silent or is refused opens a gap at once and comes back with growing,
-jittered waits; the wait is reset by data, not by a login (venues accept a login and then close).
-The first frame of data after that closes the gap. Where the venue has a history endpoint, the gap
-is refilled from it through this same journal.
+A connection that ends or falls silent opens a gap at once and comes back with growing, jittered
+waits; the wait is reset by data, not by a login (venues accept a login and then close). The first
+frame of data after that closes the gap. Where the venue has a history endpoint, the gap is refilled
+from it through this same journal.
+
+Silence has two meanings. A venue that answers a ping has nothing to say, and is given its dialect's
+time before the connection is made anew. One that does not answer is gone, and is known to be within
+PROBE_AFTER_S + PROBE_S_MAX. Frames that wait to be read count as heard, so a burst that takes
+seconds to work off is no silence.
 """
 
 from __future__ import annotations
@@ -14,10 +19,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidURI,
+    WebSocketException,
+)
 
 from lake.clock import Clock
-from lake.errors import Refused, WrongUse
+from lake.errors import Refused, Unavailable, WrongUse
 from lake.feeds.dialect import Dialect
 from lake.ingest import control
 from lake.ingest.intake import FRAMES_WAITING_MAX, Intake, Lane
@@ -27,7 +37,12 @@ from lake.steps import Steps
 BACKOFF_S_MIN = 0.25
 BACKOFF_S_MAX = 30.0
 HANDSHAKE_S_MAX = 10.0
-SILENCE_CHECK_S = 0.5
+WATCH_S = 0.5
+PROBE_AFTER_S = 2.0
+PROBE_S_MAX = 2.0
+FIRST_TRIES_MAX = 5
+"""Connections tried before an address where nothing was ever heard counts as wrong."""
+
 REFILL_S_MAX = 3.0
 """How long an end waits for a gap's history; a gap cut short stays open in the book."""
 
@@ -81,7 +96,7 @@ class FeedToJournal:
         self._jitter = jitter or random.Random()
         self._lane = intake.lane(feed, connection)
         self._gap: Gap | None = None
-        self._refilling: set[asyncio.Task[None]] = set()
+        self._refilling: dict[asyncio.Task[None], Gap] = {}
         self._history_lane: Lane | None = None
         self.history_fault = ""
         self._backoff_s = BACKOFF_S_MIN
@@ -90,19 +105,27 @@ class FeedToJournal:
         if last_us:
             self._open_gap("restart")
 
+    @property
+    def heard_us(self) -> int:
+        """Return up to when nothing is missing that a later start would have to ask for."""
+        open_gaps = [*self._refilling.values(), *([self._gap] if self._gap else [])]
+        return min([self.last_us, *(gap.from_us for gap in open_gaps)])
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep the connection up until stop is set; raises Refused when the venue says no."""
+        """Keep the connection up until stop is set.
+
+        Raises Refused when the venue says no, Unavailable when it was never there at all.
+        """
+        unheard = 0
         while not stop.is_set():
             reason: control.GapKind = "disconnect"
             try:
                 reason = await self._session(stop)
-            except (OSError, WebSocketException, TimeoutError) as error:
-                if isinstance(error, InvalidURI):
-                    raise WrongUse(
-                        self._url, "is no WebSocket address", "ws://HOST:PORT/PATH"
-                    ) from error
-                if _is_final(error):
-                    raise Refused(self._url, str(error), "check address and key") from error
+            except _Busy:
+                pass
+            except (OSError, WebSocketException) as error:
+                unheard += 1
+                self._give_up_if_final(error, unheard)
             if stop.is_set():
                 break
             if self._gap is None and self.last_us:
@@ -114,6 +137,16 @@ class FeedToJournal:
         if self._refilling:
             await asyncio.wait(self._refilling, timeout=REFILL_S_MAX)
 
+    def _give_up_if_final(self, error: Exception, unheard: int) -> None:
+        if isinstance(error, InvalidURI):
+            raise WrongUse(self._url, "is no WebSocket address", "ws://HOST:PORT/PATH") from error
+        if _is_final(error):
+            raise Refused(self._url, str(error), "check address and key") from error
+        if unheard >= FIRST_TRIES_MAX and not self.last_us:
+            raise Unavailable(
+                self._url, f"not reached in {unheard} tries ({error})", "is it up? check --url"
+            ) from error
+
     async def _session(self, stop: asyncio.Event) -> control.GapKind:
         """Talk to the venue until the connection ends; return why."""
         dialect = self._make_dialect()
@@ -124,14 +157,16 @@ class FeedToJournal:
             max_queue=SOCKET_FRAMES_MAX,
             open_timeout=HANDSHAKE_S_MAX,
             close_timeout=1.0,
+            ping_interval=None,  # _watch pings when nothing comes, and only then
             proxy=None,
         ) as socket:
             await asyncio.wait_for(self._introduce(socket, dialect), HANDSHAKE_S_MAX)
             watch = asyncio.create_task(self._watch(socket, dialect.silence_s_max, stop))
             try:
                 await self._read(socket)
+            except ConnectionClosed:
+                silent = watch.done() and watch.result()
             finally:
-                silent = watch.done() and not watch.cancelled() and watch.result()
                 watch.cancel()
             return "silence" if silent else "disconnect"
 
@@ -147,7 +182,7 @@ class FeedToJournal:
             if reply.state == "refused":
                 raise Refused(f"{self.feed} at {self._url}", reply.message, reply.remedy)
             if reply.state == "busy":
-                raise TimeoutError(reply.message)
+                raise _Busy(reply.message)
             if reply.state == "ready":
                 return
 
@@ -173,14 +208,20 @@ class FeedToJournal:
         self, socket: ClientConnection, silence_s_max: float, stop: asyncio.Event
     ) -> bool:
         """End the connection when it is silent too long (then return True) or at stop."""
-        heard, since_us = self.last_us, self._clock.monotonic_us()
+        heard, since_us, alive_us = self.last_us, *[self._clock.monotonic_us()] * 2
         while not stop.is_set():
-            await _wait(stop, SILENCE_CHECK_S)
+            await _wait(stop, WATCH_S)
+            now_us = self._clock.monotonic_us()
             if self.last_us != heard:
-                heard, since_us = self.last_us, self._clock.monotonic_us()
-            elif self._clock.monotonic_us() - since_us > silence_s_max * 1e6:
+                heard, since_us, alive_us = self.last_us, now_us, now_us
+            elif now_us - since_us > silence_s_max * 1e6:
                 socket.transport.abort()
                 return True
+            elif now_us - alive_us > PROBE_AFTER_S * 1e6:
+                if not await _answers(socket) and self.last_us == heard:
+                    socket.transport.abort()
+                    return True
+                alive_us = self._clock.monotonic_us()
         await socket.close()
         return False
 
@@ -199,8 +240,8 @@ class FeedToJournal:
         gap, self._gap = self._gap, None
         if gap is not None:
             task = asyncio.create_task(self._refill(gap, to_us))
-            self._refilling.add(task)
-            task.add_done_callback(self._refilling.discard)
+            self._refilling[task] = gap
+            task.add_done_callback(self._refilling.pop)
 
     async def _refill(self, gap: Gap, to_us: int) -> None:
         """Ask the venue's history for the gap, then close it."""
@@ -218,6 +259,21 @@ class FeedToJournal:
                 self.history_fault = str(error)
         closed_us = self._clock.now_us()
         self._intake.note(self.feed, lambda: control.GapClosed(gap.frame, to_us, closed_us, filled))
+
+
+class _Busy(Exception):
+    """The venue has no place for us now; that says nothing against the address."""
+
+
+async def _answers(socket: ClientConnection) -> bool:
+    """Tell whether the venue answers a ping; a connection that ends meanwhile counts as well."""
+    try:
+        await asyncio.wait_for(await socket.ping(), PROBE_S_MAX)
+    except ConnectionClosed:
+        return True
+    except TimeoutError:
+        return False
+    return True
 
 
 def _is_final(error: BaseException) -> bool:

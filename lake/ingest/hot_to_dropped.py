@@ -25,6 +25,7 @@ from lake.hot.partitions import (
     existing_partitions,
     partition_name,
 )
+from lake.steps import Steps
 from lake.views.client import Client
 
 GRACE_S = 900
@@ -60,7 +61,12 @@ def due_days(connection: psycopg.Connection, dataset: str, clock: Clock) -> list
 
 
 def drop_due(
-    connection: psycopg.Connection, client: Client, clock: Clock, *, grace_s: int = GRACE_S
+    connection: psycopg.Connection,
+    client: Client,
+    clock: Clock,
+    *,
+    grace_s: int = GRACE_S,
+    steps: Steps | None = None,
 ) -> list[Leaving]:
     """Drop every day that is due and proven; say of the others why they stay.
 
@@ -68,7 +74,7 @@ def drop_due(
     """
     client.refresh()
     return [
-        _leave(connection, client, clock, dataset, day, grace_s)
+        _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
         for dataset in TICK_DATASETS
         for day in due_days(connection, dataset, clock)
     ]
@@ -81,6 +87,7 @@ def _leave(
     dataset: str,
     day: date,
     grace_s: int,
+    steps: Steps,
 ) -> Leaving:
     promised, last_frames = ledger_totals(connection, dataset, day)
     held = client.snapshots[dataset].through if dataset in client.snapshots else {}
@@ -95,6 +102,7 @@ def _leave(
     if found != promised:
         reason = f"the lake has {found.rows} rows, the ledger {promised.rows}, or they differ"
         return Leaving(dataset, day, promised.rows, False, reason)
+    steps.at("day.drop")
     try:
         _drop_proven(connection, dataset, day, promised)
     except (Unavailable, errors.LockNotAvailable):

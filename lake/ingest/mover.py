@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 
@@ -64,8 +65,10 @@ class Mover:
                 connection = self._beat_once(connection)
                 beaten_us = clock.monotonic_us()
         if self._fault is None:
-            for lease in filter(None, (self.context.lease, self.context.committer)):
-                release(connection, lease)
+            # Without it the next owner sees that this process is gone, or waits.
+            with suppress(psycopg.OperationalError):
+                for lease in filter(None, (self.context.lease, self.context.committer)):
+                    release(connection, lease)
         connection.close()
 
     def _beat_once(self, connection: psycopg.Connection) -> psycopg.Connection:

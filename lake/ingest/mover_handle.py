@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,13 @@ from lake.errors import TicklakeError, Unavailable
 START_S_MAX = 60.0
 END_S_MAX = 10.0
 LINE_BYTES_MAX = 1 << 20
+
+MEMORY = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:200,muzzy_decay_ms:200",  # the allocator inside polars
+}
+"""Allocators that give memory back: batches come and go by the hundred megabytes a second."""
 
 Progress = dict[str, Any]
 
@@ -47,6 +55,7 @@ class MoverHandle:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,
+            env={**os.environ, **MEMORY},
             start_new_session=True,  # Ctrl-C is for the parent, which then asks for a drain
         )
         self._tell(json.dumps(self._order))

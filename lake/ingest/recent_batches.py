@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-BYTES_MAX = 128 << 20
+BYTES_MAX = 64 << 20
 """Arrow bytes kept; past it the oldest batches go, and the committer reads them from hot."""
 
 

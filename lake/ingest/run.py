@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lake.clock import Clock, SystemClock
-from lake.errors import TicklakeError
+from lake.errors import TicklakeError, Unavailable
 from lake.ingest.feed_to_journal import FeedToJournal
 from lake.ingest.intake import Intake
 from lake.ingest.last_heard import LastHeard
@@ -47,6 +47,7 @@ class Status:
 
 
 Show = Callable[[Status], None]
+Feeds = Mapping[FeedToJournal, Venue]
 
 
 def ingest(
@@ -86,39 +87,76 @@ class _Ingest:
         self._mover = MoverHandle(dsn, home, self._claims())
         self._steps = Steps.parse(settings.fault_plan)
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._draining = False
         self.status = Status(replays_left=len(self._recordings))
 
     async def run(self) -> Status:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._on_signal)
+        fault: TicklakeError | None = None
         try:
             self.status.shard = await self._mover.start()
-            directory = self._home / "journal" / f"shard-{self.status.shard}"
-            journal = Journal(
+            journal = self._open_journal()
+            self.status.recovery = journal.recovery
+            try:
+                await self._take_in(journal, LastHeard(self._home / "journal", journal.shard))
+            except TicklakeError as error:
+                fault = error  # what was journalled before it goes to the lake all the same
+            finally:
+                journal.close()
+            self._show(self.status)
+            try:
+                await self._drain()
+            except TicklakeError as error:
+                fault = fault or error
+        finally:
+            await self._mover.close()
+        if fault is not None:
+            raise fault
+        self.status.ended = True
+        self._show(self.status)
+        return self.status
+
+    def _on_signal(self) -> None:
+        (self._hurry if self._draining else self._stop).set()
+
+    def _open_journal(self) -> Journal:
+        directory = self._home / "journal" / f"shard-{self.status.shard}"
+        try:
+            return Journal(
                 directory,
                 self.status.shard,
                 segment_bytes_max=self._settings.journal_segment_bytes_max,
                 bytes_max=self._settings.journal_bytes_max,
                 steps=self._steps,
             )
-            self.status.recovery = journal.recovery
-            try:
-                await self._take_in(journal, LastHeard(directory))
-            finally:
-                journal.close()
-            self._stop_requested_show()
-            await self._mover.drain(self._on_progress)
-        finally:
-            await self._mover.close()
-        self.status.ended = True
-        self._show(self.status)
-        return self.status
+        except OSError as error:
+            raise Unavailable(
+                str(directory), str(error.strerror or error), "make it a folder we may write to"
+            ) from error
+
+    async def _drain(self) -> None:
+        """Wait until everything durable is in the lake, or for a second signal."""
+        self._draining = True
+        waits = [
+            asyncio.create_task(self._mover.drain(self._on_progress)),
+            asyncio.create_task(self._hurry.wait()),
+        ]
+        done, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in left:
+            task.cancel()
+        if waits[0] not in done:
+            raise Unavailable(
+                "drain", "broken off by a second signal", "the next ingest goes on from there"
+            )
+        waits[0].result()
 
     async def _take_in(self, journal: Journal, heard: LastHeard) -> None:
         """Run every feed until it is time to end; flush what came."""
         intake = Intake(journal, self._clock)
-        feeds = [
+        feeds = {
             FeedToJournal(
                 venue.feed,
                 connection,
@@ -126,31 +164,32 @@ class _Ingest:
                 venue.dialect,
                 intake,
                 self._clock,
-                last_us=heard.last_us(venue.feed, connection),
+                last_us=heard.last_us(venue.claims, connection),
                 history=venue.history,
                 steps=self._steps,
-            )
+            ): venue
             for venue in self._venues
             for connection in range(self._request.connections)
-        ]
+        }
         ended = asyncio.Event()
-        tasks = [asyncio.create_task(feed.run(ended)) for feed in feeds]
         replays = [
             asyncio.create_task(recording.run(intake, self._clock, ended))
             for recording in self._recordings
         ]
-        keep = asyncio.create_task(self._flush(intake, feeds, heard, ended))
+        running = [asyncio.create_task(feed.run(ended)) for feed in feeds] + replays
+        running.append(asyncio.create_task(self._flush(intake, feeds, heard, ended)))
         try:
-            await self._until_done([*tasks, *replays, keep], replays)
+            await self._until_done(running, replays)
         finally:
             ended.set()
-            await asyncio.wait([*tasks, *replays, keep], timeout=STOP_S_MAX)
-            for task in (*tasks, *replays, keep):
+            await asyncio.wait(running, timeout=STOP_S_MAX)
+            for task in running:
                 task.cancel()
-            self._raise_first([*tasks, *replays, keep])
-        await intake.flush()
-        heard.save({(f.feed, f.connection): f.last_us for f in feeds})
-        self._note(intake, feeds)
+            await asyncio.wait(running)
+            await self._make_durable(intake, feeds, heard)
+        for task in running:
+            if not task.cancelled():
+                task.result()
 
     async def _until_done(
         self, every: list[asyncio.Task[None]], replays: list[asyncio.Task[None]]
@@ -171,21 +210,23 @@ class _Ingest:
             self._mover.check()
 
     async def _flush(
-        self,
-        intake: Intake,
-        feeds: list[FeedToJournal],
-        heard: LastHeard,
-        ended: asyncio.Event,
+        self, intake: Intake, feeds: Feeds, heard: LastHeard, ended: asyncio.Event
     ) -> None:
         period_s = self._settings.flush_ms_max / 2000
         self._mover.on_progress = self._on_progress
         while not ended.is_set():
             await asyncio.sleep(period_s)
-            await intake.flush()
-            heard.save({(f.feed, f.connection): f.last_us for f in feeds})
-            self._note(intake, feeds)
+            await self._make_durable(intake, feeds, heard)
 
-    def _note(self, intake: Intake, feeds: list[FeedToJournal]) -> None:
+    async def _make_durable(self, intake: Intake, feeds: Feeds, heard: LastHeard) -> None:
+        # Taken before the flush: what comes while it is under way is not durable after it.
+        heard_us = {
+            (claim, feed.connection): feed.heard_us
+            for feed, venue in feeds.items()
+            for claim in venue.claims
+        }
+        await intake.flush()
+        await asyncio.to_thread(heard.save, heard_us)
         self.status.frames = intake.frames_total
         self.status.durable_frame = intake.durable_frame
         self.status.reconnects = sum(feed.reconnects for feed in feeds)
@@ -195,20 +236,9 @@ class _Ingest:
         if self._stop.is_set() or self.status.replays_left == 0:
             self._show(self.status)
 
-    def _stop_requested_show(self) -> None:
-        self._show(self.status)
-
     def _claims(self) -> list[str]:
         claims = [claim for venue in self._venues for claim in venue.claims]
         return claims + [claim for recording in self._recordings for claim in recording.claims()]
-
-    def _raise_first(self, tasks: list[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            error = task.exception() if task.done() and not task.cancelled() else None
-            if isinstance(error, TicklakeError):
-                raise error
-            if error is not None:
-                raise error
 
 
 __all__ = ["IngestRequest", "Status", "Venue", "ingest"]

@@ -1,16 +1,16 @@
 """Keep a table cheap to commit to and to read: merge small files, expire snapshots, remove files.
 
 Merging reads and writes outside the commit lock and swaps files inside it, so an append waits for a
-metadata swap at most. Files are merged with others of about their size (factor MERGE_FACTOR), so a
-row is rewritten a few times in its life, however large the table. A removed file stays on disk for
-REMOVE_AFTER_S, longer than any allowed query: nobody registers readers.
+metadata swap at most. Files are merged with others of about their size, so a row is rewritten a few
+times in its life, however large the table. A removed file stays on disk for REMOVE_AFTER_S, longer
+than any allowed query: nobody registers readers.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,33 +21,39 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.table.update import RemoveSnapshotsUpdate
 
 from lake.errors import Unavailable
 from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE
+from lake.tables.commit import COMMIT_FAULTS, commit_on_head, translated
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
-from lake.tables.lake_table import (
-    COMMIT_FAULTS,
-    EPOCH,
-    SNAPSHOT,
-    THROUGH,
-    holdings_of,
-    translated,
-)
-
-MERGE_FACTOR = 16
-"""Small files of a size class that are merged at once."""
-
-ROWS_FINAL = 600_000
-"""A file with this many rows is left alone: about 12 MB, and 100 MB of Arrow to sort."""
-
-SNAPSHOTS_MAX = 60
-"""Expire when more are kept; their number is what a commit costs (facts 1.6)."""
-
-SNAPSHOTS_KEPT = 30
+from lake.tables.lake_table import EPOCH, SNAPSHOT, THROUGH, holdings_of
 
 REMOVE_AFTER_S = 900
 """Seconds a file stays after the table let go of it: longer than the longest allowed query."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepLimits:
+    """When upkeep acts.
+
+    merge_factor: small files of a size class that are merged at once.
+    rows_final: a file with so many rows is left alone: about 5 MB, and 70 MB of Arrow to sort.
+    snapshots_max: expire when more are kept, down to snapshots_kept; their number is what a commit
+    costs (facts 1.6).
+    """
+
+    merge_factor: int = 16
+    rows_final: int = 600_000
+    snapshots_max: int = 60
+    snapshots_kept: int = 30
+
+
+LIMITS = UpkeepLimits()
+
+Rows = str | AlwaysTrue
+"""A filter of rows, as pyiceberg takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Upkeep:
         epoch: int,
         commit_lock: threading.Lock,
         steps: Steps | None = None,
+        limits: UpkeepLimits = LIMITS,
     ) -> None:
         self.dataset = dataset
         self._catalog = catalog
@@ -79,6 +86,7 @@ class Upkeep:
         self._epoch = epoch
         self._lock = commit_lock
         self._steps = steps or Steps()
+        self._limits = limits
 
     def merge(self, days: Collection[int] | None = None) -> Merged | None:
         """Merge one group of small files; None when there is none.
@@ -87,15 +95,18 @@ class Upkeep:
         looks at the whole table. Raises Fenced, or Unavailable when somebody else changed the table
         meanwhile.
         """
-        table = self._load()
-        scan = table.scan(row_filter=_within(time_column_of(table), days))
-        group = _group_to_merge(task.file for task in scan.plan_files())
-        if group is None:
-            return None
-        rows = sorted_rows(_read(table, group), self._sort_columns)
-        self._steps.at("upkeep.rewrite")
-        new = write_data_files(table, rows, time_column=time_column_of(table), compact=True)
-        self._swap(group, new)
+        try:
+            table = self._load()
+            within = _within(time_column_of(table), days)
+            group = _group_to_merge(_live_files(table, within), self._limits)
+            if group is None:
+                return None
+            rows = sorted_rows(_read(table, group), self._sort_columns)
+            self._steps.at("upkeep.rewrite")
+            new = write_data_files(table, rows, time_column=time_column_of(table), compact=True)
+            self._swap(table, within, group, new)
+        except COMMIT_FAULTS as error:
+            raise translated(error, self.dataset) from error
         freed = [file.file_path for file in group]
         return Merged(len(group), len(new), rows.num_rows, freed)
 
@@ -105,23 +116,10 @@ class Upkeep:
         Heads of branches and tags are kept, and everything they need.
         """
         with self._lock:
-            table = self._load()
-            metadata = table.metadata
-            if len(metadata.snapshots) <= SNAPSHOTS_MAX or holdings_of(table).rolled_back:
-                return []
-            pinned = {ref.snapshot_id for ref in metadata.refs.values()}
-            oldest = sorted(metadata.snapshots, key=lambda each: each.sequence_number or 0)
-            going = [s for s in oldest[:-SNAPSHOTS_KEPT] if s.snapshot_id not in pinned]
-            if not going:
-                return []
-            files = _metadata_files(table, (s.snapshot_id for s in going))
             try:
-                table.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in going]).commit()
+                return self._expire()
             except COMMIT_FAULTS as error:
                 raise translated(error, self.dataset) from error
-            table = self._load()
-            kept = _metadata_files(table, (s.snapshot_id for s in table.metadata.snapshots))
-        return sorted(files - kept)
 
     def referenced(self, paths: Iterable[str]) -> set[str]:
         """Return which of these data or metadata files some kept snapshot still needs."""
@@ -150,34 +148,64 @@ class Upkeep:
             removed += 1
         return removed
 
-    def _swap(self, old: Sequence[DataFile], new: Sequence[DataFile]) -> None:
+    def _expire(self) -> list[str]:
+        table = self._load()
+        metadata = table.metadata
+        if len(metadata.snapshots) <= self._limits.snapshots_max or holdings_of(table).rolled_back:
+            return []
+        pinned = {ref.snapshot_id for ref in metadata.refs.values()}
+        oldest = sorted(metadata.snapshots, key=lambda each: each.sequence_number or 0)
+        old = oldest[: -self._limits.snapshots_kept]
+        going = [s.snapshot_id for s in old if s.snapshot_id not in pinned]
+        if not going:
+            return []
+        files = _metadata_files(table, going)
+        self._steps.at("upkeep.expire")
+        # On this head only: by then others may have rolled back to one of those that go.
+        commit_on_head(table, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": going}))
+        table = self._load()
+        kept = _metadata_files(table, (s.snapshot_id for s in table.metadata.snapshots))
+        return sorted(files - kept)
+
+    def _swap(
+        self, read: Table, within: Rows, old: Sequence[DataFile], new: Sequence[DataFile]
+    ) -> None:
+        """Put new files for old ones, which were chosen in `read` among the rows `within`."""
         with self._lock:
             table = self._load()
             held = holdings_of(table)
             if held.rolled_back:
                 raise Unavailable(f"lake.{self.dataset}", "rolled back", "the committer heals it")
+            if table.metadata.current_snapshot_id != read.metadata.current_snapshot_id:
+                # The library takes it in silence when a file to delete is not there any more.
+                live = {file.file_path for file in _live_files(table, within)}
+                if not live.issuperset(file.file_path for file in old):
+                    raise Unavailable(
+                        f"lake.{self.dataset}", "others changed the files meanwhile", "merge anew"
+                    )
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in held.through.items()}
             evidence = {**marks, EPOCH: str(self._epoch), "ticklake.operation": "merge"}
-            try:
-                transaction = table.transaction()
-                update = transaction.update_snapshot(snapshot_properties=evidence)
-                with update.overwrite() as change:
-                    for file in old:
-                        change.delete_data_file(file)
-                    for file in new:
-                        change.append_data_file(file)
-                    snapshot_id = change.snapshot_id
-                transaction.set_properties({SNAPSHOT: str(snapshot_id)})
-                self._steps.at("upkeep.commit")
-                transaction.commit_transaction()
-            except COMMIT_FAULTS as error:
-                raise translated(error, self.dataset) from error
+            transaction = table.transaction()
+            update = transaction.update_snapshot(snapshot_properties=evidence)
+            with update.overwrite() as change:
+                for file in old:
+                    change.delete_data_file(file)
+                for file in new:
+                    change.append_data_file(file)
+                snapshot_id = change.snapshot_id
+            transaction.set_properties({SNAPSHOT: str(snapshot_id)})
+            self._steps.at("upkeep.commit")
+            transaction.commit_transaction()
 
     def _load(self) -> Table:
         return self._catalog.load_table((NAMESPACE, self.dataset))
 
 
-def _within(time_column: str | None, days: Collection[int] | None) -> str | AlwaysTrue:
+def _live_files(table: Table, within: Rows) -> Iterator[DataFile]:
+    return (task.file for task in table.scan(row_filter=within).plan_files())
+
+
+def _within(time_column: str | None, days: Collection[int] | None) -> Rows:
     """Return the filter of rows of these days."""
     if time_column is None or not days:
         return AlwaysTrue()
@@ -191,27 +219,28 @@ def _iso(day: int) -> str:
     return f"{np.datetime64(day, 'D')}T00:00:00+00:00"
 
 
-def _group_to_merge(files: Iterable[DataFile]) -> list[DataFile] | None:
+def _group_to_merge(files: Iterable[DataFile], limits: UpkeepLimits) -> list[DataFile] | None:
     """Return small files of one partition and size class that are worth merging."""
     classes: defaultdict[tuple[str, int], list[DataFile]] = defaultdict(list)
     for file in files:
-        if file.record_count < ROWS_FINAL:
+        if file.record_count < limits.rows_final:
             size_class = (file.record_count.bit_length() - 1) // 4
             classes[(str(file.partition), size_class)].append(file)
     best: list[DataFile] | None = None
     for found in classes.values():
-        group = _bounded(found)
-        full = len(group) >= MERGE_FACTOR or sum(f.record_count for f in group) >= ROWS_FINAL
+        group = _bounded(found, limits.rows_final)
+        rows = sum(file.record_count for file in group)
+        full = len(group) >= limits.merge_factor or rows >= limits.rows_final
         if len(group) > 1 and full and (best is None or len(group) > len(best)):
             best = group
     return best
 
 
-def _bounded(files: Sequence[DataFile]) -> list[DataFile]:
+def _bounded(files: Sequence[DataFile], rows_max: int) -> list[DataFile]:
     group: list[DataFile] = []
     rows = 0
     for file in files:
-        if rows >= ROWS_FINAL:
+        if rows >= rows_max:
             break
         group.append(file)
         rows += file.record_count
