@@ -7,11 +7,13 @@ from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
 
 from lake.contracts.contract import load
 from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
 from lake.database import IDLE_IN_TRANSACTION_MS, with_options
+from lake.tables.warehouse_io import IMPLEMENTATION
 
 CATALOG = "ticklake"
 IDLE_SETTING = "idle_in_transaction_session_timeout"
@@ -47,6 +49,7 @@ def open_catalog(dsn: str, warehouse: str, *, epoch: int | None = None) -> SqlCa
         warehouse=location,
         init_catalog_tables="false",
         pool_pre_ping="true",
+        **{PY_IO_IMPL: IMPLEMENTATION},
     )
 
 
