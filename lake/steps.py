@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from lake.errors import WrongUse
 
 NAMES = (
+    "shard.announce",
     "frame.read",
     "journal.write",
     "journal.fsync",
@@ -29,7 +30,9 @@ NAMES = (
     "lake.committed",
     "upkeep.rewrite",
     "upkeep.commit",
+    "upkeep.expire",
     "upkeep.remove",
+    "day.drop",
 )
 """Every step, in the order in which a frame passes them."""
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
-from sqlalchemy.exc import DBAPIError
+from pyiceberg.table.update import SetPropertiesUpdate
 
-from lake.errors import Damaged, Fenced, Unavailable
-from lake.steps import LostAnswer, Steps
+from lake.errors import Damaged
+from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE, ensure_table
+from lake.tables.commit import COMMIT_FAULTS, commit_on_head, translated
 from lake.tables.data_file import time_column_of, write_data_files
 
 THROUGH = "ticklake.through."
@@ -50,8 +50,11 @@ class LakeTable:
         self._touched: set[int] = set()
 
     def refresh(self) -> None:
-        """Load the newest metadata."""
-        self.table = self._catalog.load_table((NAMESPACE, self.dataset))
+        """Load the newest metadata; raises Unavailable, or Damaged when its file is gone."""
+        try:
+            self.table = self._catalog.load_table((NAMESPACE, self.dataset))
+        except COMMIT_FAULTS as error:
+            raise translated(error, self.dataset) from error
 
     def holdings(self) -> Holdings:
         """Return how far the loaded metadata holds each shard."""
@@ -65,8 +68,8 @@ class LakeTable:
     def append(self, rows: pa.Table, through: Mapping[int, int]) -> None:
         """Append rows and move `through`, in one commit on top of the loaded metadata.
 
-        Raises Fenced when a newer committer exists; Unavailable when the race was lost or the
-        outcome is unknown: refresh, look at holdings, decide again.
+        Raises Fenced when a newer committer exists; DiskFull; Unavailable when the race was lost or
+        the outcome is unknown: refresh, look at holdings, decide again.
         """
         try:
             files = write_data_files(self.table, rows, time_column=time_column_of(self.table))
@@ -87,17 +90,6 @@ class LakeTable:
             self._steps.at("lake.committed")
         except COMMIT_FAULTS as error:
             raise translated(error, self.dataset) from error
-
-
-COMMIT_FAULTS = (CommitFailedException, ValidationException, DBAPIError, LostAnswer)
-
-
-def translated(error: Exception, dataset: str) -> Exception:
-    """Return our error for one of the catalog's."""
-    if isinstance(error, DBAPIError) and "fenced" in str(error):
-        return Fenced(f"lake.{dataset}", "a newer committer holds the lease", "this one must end")
-    text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-    return Unavailable(f"lake.{dataset}", text, "reload, look, decide again")
 
 
 def holdings_of(table: Table) -> Holdings:
@@ -124,37 +116,50 @@ def holdings_of(table: Table) -> Holdings:
 def _is_ancestor(table: Table, snapshot_id: int) -> bool:
     """Tell whether the snapshot is the head or before it.
 
-    A snapshot that is no longer kept was expired, which only ancestors are: a rollback leaves the
-    snapshot that it rolled away in the metadata.
+    A snapshot that is no longer kept was expired: by us, as an ancestor, since a rollback leaves
+    what it rolled away; or by others after a rollback, and then the head is one of ours.
     """
     metadata = table.metadata
-    at = table.current_snapshot()
+    head = at = table.current_snapshot()
     while at is not None:
         if at.snapshot_id == snapshot_id:
             return True
         parent = at.parent_snapshot_id
         at = metadata.snapshot_by_id(parent) if parent is not None else None
-    return metadata.snapshot_by_id(snapshot_id) is None and table.current_snapshot() is not None
+    if head is None or metadata.snapshot_by_id(snapshot_id) is not None:
+        return False
+    return head.summary is None or EPOCH not in head.summary.additional_properties
 
 
-def announce(catalog: SqlCatalog, datasets: Sequence[str], shard: int, *, tries_max: int) -> None:
+def announce(
+    catalog: SqlCatalog,
+    datasets: Sequence[str],
+    shard: int,
+    *,
+    tries_max: int,
+    steps: Steps | None = None,
+) -> None:
     """Make every table know a shard before its first row is copied, so that no view hides it.
 
     The caller need not hold the committer's lease: a race with its commits is lost and tried again.
     """
-    key = f"{THROUGH}{shard}"
     for dataset in datasets:
         for left in reversed(range(tries_max)):
-            table = ensure_table(catalog, dataset)
-            if key in table.properties:
-                break
             try:
-                transaction = table.transaction()
-                transaction.set_properties({key: "0"})
-                transaction.commit_transaction()
+                _announce(catalog, dataset, shard, steps or Steps())
+                break
             except COMMIT_FAULTS as error:
                 if not left:
                     raise translated(error, dataset) from error
+
+
+def _announce(catalog: SqlCatalog, dataset: str, shard: int, steps: Steps) -> None:
+    key = f"{THROUGH}{shard}"
+    table = ensure_table(catalog, dataset)
+    if key not in table.properties:
+        steps.at("shard.announce")
+        # Whoever slept here may find the shard far on: its mark must not go back to 0.
+        commit_on_head(table, SetPropertiesUpdate(updates={key: "0"}))
 
 
 def _through(properties: Mapping[str, str]) -> dict[int, int]:

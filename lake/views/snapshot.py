@@ -23,6 +23,9 @@ THROUGH_PREFIX = "ticklake.through."
 SNAPSHOT_PROPERTY = "ticklake.snapshot"
 """Names the snapshot that the properties `ticklake.through.*` belong to."""
 
+EPOCH_PROPERTY = "ticklake.epoch"
+"""In the summary of every snapshot that a committer of ours made."""
+
 _LOCATIONS = (
     "SELECT table_name, metadata_location FROM public.iceberg_tables "
     f"WHERE catalog_name = '{CATALOG}' AND table_namespace = '{NAMESPACE}'"
@@ -115,8 +118,13 @@ def _leads_to(
         if at["snapshot-id"] == named:
             return True
         at = snapshots.get(at.get("parent-snapshot-id", -1))
-    # Only ancestors are ever expired; what a rollback left behind stays in the metadata.
-    return named not in snapshots and head is not None
+    # We expire only ancestors, and what a rollback left behind stays in the metadata; others may
+    # expire that too, but then the head is one of ours.
+    return (
+        named not in snapshots
+        and head is not None
+        and EPOCH_PROPERTY not in head.get("summary", {})
+    )
 
 
 def _frames(properties: Mapping[str, str]) -> dict[int, int]:

@@ -1,0 +1,46 @@
+"""Commit on top of what was loaded and nothing else; the catalog's faults in our words."""
+
+from __future__ import annotations
+
+import errno
+
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update import AssertRefSnapshotId, TableUpdate
+from sqlalchemy.exc import DBAPIError
+
+from lake.errors import Damaged, DiskFull, Fenced, Unavailable
+
+COMMIT_FAULTS = (CommitFailedException, ValidationException, DBAPIError, OSError)
+"""What a commit may meet, on the catalog's side and on the disk's."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def commit_on_head(table: Table, *updates: TableUpdate) -> None:
+    """Commit updates that pyiceberg would apply to whatever is there by then.
+
+    Raises one of COMMIT_FAULTS; CommitFailedException when the head is not the loaded one.
+    """
+    head = table.current_snapshot()
+    asserted = AssertRefSnapshotId.model_validate(
+        {"ref": MAIN_BRANCH, "snapshot-id": head.snapshot_id if head else None}
+    )
+    transaction = table.transaction()
+    # No public way leads from a transaction to a requirement of the caller's.
+    transaction._apply(updates, (asserted,))
+    transaction.commit_transaction()
+
+
+def translated(error: Exception, dataset: str) -> Exception:
+    """Return our error for one of COMMIT_FAULTS."""
+    thing = f"lake.{dataset}"
+    if isinstance(error, DBAPIError) and "fenced" in str(error):
+        return Fenced(thing, "a newer committer holds the lease", "this one must end")
+    text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return Damaged(thing, text, "restore the file")
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return DiskFull(thing, "no room in the warehouse", "free space, then start again")
+    return Unavailable(thing, text, "reload, look, decide again")
