@@ -36,6 +36,13 @@ class Settings:
     massive_url: str = setting(
         "wss://socket.massive.com/crypto", "address of Massive's crypto stream"
     )
+    silence_ms_max: int = setting(
+        10_000,
+        "longest time without an event on a Massive feed, which has no heartbeat, before it is"
+        " connected anew, in milliseconds",
+        500,
+        3_600_000,
+    )
     journal_bytes_max: int = setting(
         20 * GIBIBYTE, "disk budget of the journal, in bytes; intake stops above it", MEBIBYTE
     )
@@ -44,6 +51,9 @@ class Settings:
     )
     flush_ms_max: int = setting(
         50, "longest wait of a received frame for the journal's fsync, in milliseconds", 1, 10_000
+    )
+    journal_keep_hours: int = setting(
+        24, "age at which `verify` seals and deletes a proven journal segment, in hours", 0, 87_600
     )
     hot_batch_ms: int = setting(
         150, "time between two writes to the hot tier, in milliseconds", 1, 60_000

@@ -8,7 +8,7 @@ becomes the trade's conditions: Binance leaves such prints out of its own klines
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from lake.errors import BadFrame
@@ -45,9 +45,9 @@ class BinanceCodec:
         self.market = market
         self.feed = f"binance.{market}"
 
-    def decode(self, frames: Frames) -> Decoded:
-        """Return every event of frames, classed; never raises for what a frame contains."""
-        return decode_frames(frames, self.feed, self._events)
+    def decode(self, frames: Frames, places: Iterable[int] | None = None) -> Decoded:
+        """Return every event of frames (those at places), classed; never raises for a frame."""
+        return decode_frames(frames, self.feed, self._events, places)
 
     def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
         found = parsed(raw)
@@ -78,7 +78,7 @@ class BinanceCodec:
         maker_bought = event.get("m")
         if not isinstance(maker_bought, bool):
             raise BadFrame("m", "is not true or false", "bad_side")
-        origin = event.get("X", "MARKET")
+        origin = event.get("X")
         identity = trade_id(event.get("t"), "t")
         if identity is None:
             raise BadFrame("t", "is missing", "missing_field")
@@ -91,7 +91,7 @@ class BinanceCodec:
                 "price": decimals.positive(event.get("p"), "p", "price"),
                 "size": decimals.positive(event.get("q"), "q", "size"),
                 "side": "sell" if maker_bought else "buy",
-                "conditions": None if origin == "MARKET" else code(origin, "X"),
+                "conditions": None if origin in (None, "MARKET") else code(origin, "X"),
             },
         )
 

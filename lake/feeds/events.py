@@ -70,16 +70,21 @@ DecodeEvents = Callable[[bytes, int], Iterable[Event]]
 """(raw frame, received_us) -> its events, in order; each has the index of its place."""
 
 
-def decode_frames(frames: Frames, feed: str, decode: DecodeEvents) -> Decoded:
-    """Decode frame by frame with a per-event decoder; never raises for what a frame contains."""
+def decode_frames(
+    frames: Frames, feed: str, decode: DecodeEvents, places: Iterable[int] | None = None
+) -> Decoded:
+    """Decode frame by frame with a per-event decoder; never raises for what a frame contains.
+
+    places: the frames to decode, counted from 0, rising; all of them if none are given.
+    """
     rows: dict[str, list[dict[str, Any]]] = {}
     bad: list[dict[str, Any]] = []
     ignored: Counter[str] = Counter()
     events = 0
     received = frames.received_us.tolist()
     connections = frames.connection.tolist()
-    for i, raw in enumerate(frames):
-        number = frames.first_frame + i
+    for i in range(len(frames)) if places is None else places:
+        raw, number = frames[i], frames.first_frame + i
         shared = {"received_time": received[i], "shard": frames.shard}
         for index, event in enumerate(decoded_or_bad(raw, received[i], decode)):
             events += 1

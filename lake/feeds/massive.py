@@ -8,7 +8,7 @@ and what is wrong, and decodes whatever is not plainly right.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lake.errors import BadFrame
@@ -28,8 +28,7 @@ from lake.feeds.events import (
     whole,
 )
 
-PAIR = r"[A-Z0-9]{1,20}-[A-Z0-9]{1,10}"
-PAIR_PATTERN = re.compile(PAIR, re.ASCII)
+PAIR_PATTERN = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,10}", re.ASCII)
 EXCHANGE_MAX = 9_999
 CLOSE_MAX = 1_000_000
 SIDES = {1: "sell", 2: "buy"}
@@ -45,9 +44,9 @@ class MassiveCodec:
     def __init__(self, feed: str = "massive") -> None:
         self.feed = feed
 
-    def decode(self, frames: Frames) -> Decoded:
-        """Return every event of frames, classed; never raises for what a frame contains."""
-        return decode_frames(frames, self.feed, self._events)
+    def decode(self, frames: Frames, places: Iterable[int] | None = None) -> Decoded:
+        """Return every event of frames (those at places), classed; never raises for a frame."""
+        return decode_frames(frames, self.feed, self._events, places)
 
     def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
         found = parsed(raw)

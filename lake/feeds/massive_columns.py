@@ -8,9 +8,7 @@ same rows for the same frames, by test.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +16,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.feeds.codec import (
-    EVENT_BYTES_MAX,
-    EVENT_TIME_US_MIN,
-    EVENTS_PER_FRAME_MAX,
-    FUTURE_US_MAX,
-    INDEX_BITS,
-    Decoded,
-    Frames,
-)
+from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
+from lake.feeds.columns import constant, joined, possible_times, spelled, table
 from lake.feeds.events import TRADE_ID_CHARS_MAX, schema
-from lake.feeds.massive import PAIR, MassiveCodec
+from lake.feeds.massive import PAIR_PATTERN, MassiveCodec
+from lake.feeds.ndjson import stretches
 from lake.feeds.scaled import decimals, scaled
 
 Int64 = npt.NDArray[np.int64]
@@ -40,12 +32,6 @@ SCHEMA = {
     **dict.fromkeys(("t", "x"), pl.Int64),
 }
 """A field of another type makes its stretch of frames unparsable here, and so odd."""
-
-NESTED_MAX = 50
-"""Brackets a stretch may hold beyond one object per event and one array per field."""
-
-FRAMES_RETRIED = 32
-"""When a stretch can't be parsed, this many frames at a time are tried, and given up on."""
 
 TRADE_ID_BELOW = 2**53
 """Ids from here on may have been written as doubles, which do not tell them apart."""
@@ -70,16 +56,14 @@ class MassiveColumns:
         """Return every event of frames, classed; never raises for what a frame contains."""
         odd = np.ones(len(frames), np.bool_)
         parts: list[Decoded] = []
-        for places, events, counts in _stretches(*_bodies(frames)):
-            placed = _placed(frames, places, events, counts)
+        for places, placed in stretches(frames, *_bodies(frames), SCHEMA):
             tables, bad = _tables(placed, len(places), self.feed, frames.shard)
             odd[places] = bad
-            rows = sum(table.num_rows for table in tables.values())
+            rows = sum(found.num_rows for found in tables.values())
             parts.append(Decoded(tables, schema("quarantine").empty_table(), {}, rows))
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], odd, [False]]).astype(np.int8)))
-        for start, stop in edges.reshape(-1, 2).tolist():
-            parts.append(self._reference.decode(frames.slice(start, stop)))
-        return _joined(parts) if parts else self._reference.decode(frames)
+        if odd.any() or not parts:
+            parts.append(self._reference.decode(frames, np.flatnonzero(odd).tolist()))
+        return joined(parts)
 
 
 def _bodies(frames: Frames) -> tuple[list[bytes], list[int]]:
@@ -93,59 +77,6 @@ def _bodies(frames: Frames) -> tuple[list[bytes], list[int]]:
                 bodies.append(body.replace(b"},{", b"}\n{"))
                 places.append(i)
     return bodies, places
-
-
-def _stretches(
-    bodies: list[bytes], places: list[int]
-) -> Iterator[tuple[Int64, pl.DataFrame, Int64]]:
-    """Yield (places, events, events per frame) of what can be parsed, as much at once as can be."""
-    if not bodies:
-        return
-    whole = _parse(bodies)
-    if whole is not None:
-        yield np.asarray(places, np.int64), *whole
-        return
-    for start in range(0, len(bodies), FRAMES_RETRIED):
-        stop = start + FRAMES_RETRIED
-        part = _parse(bodies[start:stop])
-        if part is not None:
-            yield np.asarray(places[start:stop], np.int64), *part
-
-
-def _parse(bodies: list[bytes]) -> tuple[pl.DataFrame, Int64] | None:
-    counts = np.fromiter((body.count(b"\n") + 1 for body in bodies), np.int64, len(bodies))
-    text = b"\n".join(bodies)
-    if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
-        return None
-    try:
-        events = pl.read_ndjson(text, schema=SCHEMA)
-    except pl.exceptions.PolarsError:
-        return None
-    return (events, counts) if len(events) == counts.sum() else None
-
-
-def _plain(text: bytes, objects: int) -> bool:
-    """Tell whether nothing in the text reads otherwise here than by the reference decoder.
-
-    That is: no escapes (half surrogates), no string that looks like an array, no deep nesting.
-    """
-    characters = np.frombuffer(text, np.uint8)
-    before = characters[np.flatnonzero(characters == ord("[")) - 1]
-    nested = int(np.count_nonzero(characters == ord("{"))) - objects
-    nested += int(np.count_nonzero(before != ord(":")))
-    return b"\\" not in text and nested <= NESTED_MAX and not (before == ord('"')).any()
-
-
-def _placed(frames: Frames, places: Int64, events: pl.DataFrame, counts: Int64) -> pl.DataFrame:
-    """Return the events with seq, receive time, and which of the stretch's frames they are of."""
-    at = np.repeat(np.arange(len(places)), counts)
-    index = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
-    number = frames.first_frame + places[at]
-    return events.with_columns(
-        pl.Series("frame", at),
-        pl.Series("seq", (number << INDEX_BITS) | index),
-        pl.Series("received_us", frames.received_us[places][at]),
-    )
 
 
 def _tables(
@@ -164,10 +95,10 @@ def _tables(
         bad[found["frame"].to_numpy()[~checked[kind][1]]] = True
     tables = {}
     for kind, found in rows.items():
-        table = checked[kind][0]
+        tables[DATASETS[kind]] = checked[kind][0]
         if bad.any():
-            table = table.filter(pa.array(~bad[found["frame"].to_numpy()]))
-        tables[DATASETS[kind]] = table
+            kept = pa.array(~bad[found["frame"].to_numpy()])
+            tables[DATASETS[kind]] = checked[kind][0].filter(kept)
     return tables, bad
 
 
@@ -184,13 +115,14 @@ def _trades(rows: pl.DataFrame, feed: str, shard: int) -> tuple[pa.Table, Bool]:
     found = pc.index_in(conditions, CONDITIONS)
     ok &= pc.or_(pc.is_valid(found), pc.is_null(conditions)).to_numpy(zero_copy_only=False)
     nothing = pa.nulls(len(rows), pa.string())
-    return _table(
-        "XT",
+    return table(
+        "crypto_trades",
         rows,
         shard,
         {
             "ticker": ticker,
             "exchange": exchange,
+            "market": constant("spot", len(rows)),
             "trade_id": rows["i"].to_arrow().cast(pa.string()),
             "event_time": time_us,
             "price": decimals(price),
@@ -213,15 +145,16 @@ def _quotes(rows: pl.DataFrame, feed: str, shard: int) -> tuple[pa.Table, Bool]:
         value, exact = scaled(_doubles(rows[name]))
         ok &= exact & ((value > 0) if name.endswith("p") else (value >= 0))
         found[column] = decimals(value)
-    return _table(
-        "XQ",
+    return table(
+        "crypto_quotes",
         rows,
         shard,
         {
             "ticker": ticker,
             "exchange": exchange,
+            "market": constant("spot", len(rows)),
             "event_time": time_us,
-            "event_time_source": _constant("exchange", len(rows)),
+            "event_time_source": constant("exchange", len(rows)),
             "venue_sequence": pa.nulls(len(rows), pa.int64()),
             **found,
         },
@@ -235,65 +168,21 @@ DATASETS = {"XT": "crypto_trades", "XQ": "crypto_quotes"}
 
 def _shared(rows: pl.DataFrame, feed: str) -> tuple[pa.Array, pa.Array, Int64, Bool]:
     """Return ticker, exchange, event time in microseconds, and which rows are right so far."""
-    pairs = rows["pair"].to_arrow().cast(pa.string()).dictionary_encode()
-    names = pairs.dictionary.to_pylist()
-    right = np.asarray([bool(re.fullmatch(PAIR, name)) for name in names] + [False])
-    spelled = pa.array([f"X:{name.replace('-', '')}" for name in names], pa.string())
-    code = pairs.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+    ticker, ok = spelled(
+        rows["pair"],
+        lambda pair: PAIR_PATTERN.fullmatch(pair) is not None,
+        lambda pair: f"X:{pair.replace('-', '')}",
+    )
     exchange = rows["x"].fill_null(-1).to_numpy()
     values, places = np.unique(exchange, return_inverse=True)
     venues = pa.array([f"{feed}:{value}" for value in values.tolist()], pa.string())
     milliseconds = rows["t"].fill_null(-1).to_numpy()
     sane = (milliseconds > 0) & (milliseconds < MILLISECONDS_MAX)
     time_us = np.where(sane, milliseconds, 0) * 1000
-    received = rows["received_us"].to_numpy()
-    ok = right[code] & (exchange >= 0) & (exchange <= EXCHANGE_MAX)
-    ok &= (time_us >= EVENT_TIME_US_MIN) & ((received == 0) | (time_us <= received + FUTURE_US_MAX))
-    return spelled.take(pairs.indices), venues.take(pa.array(places)), time_us, ok
-
-
-def _table(
-    kind: str, rows: pl.DataFrame, shard: int, own: Mapping[str, pa.Array | Int64]
-) -> pa.Table:
-    """Return the dataset's columns in the contract's order."""
-    columns_of = schema(DATASETS[kind])
-    shared = {
-        "market": _constant("spot", len(rows)),
-        "received_time": rows["received_us"].to_numpy(),
-        "shard": np.full(len(rows), shard, np.int16),
-        "seq": rows["seq"].to_numpy(),
-    }
-    columns = {**shared, **own}
-    return pa.table(
-        [_typed(columns[field.name], field.type) for field in columns_of], schema=columns_of
-    )
-
-
-def _typed(column: pa.Array | Int64, kind: pa.DataType) -> pa.Array:
-    if isinstance(column, np.ndarray):
-        return pa.array(column).cast(kind) if kind == pa.int16() else pa.array(column).view(kind)
-    return column
+    ok &= possible_times(time_us, rows["received_us"].to_numpy())
+    ok &= (exchange >= 0) & (exchange <= EXCHANGE_MAX)
+    return ticker, venues.take(pa.array(places)), time_us, ok
 
 
 def _doubles(column: pl.Series) -> npt.NDArray[np.float64]:
     return column.fill_null(float("nan")).to_numpy()
-
-
-def _constant(text: str, length: int) -> pa.Array:
-    return pa.repeat(pa.scalar(text, pa.string()), length)
-
-
-def _joined(parts: list[Decoded]) -> Decoded:
-    """Return the parts as one outcome, rows in the order of seq."""
-    if len(parts) == 1:
-        return parts[0]
-    names = sorted({name for part in parts for name in part.tables})
-    tables = {
-        name: pa.concat_tables([p.tables[name] for p in parts if name in p.tables]).sort_by("seq")
-        for name in names
-    }
-    quarantine = pa.concat_tables([part.quarantine for part in parts]).sort_by("seq")
-    ignored: Counter[str] = Counter()
-    for part in parts:
-        ignored.update(part.ignored)
-    return Decoded(tables, quarantine, dict(ignored), sum(part.events for part in parts))

@@ -17,22 +17,31 @@ from lake.hot.lease import LEASE_SECONDS, Lease, is_alive, release
 CLAIMS_LOCK = 0x7469636B
 """Advisory lock under which claims are compared and written."""
 
+LEAVING = "leaving "
+"""An owner that only drains what it has journalled bears this before its name."""
 
-def claim(connection: psycopg.Connection, shard: int, lease: Lease, claims: Sequence[str]) -> None:
-    """Write the shard's claims; raises Unavailable, giving the lease up, when another has one."""
+
+def claim(connection: psycopg.Connection, shard: int, lease: Lease, claims: Sequence[str]) -> bool:
+    """Write the shard's claims and return True.
+
+    Another shard's hold on one of them gives the lease up: returns False when that shard is about
+    to end by itself, raises Unavailable when it is not.
+    """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CLAIMS_LOCK,))
         others = connection.execute(
-            "SELECT s.shard, s.claims, l.pid, l.host, l.boot_id FROM market.shards s"
+            "SELECT s.shard, s.claims, l.pid, l.host, l.boot_id, l.owner FROM market.shards s"
             " JOIN market.leases l ON l.name = 'shard-' || s.shard"
             " WHERE s.shard <> %s AND l.owner IS NOT NULL"
             " AND l.heartbeat > now() - make_interval(secs => %s)",
             (shard, LEASE_SECONDS),
         ).fetchall()
-        for other, theirs, pid, host, boot in others:
+        for other, theirs, pid, host, boot, owner in others:
             common = overlap(claims, theirs) if is_alive(pid, host, boot) else ""
             if common:
                 release(connection, lease)
+                if owner.startswith(LEAVING):
+                    return False
                 raise Unavailable(
                     f"shard {other} (process {pid})",
                     f"ingests {common} already, and an instrument has one way in",
@@ -43,6 +52,15 @@ def claim(connection: psycopg.Connection, shard: int, lease: Lease, claims: Sequ
             " ON CONFLICT (shard) DO UPDATE SET claims = excluded.claims",
             (shard, json.dumps(list(claims))),
         )
+    return True
+
+
+def leave(connection: psycopg.Connection, lease: Lease) -> None:
+    """Say that this owner takes nothing in any more, so that a successor waits for its end."""
+    connection.execute(
+        "UPDATE market.leases SET owner = %s || owner WHERE name = %s AND epoch = %s",
+        (LEAVING, lease.name, lease.epoch),
+    )
 
 
 def overlap(ours: Sequence[str], theirs: Sequence[str]) -> str:

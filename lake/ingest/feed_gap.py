@@ -52,18 +52,25 @@ class GapBook:
         self._rows.append({**row, "detected_time": record.detected_us})
 
     def closed(self, record: GapClosed) -> None:
-        """Close a gap, which may have been opened in this batch or before."""
+        """Close a gap, which may have been opened in this batch or before.
+
+        A session that ended inside a gap left it open. The gap of the session after it begins no
+        later and covers it, so the two are closed as one.
+        """
         gap_id = record.gap_frame << INDEX_BITS
         filled = record.filled or None
         for row in self._rows:
             if row["gap_id"] == gap_id:
                 row.update(gap_to=record.to_us, closed_time=record.closed_us, filled=filled)
-                return
         text = f"'{record.filled}'" if record.filled.replace(",", "").isidentifier() else "NULL"
         self._updates.append(
-            f"UPDATE market.feed_gaps SET gap_to = {_time(record.to_us)},"
+            f"UPDATE market.feed_gaps AS g SET gap_to = {_time(record.to_us)},"
             f" closed_time = {_time(record.closed_us)}, filled = {text}"
-            f" WHERE shard = {self._shard} AND gap_id = {gap_id}"
+            " FROM market.feed_gaps AS last"
+            f" WHERE last.shard = {self._shard} AND last.gap_id = {gap_id}"
+            " AND g.shard = last.shard AND g.feed = last.feed AND g.connection = last.connection"
+            " AND g.gap_id <= last.gap_id AND g.gap_from >= last.gap_from"
+            " AND g.gap_to IS NULL AND g.kind <> 'id_hole'"
         )
 
     def hole(self, feed: str, hole: Hole, rows: pa.Table) -> None:

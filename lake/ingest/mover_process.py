@@ -11,16 +11,17 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import psycopg
 from sqlalchemy.exc import OperationalError
 
-from lake.clock import SystemClock
+from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError, Unavailable
 from lake.hot.lease import Lease, shard_lease, take
-from lake.ingest.claim import claim
+from lake.ingest.claim import claim, leave
 from lake.ingest.codecs import codecs
 from lake.ingest.mover import Mover
 from lake.ingest.mover_context import MoverContext, MoverPlace
@@ -32,6 +33,8 @@ from lake.views.client import with_application
 PROGRESS_S = 0.25
 APPLICATION = "ticklake-mover"
 UNAVAILABLE = {"kind": "Unavailable"}
+HANDOVER_S_MAX = 50.0
+HANDOVER_LOOK_S = 0.1
 SHARDS_MAX = 64
 """Shards of one lake; each is a process with a journal of its own."""
 
@@ -42,7 +45,8 @@ def main() -> int:
     settings = from_env(os.environ)
     try:
         dsn = with_application(order["dsn"], APPLICATION)
-        shard, lease = _own_shard(dsn, order["claims"])
+        clock = SystemClock()
+        shard, lease = _own_shard(dsn, order["claims"], clock)
         say({"shard": shard, "epoch": lease.epoch})
         place = MoverPlace(
             dsn,
@@ -55,7 +59,7 @@ def main() -> int:
             lease,
             codecs(),
             settings,
-            SystemClock(),
+            clock,
             Steps.parse(settings.fault_plan),
             RecentBatches(shard),
         )
@@ -64,6 +68,10 @@ def main() -> int:
         Mover(context).run()
     except (psycopg.OperationalError, OperationalError) as error:
         say({"fault": ["hot tier", str(error).strip(), "start it: ticklake up"], **UNAVAILABLE})
+        return 1
+    except OSError as error:
+        fault = [str(error.filename or "warehouse"), str(error.strerror or error)]
+        say({"fault": [*fault, "make it a folder we may write to"], **UNAVAILABLE})
         return 1
     except TicklakeError as error:
         say({"fault": [error.thing, error.fault, error.remedy], "kind": type(error).__name__})
@@ -78,15 +86,29 @@ def say(message: object) -> None:
     sys.stdout.flush()
 
 
-def _own_shard(dsn: str, claims: list[str]) -> tuple[int, Lease]:
-    """Take the first shard that nobody owns, with these claims on it."""
+def _own_shard(dsn: str, claims: list[str], clock: Clock) -> tuple[int, Lease]:
+    """Take the first shard that nobody owns, with these claims on it.
+
+    A predecessor that still drains one of them is waited for: its ingest has ended or was killed.
+    """
+    end_us = clock.monotonic_us() + int(HANDOVER_S_MAX * 1e6)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for shard in range(SHARDS_MAX):
-            lease = take(connection, shard_lease(shard))
-            if lease is not None:
-                claim(connection, shard, lease, claims)
-                return shard, lease
-    raise Unavailable("shards", f"all {SHARDS_MAX} are owned", "stop another ingest")
+        while clock.monotonic_us() < end_us:
+            for shard in range(SHARDS_MAX):
+                lease = take(connection, shard_lease(shard))
+                if lease is None:
+                    continue
+                if claim(connection, shard, lease, claims):
+                    return shard, lease
+                break
+            else:
+                raise Unavailable("shards", f"all {SHARDS_MAX} are owned", "stop another ingest")
+            clock.sleep(HANDOVER_LOOK_S)
+    raise Unavailable(
+        f"shard {shard}",
+        f"an earlier ingest of the same still moves its journal after {HANDOVER_S_MAX:.0f} s",
+        "start again when it has ended",
+    )
 
 
 def _listen(context: MoverContext) -> None:
@@ -95,6 +117,8 @@ def _listen(context: MoverContext) -> None:
             if line.strip() == "drain":
                 break
         context.drain.set()
+        with suppress(psycopg.Error), psycopg.connect(context.place.dsn) as connection:
+            leave(connection, context.lease)
 
     threading.Thread(target=listen, daemon=True).start()
 

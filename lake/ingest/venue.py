@@ -69,12 +69,15 @@ def venue_for(feed: str, request: IngestRequest, settings: Settings) -> Venue:
 def _massive(
     feed: str, request: IngestRequest, settings: Settings, symbols: list[str], claims: list[str]
 ) -> Venue:
+    silence_s_max = settings.silence_ms_max / 1e3
     if feed == "sim":
         url = request.url or _sim_url(settings.home)
         key = settings.massive_api_key or SIM_KEY
-        return Venue(feed, url, partial(MassiveDialect, symbols, key), claims, sim_history(url))
+        dialect = partial(MassiveDialect, symbols, key, silence_s_max)
+        return Venue(feed, url, dialect, claims, sim_history(url))
     url = request.url or settings.massive_url
-    return Venue(feed, url, partial(MassiveDialect, symbols, settings.massive_api_key), claims)
+    dialect = partial(MassiveDialect, symbols, settings.massive_api_key, silence_s_max)
+    return Venue(feed, url, dialect, claims)
 
 
 def _sim_url(home: Path) -> str:

@@ -1,0 +1,139 @@
+"""Seal stretches of the journal and delete their segments (design 3.6 and 3.9).
+
+A segment goes when it is old enough, every table of the lake holds its frames, and decoding it once
+more gives exactly the ledger and the rows that were stored. What was proven is sealed with a digest
+of its batches and ledger rows first; the file is deleted only after that is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from lake.clock import Clock
+from lake.feeds.codec import Codec
+from lake.ingest.hot_to_lake import LAKE_DATASETS
+from lake.journal.segment import Segment, segments
+from lake.verify.frames_check import prove_frames
+from lake.verify.reading import Reading
+
+SEGMENTS_AT_ONCE_MAX = 32
+"""Segments sealed in one call: about 2 GiB of journal."""
+
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A segment and what became of it: deleted, or the reason why it stays."""
+
+    path: Path
+    deleted: bool
+    reason: str = ""
+
+
+def seal_due(
+    connection: psycopg.Connection,
+    dsn: str,
+    journal: Path,
+    codecs: Mapping[str, Codec],
+    clock: Clock,
+    *,
+    keep_hours: float,
+) -> list[Sealed]:
+    """Seal and delete what is due in every shard's journal; the newest segment always stays.
+
+    connection is in autocommit mode; journal is the folder of the shards' folders.
+    """
+    outcome: list[Sealed] = []
+    horizon_us = clock.now_us() - int(keep_hours * HOUR_US)
+    for folder in sorted(journal.glob("shard-*")):
+        shard = int(folder.name.removeprefix("shard-"))
+        found = segments(folder)
+        pairs = list(zip(found, found[1:], strict=False))[:SEGMENTS_AT_ONCE_MAX]
+        for segment, following in pairs:
+            if segment.path.stat().st_mtime_ns // 1000 > horizon_us:
+                break
+            one = _seal(connection, dsn, shard, segment, following.first_frame - 1, codecs)
+            outcome.append(one)
+            if not one.deleted:
+                break
+    return outcome
+
+
+def _seal(
+    connection: psycopg.Connection,
+    dsn: str,
+    shard: int,
+    segment: Segment,
+    last_frame: int,
+    codecs: Mapping[str, Codec],
+) -> Sealed:
+    after = _sealed_upto(connection, shard)
+    upto = _batch_end(connection, shard, last_frame)
+    if upto is None:
+        return Sealed(segment.path, False, "not yet in the hot tier")
+    if after < last_frame:
+        with Reading(dsn) as reading:
+            behind = _behind(connection, reading, shard, upto)
+            if behind:
+                return Sealed(segment.path, False, f"not yet in the lake: {', '.join(behind)}")
+            faults = prove_frames(reading, segment.path.parent, shard, codecs, after, upto)
+        if faults:
+            return Sealed(segment.path, False, "; ".join(str(fault) for fault in faults[:3]))
+        _write_seal(connection, shard, after, upto)
+    segment.path.unlink()
+    return Sealed(segment.path, True)
+
+
+def _sealed_upto(connection: psycopg.Connection, shard: int) -> int:
+    row = connection.execute(
+        "SELECT coalesce(max(last_frame), 0) FROM market.sealed_segments WHERE shard = %s", (shard,)
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _batch_end(connection: psycopg.Connection, shard: int, frame: int) -> int | None:
+    """Return the last frame of the batch that holds a frame; None if it is not written yet."""
+    row = connection.execute(
+        "SELECT min(last_frame) FROM market.ingest_batches WHERE shard = %s AND last_frame >= %s",
+        (shard, frame),
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _behind(connection: psycopg.Connection, reading: Reading, shard: int, upto: int) -> list[str]:
+    """Return the tables that lack rows of frames at or before upto."""
+    lacking = []
+    for dataset in LAKE_DATASETS:
+        snapshot = reading.snapshot(dataset)
+        held = snapshot.through.get(shard, 0) if snapshot else 0
+        row = connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM market.ledger_minutes WHERE dataset = %s"
+            " AND shard = %s AND last_frame > %s AND first_frame <= %s)",
+            (dataset, shard, held, upto),
+        ).fetchone()
+        if row is not None and row[0]:
+            lacking.append(dataset)
+    return lacking
+
+
+def _write_seal(connection: psycopg.Connection, shard: int, after: int, upto: int) -> None:
+    within = {"shard": shard, "after": after, "upto": upto}
+    connection.execute(
+        "INSERT INTO market.sealed_segments"
+        " (shard, first_frame, last_frame, frames, events, digest)"
+        " SELECT %(shard)s, %(after)s + 1, %(upto)s, sum(b.frames), sum(b.events),"
+        "  encode(sha256(convert_to(string_agg(b::text, E'\\n' ORDER BY b.first_frame, b.feed)"
+        "   || E'\\n' || (SELECT coalesce(string_agg(l::text, E'\\n' ORDER BY l::text), '')"
+        "    FROM market.ledger_minutes l WHERE l.shard = %(shard)s"
+        "    AND l.first_frame > %(after)s AND l.last_frame <= %(upto)s), 'UTF8')), 'hex')"
+        " FROM market.ingest_batches b WHERE b.shard = %(shard)s"
+        " AND b.first_frame > %(after)s AND b.last_frame <= %(upto)s",
+        within,
+    )
