@@ -6,15 +6,20 @@ import psycopg
 
 from lake.contracts.contract import load
 from lake.hot.lease import Lease
+from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.tables.catalog import open_catalog
 from lake.tables.lake_table import LakeTable
 from lake.tables.upkeep import Upkeep
+from lake.views.client import Client
 
 ROUND_S = 2.0
 WHOLE_EVERY = 30
 """Every so many rounds look at whole tables, and remove files whose grace has passed."""
+
+LEAVE_EVERY = 450
+"""Every so many rounds (15 minutes) let days leave hot whose age has come and that are proven."""
 
 
 class KeepLoop:
@@ -33,6 +38,8 @@ class KeepLoop:
             try:
                 if context.committer is not None and context.tables:
                     self._round(context.committer, whole=rounds % WHOLE_EVERY == 0)
+                    if rounds % LEAVE_EVERY == LEAVE_EVERY - 1:
+                        self._leave()
                     rounds += 1
                     backoff.reset()
             except SERVER_FAULTS as error:
@@ -60,6 +67,16 @@ class KeepLoop:
                 book.freed(table.dataset, upkeep.expire())
                 if whole:
                     self._remove(upkeep, table.dataset, book)
+
+    def _leave(self) -> None:
+        """Drop hot days after proof; a day that stays is looked at again next time."""
+        context = self._context
+        dsn = context.place.dsn
+        with psycopg.connect(dsn, autocommit=True) as connection, Client(dsn) as client:
+            for leaving in drop_due(connection, client, context.clock):
+                if not leaving.dropped:
+                    fault = f"{leaving.dataset} {leaving.day} stays in hot: {leaving.reason}"
+                    context.progress.last_fault = fault
 
     def _merge(self, upkeep: Upkeep, table: LakeTable, book: RemovalBook, *, whole: bool) -> None:
         days = self._unmerged.setdefault(table.dataset, set())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -53,7 +54,7 @@ def seal_due(
     for folder in sorted(journal.glob("shard-*")):
         shard = int(folder.name.removeprefix("shard-"))
         found = segments(folder)
-        pairs = list(zip(found, found[1:], strict=False))[:SEGMENTS_AT_ONCE_MAX]
+        pairs = list(pairwise(found))[:SEGMENTS_AT_ONCE_MAX]
         for segment, following in pairs:
             if segment.path.stat().st_mtime_ns // 1000 > horizon_us:
                 break
@@ -103,8 +104,7 @@ def _batch_end(connection: psycopg.Connection, shard: int, frame: int) -> int | 
         "SELECT min(last_frame) FROM market.ingest_batches WHERE shard = %s AND last_frame >= %s",
         (shard, frame),
     ).fetchone()
-    assert row is not None
-    return row[0]
+    return int(row[0]) if row is not None and row[0] is not None else None
 
 
 def _behind(connection: psycopg.Connection, reading: Reading, shard: int, upto: int) -> list[str]:
