@@ -8,21 +8,23 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-State = Literal["data", "pending", "ready", "refused", "busy"]
+State = Literal["pending", "ready", "refused", "busy"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a frame means for the conversation.
 
-    state: pending (go on), ready (data may come), refused (for good: do what remedy says), busy
-    (try again later), data (nothing of the conversation). send: messages to send now.
+    state: pending (go on), ready (all is confirmed), refused (for good: do what remedy says), busy
+    (try again later). send: messages to send now. data: the frame holds data, which may come before
+    all is confirmed.
     """
 
     state: State
     send: tuple[str, ...] = ()
     message: str = ""
     remedy: str = ""
+    data: bool = False
 
 
 class Dialect(Protocol):
@@ -40,6 +42,7 @@ class Dialect(Protocol):
 
 PENDING = Reply("pending")
 READY = Reply("ready")
+DATA = Reply("pending", data=True)
 
 
 def _json(frame: bytes) -> Any:
@@ -67,9 +70,9 @@ class MassiveDialect:
         return []
 
     def on_frame(self, frame: bytes) -> Reply:
-        """Answer status events; data before the last confirmation is data already."""
+        """Answer status events; data may come before the last confirmation."""
         events = _json(frame)
-        reply = PENDING
+        reply = DATA
         for event in events if isinstance(events, list) else []:
             if isinstance(event, dict) and event.get("ev") == "status":
                 reply = self._status(str(event.get("status")), str(event.get("message")))
@@ -111,7 +114,7 @@ class BinanceDialect:
         found = _json(frame)
         if isinstance(found, dict) and "error" in found:
             return Reply("refused", (), str(found["error"]), "check --tickers")
-        return READY
+        return Reply("ready", data=True)
 
 
 class CoinbaseDialect:
@@ -135,7 +138,7 @@ class CoinbaseDialect:
         if kind == "error":
             text = f"{found.get('message')}: {found.get('reason', '')}"
             return Reply("refused", (), text, "check --tickers")
-        return READY if kind == "subscriptions" else PENDING
+        return READY if kind == "subscriptions" else DATA
 
 
 class KrakenDialect:
@@ -163,7 +166,7 @@ class KrakenDialect:
         """Wait for one confirmation per channel and symbol."""
         found = _json(frame)
         if not isinstance(found, dict) or found.get("method") != "subscribe":
-            return PENDING
+            return DATA
         if not found.get("success"):
             return Reply("refused", (), str(found.get("error")), "check --tickers")
         self._waiting -= 1

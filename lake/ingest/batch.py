@@ -52,7 +52,8 @@ class Built:
 class BatchBuilder:
     """Decode, take each event once, count everything; deterministic over the journal.
 
-    connections_up: feed -> connections that were up where this builder starts.
+    connections_up: feed -> connections that were up where this builder starts, in the order in
+    which they came up.
     A builder whose batch was not committed is thrown away and made anew from the shard's state.
     """
 
@@ -71,7 +72,7 @@ class BatchBuilder:
         self._codecs = codecs
         self._redelivery = redelivery
         self._gaps = gaps
-        self._up = {feed: set(found) for feed, found in connections_up.items()}
+        self._up = {feed: list(found) for feed, found in connections_up.items()}
         self._duck = duckdb.connect(config={"threads": 1})
         self._duck.execute("SET TimeZone = 'UTC'")
 
@@ -79,7 +80,7 @@ class BatchBuilder:
         """Return what a restart needs: largest keys, connections up, holes still open."""
         return {
             "high": self._redelivery.high(),
-            "up": {feed: sorted(found) for feed, found in self._up.items()},
+            "up": self._up,
             "holes": self._gaps.open_holes(),
         }
 
@@ -106,14 +107,18 @@ class BatchBuilder:
         return Built(first, last, tables, self._gaps.updates(), events, received_us)
 
     def _control(self, run: Run, count: FeedCount) -> None:
-        up = self._up.setdefault(run.feed, set())
+        up = self._up.setdefault(run.feed, [])
         for i, raw in enumerate(run.frames):
             record = control.load(raw)
             seq = (run.frames.first_frame + i) << INDEX_BITS
-            if isinstance(record, control.Up):
-                up.add(record.connection)
+            if isinstance(record, control.Started):
+                up.clear()
+            elif isinstance(record, control.Up):
+                if record.connection not in up:
+                    up.append(record.connection)
             elif isinstance(record, control.GapOpened):
-                up.discard(record.connection)
+                if record.connection in up:
+                    up.remove(record.connection)
                 self._gaps.opened(run.feed, seq, record)
             else:
                 self._gaps.closed(record)
@@ -138,7 +143,7 @@ class BatchBuilder:
         count: FeedCount,
         parts: dict[str, list[pa.Table]],
     ) -> None:
-        speaks = _speaks(run.frames, self._up.get(run.feed, set()))
+        speaks = _speaks(run.frames, self._up.get(run.feed, []))
         for dataset, rows in decoded.tables.items():
             if not rows.num_rows:
                 continue
@@ -192,10 +197,14 @@ class BatchBuilder:
         return every.select(schema.names).cast(schema)
 
 
-def _speaks(frames: Frames, up: set[int]) -> npt.NDArray[np.bool_]:
-    """Tell per frame whether its connection speaks for the feed; history never does."""
+def _speaks(frames: Frames, up: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Tell per frame whether its connection speaks for the feed; history never does.
+
+    The connection that is up longest speaks until it ends: where one takes over from another, what
+    has no key may come twice or not at all, so that happens only beside a recorded gap.
+    """
     if up:
-        return np.asarray(frames.connection == min(up))
+        return np.asarray(frames.connection == up[0])
     return np.asarray(frames.connection != control.HISTORY_CONNECTION)
 
 

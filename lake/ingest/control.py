@@ -7,6 +7,7 @@ every time. One JSON object a frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -15,6 +16,14 @@ import orjson
 from lake.errors import Damaged
 
 GapKind = Literal["disconnect", "silence", "restart", "overload", "id_hole"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session of a feed begins: connections of an earlier one are up no more."""
+
+    at_us: int
+    kind: Literal["started"] = "started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class GapClosed:
     kind: Literal["gap_closed"] = "gap_closed"
 
 
-Control = Up | GapOpened | GapClosed
+Control = Started | Up | GapOpened | GapClosed
 
 HISTORY_CONNECTION = -1
 """Frames of a venue's history endpoint: only events with a key are taken from them."""
@@ -62,6 +71,13 @@ def dump(record: Control) -> bytes:
     return orjson.dumps(asdict(record))
 
 
+_KINDS: dict[str, Callable[..., Control]] = {
+    "started": Started,
+    "gap_opened": GapOpened,
+    "gap_closed": GapClosed,
+}
+
+
 def load(frame: bytes) -> Control:
     """Read a record back; raises Damaged for anything that dump() did not write."""
     try:
@@ -69,7 +85,7 @@ def load(frame: bytes) -> Control:
         kind = fields.pop("kind")
         if kind == "up":
             return Up(fields["connection"], fields["at_us"], tuple(fields["tickers"]))
-        return GapOpened(**fields) if kind == "gap_opened" else GapClosed(**fields)
+        return _KINDS[kind](**fields)
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise Damaged(
             "control record", f"{frame[:80]!r} is not one of ours", "which version wrote it?"

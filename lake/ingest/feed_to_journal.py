@@ -160,22 +160,27 @@ class FeedToJournal:
             ping_interval=None,  # _watch pings when nothing comes, and only then
             proxy=None,
         ) as socket:
-            await asyncio.wait_for(self._introduce(socket, dialect), HANDSHAKE_S_MAX)
+            heard = await asyncio.wait_for(self._introduce(socket, dialect), HANDSHAKE_S_MAX)
             watch = asyncio.create_task(self._watch(socket, dialect.silence_s_max, stop))
             try:
-                await self._read(socket)
+                await self._read(socket, heard)
             except ConnectionClosed:
                 silent = watch.done() and watch.result()
             finally:
                 watch.cancel()
             return "silence" if silent else "disconnect"
 
-    async def _introduce(self, socket: ClientConnection, dialect: Dialect) -> None:
+    async def _introduce(self, socket: ClientConnection, dialect: Dialect) -> bool:
+        """Talk until the venue has confirmed everything; return whether data came by then."""
+        heard = False
         for message in dialect.opening():
             await socket.send(message)
         while True:
             frame = await socket.recv(decode=False)
             reply = dialect.on_frame(frame)
+            if reply.data and not heard:
+                self._is_up()
+                heard = True
             self._keep(frame)
             for message in reply.send:
                 await socket.send(message)
@@ -184,20 +189,18 @@ class FeedToJournal:
             if reply.state == "busy":
                 raise _Busy(reply.message)
             if reply.state == "ready":
-                return
+                return heard
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: ClientConnection, heard: bool) -> None:
         at = self._steps.at
         now_us = self._clock.now_us
-        frame = await socket.recv(decode=False)
-        self.last_us = now_us()
-        self._close_gap(self.last_us)
-        self._backoff_s = BACKOFF_S_MIN
         lane = self._lane
-        self._keep(frame)
         while True:
             frame = await socket.recv(decode=False)
             at("frame.read")
+            if not heard:
+                self._is_up()
+                heard = True
             self.last_us = now_us()
             lane.frames.append(frame)
             lane.received_us.append(self.last_us)
@@ -228,6 +231,12 @@ class FeedToJournal:
     def _keep(self, frame: bytes) -> None:
         self._lane.frames.append(frame)
         self._lane.received_us.append(self._clock.now_us())
+
+    def _is_up(self) -> None:
+        """Note that data has come, before its first frame; the gap is over."""
+        self.last_us = self._clock.now_us()
+        self._backoff_s = BACKOFF_S_MIN
+        self._close_gap(self.last_us)
 
     def _open_gap(self, reason: control.GapKind) -> None:
         gap = self._gap = Gap(self.last_us)

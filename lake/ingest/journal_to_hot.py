@@ -8,6 +8,7 @@ commit the same code runs: drop what is in memory, read the row, go on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -34,6 +35,18 @@ BYTES_MAX = 8 << 20
 """Frames and bytes of one micro-batch: about 60,000 events, 50 MB of Arrow."""
 
 DAY_US = 86_400_000_000
+
+
+AHEAD_FRAMES_MIN = 1_000
+"""With so many frames waiting, the next batch is built while this one is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """A batch that is built, and what a restart after it needs to know."""
+
+    built: Built
+    state: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,8 @@ class JournalToHot:
         self._recent = recent
         self._builder: BatchBuilder | None = None
         self._partitions: set[tuple[str, date]] = set()
+        self._ahead: Future[_Next | None] | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="build-ahead")
         self.last_frame = 0
 
     def step(self) -> Built | None:
@@ -107,16 +122,17 @@ class JournalToHot:
         """
         if self._builder is None:
             self._recover()
-        assert self._builder is not None
-        runs = self._reader.read(self.last_frame + 1, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
-        if not runs:
-            return None
         try:
-            built = self._builder.build(runs, self._clock.now_us())
-            self._write(built, self._builder.state())
+            ahead, self._ahead = self._ahead, None
+            following = ahead.result() if ahead is not None else self._build(self.last_frame)
+            if following is None:
+                return None
+            built = following.built
+            if self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN:
+                self._ahead = self._worker.submit(self._build, built.last_frame)
+            self._write(built, following.state)
         except BaseException:
-            self._builder = None  # its memory is ahead of what is stored
-            self._partitions.clear()  # one may have been dropped
+            self._forget()
             raise
         if self._recent is not None:
             self._recent.add(built.first_frame - 1, built.last_frame, built.tables)
@@ -126,6 +142,28 @@ class JournalToHot:
     def lag_frames(self) -> int:
         """Return how many durable frames are not written yet."""
         return max(0, self._reader.durable() - self.last_frame)
+
+    def close(self) -> None:
+        """Let the build ahead end, and its thread."""
+        self._forget()
+        self._worker.shutdown()
+
+    def _build(self, after: int) -> _Next | None:
+        """Build the batch that follows a frame; the builder belongs to whoever runs this."""
+        assert self._builder is not None
+        runs = self._reader.read(after + 1, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
+        if not runs:
+            return None
+        built = self._builder.build(runs, self._clock.now_us())
+        return _Next(built, self._builder.state())
+
+    def _forget(self) -> None:
+        """Drop what is in memory: it is ahead of what is stored."""
+        if self._ahead is not None:
+            wait([self._ahead])
+            self._ahead = None
+        self._builder = None
+        self._partitions.clear()  # one may have been dropped
 
     def _recover(self) -> None:
         try:

@@ -2,8 +2,8 @@
 
 An event with a key (a venue's trade id, a quote's update id, an aggregate's bucket) is known by the
 key of its instrument, over memory first and over the stores for what lies below memory. An event
-without a key is taken from the connection that speaks for its feed: the lowest-numbered one that is
-up; what others bring of it is redelivery.
+without a key is taken from the connection that speaks for its feed: the one that has been up for
+longest; what others bring of it is redelivery.
 """
 
 from __future__ import annotations

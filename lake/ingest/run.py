@@ -16,6 +16,7 @@ from typing import Any
 
 from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError, Unavailable
+from lake.ingest import control
 from lake.ingest.feed_to_journal import FeedToJournal
 from lake.ingest.intake import Intake
 from lake.ingest.last_heard import LastHeard
@@ -156,6 +157,9 @@ class _Ingest:
     async def _take_in(self, journal: Journal, heard: LastHeard) -> None:
         """Run every feed until it is time to end; flush what came."""
         intake = Intake(journal, self._clock)
+        names = {venue.feed for venue in self._venues}
+        for name in sorted(names.union(each.feed for each in self._recordings)):
+            intake.note(name, lambda: control.Started(self._clock.now_us()))
         feeds = {
             FeedToJournal(
                 venue.feed,

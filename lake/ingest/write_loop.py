@@ -86,7 +86,9 @@ class WriteLoop:
         return self._mover
 
     def _let_go(self) -> None:
-        self._mover = None
+        if self._mover is not None:
+            self._mover.close()
+            self._mover = None
         self._stores.close()
         if self._connection is not None:
             self._connection.close()

@@ -1,0 +1,242 @@
+"""The simulated exchange in a thread, and `ticklake ingest` as a process beside it.
+
+The oracle: what the exchange sent is stored once, or lies inside a recorded gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import polars as pl
+import pyarrow as pa
+
+from infra.exchange.exchange import Exchange
+from infra.exchange.options import ExchangeOptions
+from infra.exchange.order_flow import VENUES
+from infra.exchange.pairs import pair_names
+from infra.servers.process import wait_until
+from lake import state
+from lake.clock import SystemClock
+from lake.verify.verify import verify
+from lake.views.client import Client
+
+ROOT = Path(__file__).resolve().parents[2]
+END_S_MAX = 60.0
+START_S_MAX = 30.0
+TRANSIT_US = 500_000
+"""A frame may be heard so long after it was sent, on a busy machine."""
+
+KEYS = ("ticker", "exchange", "trade_id", "event_us")
+Key = tuple[str, str, str | None, int]
+
+
+class Market:
+    """A simulated exchange on a free port, from `with` to its end."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self._truth = folder / "truth"
+        self._options = ExchangeOptions(port=0, truth=str(self._truth), **options)
+        self._ready = threading.Event()
+        self._stop: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self.url = ""
+        self.sent: pl.DataFrame = pl.DataFrame()
+
+    async def _run(self) -> None:
+        exchange = Exchange(self._options)
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+        self.url = await exchange.start()
+        self._ready.set()
+        await exchange.serve(stop)
+        await exchange.stop()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(START_S_MAX)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the exchange and read what it sent: KEYS, trade, sent_us; in the order sent."""
+        if not self._thread.is_alive():
+            return
+        self._stop()
+        self._thread.join(START_S_MAX)
+        names = [f"X:{name.replace('-', '')}" for name in pair_names(self._options.tickers)]
+        log = pl.DataFrame(pl.from_arrow(pa.ipc.open_stream(self._truth.read_bytes()).read_all()))
+        self.sent = log.select(
+            pl.lit(pl.Series(names)).gather(pl.col("pair")).alias("ticker"),
+            pl.lit(pl.Series([f"sim:{x}" for x in VENUES])).gather("venue").alias("exchange"),
+            pl.when("trade").then(pl.col("trade_id").cast(pl.String)).alias("trade_id"),
+            (pl.col("time_ms") * 1000).alias("event_us"),
+            "trade",
+            "sent_us",
+        )
+
+
+@dataclass
+class Home:
+    """A lake's folder with a database of its own, and the command on it."""
+
+    dsn: str
+    path: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        state.write_state(self.path, {"postgres": {"dsn": self.dsn}})
+
+    def start(self, *words: str, faults: str = "") -> subprocess.Popen[str]:
+        """Start `ticklake` with these words."""
+        fast = {"TICKLAKE_LAKE_COMMIT_MS": "200", "TICKLAKE_FAULT_PLAN": faults}
+        return subprocess.Popen(
+            [sys.executable, "-m", "infra.command.main", *words, "--home", str(self.path)],
+            cwd=ROOT,
+            env={**os.environ, **fast, **self.settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ingest(self, *words: str, faults: str = "") -> Ended:
+        """Run an ingest to its end."""
+        return ended(self.start("ingest", *words, faults=faults))
+
+    def rows(self, query: str) -> pl.DataFrame:
+        """Return a query's rows."""
+        with Client(self.dsn) as client:
+            return client.polars(query)
+
+    def stored(self, prefix: str = "") -> pl.DataFrame:
+        """Return trades and quotes in the order of seq: KEYS, trade, received_us, seq."""
+        common = "ticker, exchange, {} AS trade_id, epoch_us(event_time) AS event_us"
+        more = "epoch_us(received_time) AS received_us, shard, seq"
+        return self.rows(
+            f"SELECT {common.format('trade_id')}, true AS trade, {more} FROM {prefix}crypto_trades"
+            f" UNION ALL SELECT {common.format('NULL::varchar')}, false, {more}"
+            f" FROM {prefix}crypto_quotes ORDER BY shard, seq"
+        )
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Return feed_gaps, times in microseconds."""
+        times = ("gap_from", "gap_to", "detected_time", "closed_time")
+        columns = ", ".join(f"epoch_us({name}) AS {name}" for name in times)
+        found = self.rows(
+            f"SELECT feed, connection, kind, filled, gap_id, shard, {columns} FROM feed_gaps"
+            " ORDER BY gap_from, gap_id"
+        )
+        return found.to_dicts()
+
+    def shows(self, query: str, seconds: float = START_S_MAX) -> bool:
+        """Wait until a query's single value is true."""
+        with Client(self.dsn) as client:
+            return wait_until(
+                SystemClock(), lambda: bool(client.polars(query).item()), seconds, 0.05
+            )
+
+    def assert_verified(self) -> int:
+        """Assert that verify holds, and that lake and hot hold the same; return its events."""
+        report = verify(self.path)
+        assert report.holds, [str(fault) for fault in report.faults]
+        whole = self.stored()
+        assert whole.equals(self.stored("lake."))
+        assert whole.equals(self.stored("hot."))
+        return report.events
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """What it said on standard error: one line, or the test fails."""
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+def ended(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a command's end."""
+    try:
+        out, err = process.communicate(timeout=END_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return Ended(process.returncode, out, err)
+
+
+def interrupted(process: subprocess.Popen[str]) -> Ended:
+    """Stop a command as Ctrl-C does."""
+    process.send_signal(signal.SIGINT)
+    return ended(process)
+
+
+def keys(events: pl.DataFrame) -> list[Key]:
+    """Return what identifies each event."""
+    return list(events.select(KEYS).iter_rows())
+
+
+def assert_each_once(stored: pl.DataFrame) -> None:
+    """Assert that no trade is stored twice."""
+    trades = stored.filter("trade")
+    assert len(trades) == trades.select("ticker", "exchange", "trade_id").n_unique()
+
+
+def lost(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """Return what was sent and is not stored, each as often as it is missing.
+
+    Fails when something is stored that was not sent, or more often than it was.
+    """
+    held = Counter(keys(stored))
+    missing = []
+    for place, key in enumerate(keys(sent)):
+        if held[key]:
+            held[key] -= 1
+        else:
+            missing.append(place)
+    extra = [key for key, count in held.items() if count]
+    assert not extra, f"{len(extra)} stored and never sent, or doubled: {extra[:5]}"
+    return sent[missing]
+
+
+def within(
+    sent: pl.DataFrame, gaps: Sequence[dict[str, Any]], margin_us: int = TRANSIT_US
+) -> pl.Series:
+    """Tell which events were sent inside a gap; an open gap has no end."""
+    inside = pl.Series([False]).new_from_index(0, len(sent))
+    for gap in gaps:
+        end_us = gap["gap_to"] if gap["gap_to"] is not None else 1 << 62
+        inside |= sent["sent_us"].is_between(gap["gap_from"] - margin_us, end_us + margin_us)
+    return inside
+
+
+def while_connected(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """Return what was sent from the first stored event to the last one (both inclusive)."""
+    held = set(keys(stored))
+    places = [place for place, key in enumerate(keys(sent)) if key in held]
+    return sent[places[0] : places[-1] + 1]
