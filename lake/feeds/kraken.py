@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from lake.errors import BadFrame
 from lake.feeds import decimals
 from lake.feeds.codec import Decoded, Frames
@@ -22,6 +20,7 @@ from lake.feeds.events import (
     Ignored,
     Row,
     bounded_time,
+    bytes_of,
     checked,
     code,
     decode_frames,
@@ -144,7 +143,7 @@ def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
     except BadFrame as error:
         detail = f"{error.thing or 'entry'}: {error.fault}"
         within = f".{error.thing}" if error.thing.isalpha() else error.thing
-        return Bad(error.remedy, detail, f"{path}{within}", orjson.dumps(entry))
+        return Bad(error.remedy, detail, f"{path}{within}", bytes_of(entry))
 
 
 def _seconds_us(text: object) -> int:

@@ -19,6 +19,7 @@ from lake.feeds.events import (
     Event,
     Ignored,
     Row,
+    bytes_of,
     checked,
     decode_frames,
     parsed,
@@ -152,9 +153,9 @@ def _conditions(codes: object) -> tuple[str | None, str | None]:
 
 
 def _size(outcome: Event, event: object) -> int:
-    return len(outcome.raw) if isinstance(outcome, Bad) else len(repr(event))
+    return len(outcome.raw if isinstance(outcome, Bad) else bytes_of(event))
 
 
 def _too_large(event: object, index: int) -> Bad:
-    raw = repr(event).encode(errors="replace")
-    return Bad("too_large", f"event: is over {EVENT_BYTES_MAX} bytes", f"$[{index}]", raw)
+    detail = f"event: is over {EVENT_BYTES_MAX} bytes"
+    return Bad("too_large", detail, f"$[{index}]", bytes_of(event))

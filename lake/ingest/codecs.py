@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lake.feeds.binance import BinanceCodec
+from lake.feeds.binance_columns import BinanceColumns
 from lake.feeds.codec import Codec
 from lake.feeds.coinbase import CoinbaseCodec
 from lake.feeds.kraken import KrakenCodec
@@ -17,9 +17,9 @@ def codecs() -> Mapping[str, Codec]:
     every: list[Codec] = [
         MassiveColumns("massive"),
         MassiveColumns("sim"),
-        BinanceCodec("spot"),
-        BinanceCodec("usdm"),
-        BinanceCodec("coinm"),
+        BinanceColumns("spot"),
+        BinanceColumns("usdm"),
+        BinanceColumns("coinm"),
         CoinbaseCodec(),
         KrakenCodec(),
         SentimentCodec(),
