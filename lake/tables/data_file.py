@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +63,7 @@ def _folder(time_column: str, day: int) -> str:
 
 def _write(table: Table, rows: pa.Table, folder: str, compact: bool) -> DataFile:
     path = f"{table.location()}/data/{folder}{uuid.uuid4().hex}.parquet"
-    options = _encoding(rows.schema, compact)
+    options = parquet_options(rows.schema, compact=compact)
     with (
         table.io.new_output(path).create() as sink,
         pq.ParquetWriter(sink, rows.schema, **options) as writer,
@@ -71,7 +72,7 @@ def _write(table: Table, rows: pa.Table, folder: str, compact: bool) -> DataFile
     return parquet_file_to_data_file(table.io, table.metadata, path)
 
 
-def _encoding(schema: pa.Schema, compact: bool) -> dict[str, object]:
+def parquet_options(schema: pa.Schema, *, compact: bool) -> dict[str, Any]:
     """Return the writer's options: deltas for what rises, dictionaries for what repeats.
 
     Prices, sizes and ids hardly repeat: a dictionary of them costs twice the time and half again
