@@ -6,8 +6,9 @@ import asyncio
 import json
 import resource
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from urllib.parse import parse_qs, urlsplit
@@ -21,7 +22,7 @@ from websockets.http11 import Request, Response
 from infra.exchange.bars import Bars
 from infra.exchange.faults import Spoiler
 from infra.exchange.frames import FrameRenderer
-from infra.exchange.history import Bar, History, framed
+from infra.exchange.history import ANSWER_BYTES_MAX, Bar, History, framed
 from infra.exchange.listener import Listener
 from infra.exchange.options import ExchangeOptions
 from infra.exchange.order_flow import TICK_US, OrderFlow
@@ -177,7 +178,7 @@ class Exchange:
             key = wanted.key()
             if key not in rendered:
                 picked = wanted.pick(rows)
-                frames = self._render(picked, copy=picked is rows)
+                frames = self._render(picked, shared=picked is rows)
                 frames += framed(
                     [text for event, pair, text in bars if wanted.wants_bar(event, pair)],
                     self._options.events_per_frame,
@@ -185,11 +186,11 @@ class Exchange:
                 rendered[key] = self._spoiler.spoiled(frames, now_ms, partial(self._resent, wanted))
             listener.send(rendered[key])
 
-    def _render(self, rows: TickRows, *, copy: bool) -> list[bytes]:
+    def _render(self, rows: TickRows, *, shared: bool) -> list[bytes]:
         if not len(rows):
             return []
-        # The renderer writes into the rows' edges: what is shared is rendered as a copy.
-        text = rows.rows.copy() if copy else rows.rows
+        # The renderer writes into the rows' edges: what others still read is rendered as a copy.
+        text = rows.rows.copy() if shared else rows.rows
         return self._renderer.frames(text, rows.time_ms * 0)[0]
 
     def _resent(self, wanted: Subscription) -> list[bytes]:
@@ -198,7 +199,7 @@ class Exchange:
             return []
         rows = wanted.pick(self._chance.choice(self._recent))
         some = np.arange(min(len(rows), self._options.events_per_frame))
-        return self._render(rows.take(some), copy=False)
+        return self._render(rows.take(some), shared=False)
 
     def _cut_due(self) -> None:
         now_us = self._clock.monotonic_us()
@@ -230,7 +231,9 @@ class Exchange:
         try:
             from_us, to_us = (int(query[name][0]) for name in ("from_us", "to_us"))
             events, pairs = (query.get(name, [""])[0] for name in ("events", "pairs"))
-            body = b"\n".join(self._history.frames(from_us, to_us, events, pairs))
+            body = _body(self._history.frames(from_us, to_us, events, pairs))
+        except OverflowError as error:
+            return _response(413, f"to_us: {error}".encode())
         except (KeyError, ValueError) as error:
             return _response(400, f"from_us and to_us in UTC microseconds: {error}".encode())
         except LookupError as error:
@@ -239,6 +242,15 @@ class Exchange:
 
 
 def _response(status: int, body: bytes) -> Response:
-    reasons = {200: "OK", 400: "Bad Request", 404: "Not Found", 416: "Range Not Satisfiable"}
     headers = Headers({"Content-Length": str(len(body)), "Connection": "close"})
-    return Response(status, reasons[status], headers, body)
+    return Response(status, HTTPStatus(status).phrase, headers, body)
+
+
+def _body(frames: Iterable[bytes]) -> bytes:
+    """Return frames as lines; raises OverflowError once there are too many."""
+    body = bytearray()
+    for frame in frames:
+        body += frame + b"\n"
+        if len(body) > ANSWER_BYTES_MAX:
+            raise OverflowError(f"more than {ANSWER_BYTES_MAX >> 20} MiB, ask for a shorter span")
+    return bytes(body)

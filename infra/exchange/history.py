@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from infra.exchange.frames import FrameRenderer
 from infra.exchange.subscription import EVENTS, Subscription
@@ -14,8 +15,30 @@ from infra.exchange.ticks import TickFlow
 BARS_MAX = 200_000
 """Bars kept; the oldest go first."""
 
+TICKS_MAX = 1_000_000
+"""Ticks whose time is kept, nearly three hours; twice as many before the older half goes."""
+
+ANSWER_BYTES_MAX = 128 << 20
+"""A larger answer is refused: ask for less at a time."""
+
 Bar = tuple[str, int, bytes]
 """Event, pair, and the event's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Times (UTC microseconds, never falling) of ticks from first_tick on; grows at its end."""
+
+    first_tick: int
+    times_us: array[int]
+
+    def ticks(self, from_us: int, to_us: int) -> tuple[int, int]:
+        """Return the ticks sent from (inclusive) to (exclusive) as such a range."""
+        upto = len(self.times_us)
+        if self.first_tick and from_us <= self.times_us[0]:
+            raise LookupError("no longer kept")
+        first, last = (bisect_left(self.times_us, us, 0, upto) for us in (from_us, to_us))
+        return self.first_tick + first, self.first_tick + last
 
 
 class History:
@@ -31,36 +54,42 @@ class History:
         self._renderer = renderer
         self._names = names
         self._events_per_frame = events_per_frame
-        self._sent_us = array("q")
+        self._sent = _Sent(0, array("q"))
         self._bars: deque[tuple[int, Bar]] = deque(maxlen=BARS_MAX)
 
     def sent(self, now_us: int, bars: Sequence[Bar]) -> int:
         """Note that the next tick is sent now; return its time, which never steps back."""
-        if self._sent_us:
-            now_us = max(now_us, self._sent_us[-1])
+        times = self._sent.times_us
+        if times:
+            now_us = max(now_us, times[-1])
         self._bars.extend((now_us, bar) for bar in bars)
-        self._sent_us.append(now_us)
+        times.append(now_us)
+        if len(times) >= 2 * TICKS_MAX:
+            # A new object: a thread that reads the old one finds it as it was.
+            self._sent = _Sent(self._sent.first_tick + TICKS_MAX, times[TICKS_MAX:])
         return now_us
 
     def frames(self, from_us: int, to_us: int, events: str, pairs: str) -> Iterator[bytes]:
         """Yield frames of what was sent from (inclusive) to (exclusive), UTC microseconds.
 
-        events, pairs: wanted ones, joined by commas; "" for all. Raises LookupError for times that
-        are no longer kept, ValueError for a name that is unknown.
+        events, pairs: wanted ones, joined by commas; "" for all. Trades and quotes come in the
+        order sent, bars after them. Raises LookupError for times that are no longer kept,
+        ValueError for a name that is unknown.
         """
         wanted = Subscription(self._names)
         for event in (events or ",".join(EVENTS)).split(","):
             for pair in (pairs or "*").split(","):
                 if fault := wanted.change(f"{event}.{pair}", True):
                     raise ValueError(fault)
-        upto = len(self._sent_us)
-        ticks = [bisect_left(self._sent_us, us, 0, upto) for us in (from_us, to_us)]
-        for _, rows in self._flow.again(*ticks):
+        for _, rows in self._flow.again(*self._sent.ticks(from_us, to_us)):
             picked = wanted.pick(rows)
             yield from self._renderer.frames(picked.rows, picked.time_ms * 0)[0]
+        kept = list(self._bars)
+        if len(kept) == BARS_MAX and from_us <= kept[0][0]:
+            raise LookupError("no longer kept")
         bars = [
             text
-            for sent_us, (event, pair, text) in list(self._bars)
+            for sent_us, (event, pair, text) in kept
             if from_us <= sent_us < to_us and wanted.wants_bar(event, pair)
         ]
         yield from framed(bars, self._events_per_frame)

@@ -9,6 +9,7 @@ from random import Random
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from infra.exchange.options import ExchangeOptions
 from infra.exchange.subscription import Subscription
@@ -92,11 +93,12 @@ class Listener:
     def send(self, frames: Iterable[bytes]) -> None:
         """Send frames without waiting; cut a client off that does not read."""
         protocol = self._socket.protocol
-        if protocol.state.name != "OPEN":
+        if protocol.state is not State.OPEN:
             return
         for frame in frames:
             protocol.send_text(frame)
-        self._socket.send_data()
+        # One write for the tick: a system call for each frame would cost more than rendering it.
+        self._socket.transport.write(b"".join(protocol.data_to_send()))
         if self._socket.transport.get_write_buffer_size() > self._options.slow_reader_bytes:
             self.cut()
 

@@ -17,6 +17,9 @@ Ints = npt.NDArray[np.int64]
 STATES_MAX = 20_000
 """Blocks whose states are kept for history: at 100,000 events/s about half an hour."""
 
+STATES_BYTES_MAX = 64 << 20
+"""Memory of the kept states; with thousands of pairs fewer than STATES_MAX fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class TickRows:
@@ -34,8 +37,8 @@ class TickRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, at: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> TickRows:
-        """Return some of the events."""
+    def take(self, at: npt.NDArray[np.intp] | npt.NDArray[np.bool_] | slice) -> TickRows:
+        """Return some of the events; a slice shares its memory."""
         return TickRows(*(getattr(self, name)[at] for name in self.__slots__))
 
 
@@ -54,14 +57,17 @@ class TickFlow:
     def __init__(self, flow: OrderFlow, renderer: FrameRenderer) -> None:
         self._flow = flow
         self._renderer = renderer
-        self._state: FlowState | None = flow.first_state()
+        first = flow.first_state()
+        state_bytes = first.walk.nbytes + first.next_id.nbytes
+        self._states_max = max(1, min(STATES_MAX, STATES_BYTES_MAX // state_bytes))
+        self._state: FlowState | None = first
         self._made_upto = -1
         self._waiting: defaultdict[int, list[TickRows]] = defaultdict(list)
         self._states: list[tuple[int, FlowState]] = []
         self.late_ticks_max = 0
-        block = flow.block(flow.first_state())
+        block = flow.block(first)
         assert block is not None, "a flow of no events"
-        self._nothing = self._all(block[0]).take(np.arange(0))
+        self._nothing = self._all(block[0]).take(slice(0))
 
     @property
     def is_over(self) -> bool:
@@ -82,7 +88,7 @@ class TickFlow:
             return
         block, self._state = made
         self._states.append((int(block.tick[0]), block.state))
-        del self._states[:-STATES_MAX]
+        del self._states[: -self._states_max]
         self._made_upto = int(block.tick[-1])
         for tick, rows in self._cut(block):
             self._waiting[tick].append(rows)
@@ -97,7 +103,7 @@ class TickFlow:
             everything, sent_at = everything.take(order), sent_at[order]
         edges = np.flatnonzero(np.diff(sent_at, prepend=sent_at[0] - 1, append=sent_at[-1] + 1))
         for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            yield int(sent_at[start]), everything.take(np.arange(start, stop))
+            yield int(sent_at[start]), everything.take(slice(start, stop))
 
     def _all(self, block: Block) -> TickRows:
         return TickRows(

@@ -124,6 +124,28 @@ def test_a_question_that_makes_no_sense_is_a_bad_request(query: str) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "code"),
+    [
+        ("infra.exchange.exchange.ANSWER_BYTES_MAX", 1_000, "413"),
+        ("infra.exchange.ticks.STATES_MAX", 2, "416"),
+        ("infra.exchange.history.TICKS_MAX", 5, "416"),
+    ],
+)
+def test_a_span_that_is_too_long_or_too_old_is_refused(
+    limit: str, value: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limit, value)
+
+    async def scenario() -> None:
+        async with exchange(**LIMITED) as (running, url), subscribed(url, "XT.*") as socket:
+            await frames_of_all(running, socket)
+            with pytest.raises(urllib.error.HTTPError, match=code):
+                await history(url, 0, 2**62)
+
+    asyncio.run(scenario())
+
+
 def bars_of(trades: list[Event], interval_ms: int) -> dict[tuple[str, int], Event]:
     """Return bars by (pair, start) of trades in the order sent, as the venue defines them."""
     buckets = defaultdict(list)
