@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 from infra.exchange.bars import Bars
 from infra.exchange.faults import Spoiler
 from infra.exchange.frames import FrameRenderer
-from infra.exchange.history import ANSWER_BYTES_MAX, Bar, History, framed
+from infra.exchange.history import Bar, History, HistoryLimits, framed
 from infra.exchange.listener import Listener
 from infra.exchange.options import ExchangeOptions
 from infra.exchange.order_flow import TICK_US, OrderFlow
@@ -42,7 +42,13 @@ RECENT_TICKS = 50
 class Exchange:
     """A running exchange; start() gives its address."""
 
-    def __init__(self, options: ExchangeOptions, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        options: ExchangeOptions,
+        clock: Clock | None = None,
+        limits: HistoryLimits | None = None,
+    ) -> None:
+        self._limits = limits or HistoryLimits()
         self._options = options
         self._clock = clock or SystemClock()
         self._server: Server | None = None
@@ -102,9 +108,13 @@ class Exchange:
         flow = OrderFlow(self._options, base_us=base_us)
         self.names = flow.pairs.names
         self._renderer = FrameRenderer(self.names, self._options.events_per_frame)
-        self._flow = TickFlow(flow, self._renderer)
+        self._flow = TickFlow(flow, self._renderer, self._limits.states)
         self._history = History(
-            self._flow, self._renderer, self.names, self._options.events_per_frame
+            self._flow,
+            self._renderer,
+            self.names,
+            self._options.events_per_frame,
+            self._limits,
         )
         self._bars = [Bars(self.names, "XA", 60)]
         if self._options.seconds_bars:
@@ -231,7 +241,8 @@ class Exchange:
         try:
             from_us, to_us = (int(query[name][0]) for name in ("from_us", "to_us"))
             events, pairs = (query.get(name, [""])[0] for name in ("events", "pairs"))
-            body = _body(self._history.frames(from_us, to_us, events, pairs))
+            frames = self._history.frames(from_us, to_us, events, pairs)
+            body = _body(frames, self._limits.answer_bytes)
         except OverflowError as error:
             return _response(413, f"to_us: {error}".encode())
         except (KeyError, ValueError) as error:
@@ -246,11 +257,11 @@ def _response(status: int, body: bytes) -> Response:
     return Response(status, HTTPStatus(status).phrase, headers, body)
 
 
-def _body(frames: Iterable[bytes]) -> bytes:
-    """Return frames as lines; raises OverflowError once there are too many."""
+def _body(frames: Iterable[bytes], bytes_max: int) -> bytes:
+    """Return frames as lines; raises OverflowError once they are too many."""
     body = bytearray()
     for frame in frames:
         body += frame + b"\n"
-        if len(body) > ANSWER_BYTES_MAX:
-            raise OverflowError(f"more than {ANSWER_BYTES_MAX >> 20} MiB, ask for a shorter span")
+        if len(body) > bytes_max:
+            raise OverflowError(f"more than {bytes_max} bytes, ask for a shorter span")
     return bytes(body)

@@ -12,17 +12,23 @@ from infra.exchange.frames import FrameRenderer
 from infra.exchange.subscription import EVENTS, Subscription
 from infra.exchange.ticks import TickFlow
 
-BARS_MAX = 200_000
-"""Bars kept; the oldest go first."""
-
-TICKS_MAX = 1_000_000
-"""Ticks whose time is kept, nearly three hours; twice as many before the older half goes."""
-
-ANSWER_BYTES_MAX = 128 << 20
-"""A larger answer is refused: ask for less at a time."""
-
 Bar = tuple[str, int, bytes]
 """Event, pair, and the event's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """How far back history goes, and how much of it is told at once.
+
+    states: blocks that can be made again, at 100,000 events/s about half an hour (fewer with
+    thousands of pairs, see STATES_BYTES_MAX). ticks: times kept, nearly three hours; twice as many
+    before the older half goes. bars: the oldest go first. answer_bytes: more is refused.
+    """
+
+    states: int = 20_000
+    ticks: int = 1_000_000
+    bars: int = 200_000
+    answer_bytes: int = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +54,20 @@ class History:
     """
 
     def __init__(
-        self, flow: TickFlow, renderer: FrameRenderer, names: Sequence[str], events_per_frame: int
+        self,
+        flow: TickFlow,
+        renderer: FrameRenderer,
+        names: Sequence[str],
+        events_per_frame: int,
+        limits: HistoryLimits,
     ) -> None:
+        self._limits = limits
         self._flow = flow
         self._renderer = renderer
         self._names = names
         self._events_per_frame = events_per_frame
         self._sent = _Sent(0, array("q"))
-        self._bars: deque[tuple[int, Bar]] = deque(maxlen=BARS_MAX)
+        self._bars: deque[tuple[int, Bar]] = deque(maxlen=limits.bars)
 
     def sent(self, now_us: int, bars: Sequence[Bar]) -> int:
         """Note that the next tick is sent now; return its time, which never steps back."""
@@ -64,9 +76,10 @@ class History:
             now_us = max(now_us, times[-1])
         self._bars.extend((now_us, bar) for bar in bars)
         times.append(now_us)
-        if len(times) >= 2 * TICKS_MAX:
+        kept = self._limits.ticks
+        if len(times) >= 2 * kept:
             # A new object: a thread that reads the old one finds it as it was.
-            self._sent = _Sent(self._sent.first_tick + TICKS_MAX, times[TICKS_MAX:])
+            self._sent = _Sent(self._sent.first_tick + len(times) - kept, times[-kept:])
         return now_us
 
     def frames(self, from_us: int, to_us: int, events: str, pairs: str) -> Iterator[bytes]:
@@ -85,7 +98,7 @@ class History:
             picked = wanted.pick(rows)
             yield from self._renderer.frames(picked.rows, picked.time_ms * 0)[0]
         kept = list(self._bars)
-        if len(kept) == BARS_MAX and from_us <= kept[0][0]:
+        if len(kept) == self._limits.bars and from_us <= kept[0][0]:
             raise LookupError("no longer kept")
         bars = [
             text

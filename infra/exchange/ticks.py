@@ -14,11 +14,8 @@ from infra.exchange.order_flow import Block, FlowState, OrderFlow
 
 Ints = npt.NDArray[np.int64]
 
-STATES_MAX = 20_000
-"""Blocks whose states are kept for history: at 100,000 events/s about half an hour."""
-
 STATES_BYTES_MAX = 64 << 20
-"""Memory of the kept states; with thousands of pairs fewer than STATES_MAX fit."""
+"""Memory of the states kept for history; with thousands of pairs fewer of them fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +49,17 @@ def joined(parts: list[TickRows]) -> TickRows:
 
 
 class TickFlow:
-    """Hand out the events of tick after tick, making blocks as needed."""
+    """Hand out the events of tick after tick, making blocks as needed.
 
-    def __init__(self, flow: OrderFlow, renderer: FrameRenderer) -> None:
+    states_max: blocks that can be made again later.
+    """
+
+    def __init__(self, flow: OrderFlow, renderer: FrameRenderer, states_max: int) -> None:
         self._flow = flow
         self._renderer = renderer
         first = flow.first_state()
         state_bytes = first.walk.nbytes + first.next_id.nbytes
-        self._states_max = max(1, min(STATES_MAX, STATES_BYTES_MAX // state_bytes))
+        self._states_max = max(1, min(states_max, STATES_BYTES_MAX // state_bytes))
         self._state: FlowState | None = first
         self._made_upto = -1
         self._waiting: defaultdict[int, list[TickRows]] = defaultdict(list)

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from infra.exchange.exchange import Exchange
+from infra.exchange.history import HistoryLimits
 from infra.exchange.options import ExchangeOptions
 
 ANSWER_S_MAX = 5.0
@@ -25,9 +26,11 @@ Event = dict[str, Any]
 
 
 @asynccontextmanager
-async def exchange(**options: Any) -> AsyncIterator[tuple[Exchange, str]]:
+async def exchange(
+    *, limits: HistoryLimits | None = None, **options: Any
+) -> AsyncIterator[tuple[Exchange, str]]:
     """Run an exchange on a free port; yield it with its address."""
-    running = Exchange(ExchangeOptions(port=0, **options))
+    running = Exchange(ExchangeOptions(port=0, **options), limits=limits)
     url = await running.start()
     try:
         yield running, url

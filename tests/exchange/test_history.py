@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from infra.exchange.history import HistoryLimits
 from infra.exchange.options import Silence
 from infra.exchange.order_flow import VENUES
 from infra.exchange.pairs import pair_names
@@ -125,20 +126,22 @@ def test_a_question_that_makes_no_sense_is_a_bad_request(query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "code"),
+    ("limits", "code"),
     [
-        ("infra.exchange.exchange.ANSWER_BYTES_MAX", 1_000, "413"),
-        ("infra.exchange.ticks.STATES_MAX", 2, "416"),
-        ("infra.exchange.history.TICKS_MAX", 5, "416"),
+        (HistoryLimits(answer_bytes=1_000), "413"),
+        (HistoryLimits(states=2), "416"),
+        (HistoryLimits(ticks=5), "416"),
+        (HistoryLimits(bars=1), "416"),
     ],
 )
-def test_a_span_that_is_too_long_or_too_old_is_refused(
-    limit: str, value: int, code: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limit, value)
+def test_a_span_that_is_too_long_or_too_old_is_refused(limits: HistoryLimits, code: str) -> None:
+    options = {**LIMITED, "seconds_bars": True, "events": 2_100, "base_us": BASE_US}
 
     async def scenario() -> None:
-        async with exchange(**LIMITED) as (running, url), subscribed(url, "XT.*") as socket:
+        async with (
+            exchange(**options, limits=limits) as (running, url),
+            subscribed(url, "XT.*") as socket,
+        ):
             await frames_of_all(running, socket)
             with pytest.raises(urllib.error.HTTPError, match=code):
                 await history(url, 0, 2**62)
