@@ -66,12 +66,16 @@ class CommitLoop:
 
     def _steps(self, mover: HotToLake, connection: psycopg.Connection, backoff: Backoff) -> bool:
         context = self._context
+        before_us = context.clock.monotonic_us()
         while not context.stop.is_set():
             start_us = context.clock.monotonic_us()
             last = context.drain.is_set() and self._is_written(connection)
             moved = mover.step()
             backoff.reset()
             context.progress.lake_frame = last_frames(connection).get(context.place.shard, 0)
+            # The oldest row of this commit came just after the commit before had looked.
+            context.progress.lake_lag_ms = context.seconds_since(before_us) * 1e3
+            before_us = start_us
             if moved.more:
                 continue
             if last:

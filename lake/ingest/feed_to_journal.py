@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -30,7 +30,8 @@ from lake.clock import Clock
 from lake.errors import Refused, Unavailable, WrongUse
 from lake.feeds.dialect import Dialect
 from lake.ingest import control
-from lake.ingest.intake import FRAMES_WAITING_MAX, Intake, Lane
+from lake.ingest.history_to_journal import History, HistoryToJournal
+from lake.ingest.intake import FRAMES_WAITING_MAX, Intake
 from lake.journal.block import FRAME_BYTES_MAX
 from lake.steps import Steps
 
@@ -48,12 +49,6 @@ REFILL_S_MAX = 3.0
 
 SOCKET_FRAMES_MAX = 4096
 """Frames that the socket may hold unread before the venue feels it."""
-
-GAP_MARGIN_US = 1_000_000
-"""Asked of a venue's history on both sides of a gap: keys take out what comes twice."""
-
-History = Callable[[int, int], Awaitable[list[bytes]]]
-"""Return the venue's frames from (inclusive) to (exclusive), in UTC microseconds."""
 
 
 @dataclass
@@ -91,14 +86,12 @@ class FeedToJournal:
         self._make_dialect = make_dialect
         self._intake = intake
         self._clock = clock
-        self._history = history
+        self._history = HistoryToJournal(feed, history, intake, clock) if history else None
         self._steps = steps or Steps()
         self._jitter = jitter or random.Random()
         self._lane = intake.lane(feed, connection)
         self._gap: Gap | None = None
         self._refilling: dict[asyncio.Task[None], Gap] = {}
-        self._history_lane: Lane | None = None
-        self.history_fault = ""
         self._backoff_s = BACKOFF_S_MIN
         self.last_us = last_us or 0
         self.reconnects = 0
@@ -253,19 +246,8 @@ class FeedToJournal:
             task.add_done_callback(self._refilling.pop)
 
     async def _refill(self, gap: Gap, to_us: int) -> None:
-        """Ask the venue's history for the gap, then close it."""
-        filled = ""
-        if self._history is not None:
-            try:
-                frames = await self._history(gap.from_us - GAP_MARGIN_US, to_us + GAP_MARGIN_US)
-                if self._history_lane is None:
-                    self._history_lane = self._intake.lane(self.feed, control.HISTORY_CONNECTION)
-                self._history_lane.frames.extend(frames)
-                self._history_lane.received_us.extend([self._clock.now_us()] * len(frames))
-                filled = "crypto_trades,crypto_aggregates"
-            except (OSError, TimeoutError) as error:
-                filled = ""  # the gap stays in the book as not refilled; a backfill may come later
-                self.history_fault = str(error)
+        """Ask the venue's history for the gap, then close it; what it lacks is not said filled."""
+        filled = await self._history.refill(gap.from_us, to_us) if self._history else ""
         closed_us = self._clock.now_us()
         self._intake.note(self.feed, lambda: control.GapClosed(gap.frame, to_us, closed_us, filled))
 

@@ -50,6 +50,7 @@ class Intake:
         self._flushing = asyncio.Lock()
         self.frames_total = 0
         self.bytes_total = 0
+        self.lag_ms = 0.0
         self.durable_frame = journal.next_frame - 1
 
     def lane(self, feed: str, connection: int) -> Lane:
@@ -84,6 +85,9 @@ class Intake:
             self._seal()
             entries, self._sealed = self._sealed, []
             self.durable_frame = await asyncio.to_thread(self._write, entries)
+            oldest = [entry.received_us[0] for entry in entries if entry.received_us]
+            if oldest:
+                self.lag_ms = (self._clock.now_us() - min(oldest)) / 1000
         return self.durable_frame
 
     def _seal(self) -> None:

@@ -34,6 +34,7 @@ class Progress:
     lake_frame: int = 0
     events: int = 0
     lag_ms: float = 0.0
+    lake_lag_ms: float = 0.0
     hot_faults: int = 0
     lake_faults: int = 0
     merges: int = 0

@@ -41,6 +41,7 @@ class Status:
     frames: int = 0
     durable_frame: int = 0
     reconnects: int = 0
+    journal_lag_ms: float = 0.0
     recovery: Recovery | None = None
     mover: dict[str, Any] = field(default_factory=dict)
     replays_left: int = 0
@@ -233,6 +234,7 @@ class _Ingest:
         await asyncio.to_thread(heard.save, heard_us)
         self.status.frames = intake.frames_total
         self.status.durable_frame = intake.durable_frame
+        self.status.journal_lag_ms = intake.lag_ms
         self.status.reconnects = sum(feed.reconnects for feed in feeds)
 
     def _on_progress(self, progress: dict[str, Any]) -> None:

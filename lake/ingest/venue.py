@@ -21,7 +21,7 @@ from lake.feeds.dialect import (
     MassiveDialect,
 )
 from lake.feeds.instrument import venue_symbols, warehouse_ticker
-from lake.ingest.feed_to_journal import History
+from lake.ingest.history_to_journal import History
 from lake.ingest.request import IngestRequest
 from lake.settings import Settings
 

@@ -76,7 +76,7 @@ class Market:
         self.stop()
 
     def stop(self) -> None:
-        """End the exchange and read what it sent: KEYS, trade, sent_us; in the order sent."""
+        """End the exchange and read what it sent: place, KEYS, trade, sent_us; as sent."""
         if not self._thread.is_alive():
             return
         self._stop()
@@ -90,7 +90,7 @@ class Market:
             (pl.col("time_ms") * 1000).alias("event_us"),
             "trade",
             "sent_us",
-        )
+        ).with_row_index("place")
 
 
 @dataclass
@@ -100,6 +100,7 @@ class Home:
     dsn: str
     path: Path
     settings: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         state.write_state(self.path, {"postgres": {"dsn": self.dsn}})
@@ -107,7 +108,7 @@ class Home:
     def start(self, *words: str, faults: str = "") -> subprocess.Popen[str]:
         """Start `ticklake` with these words."""
         fast = {"TICKLAKE_LAKE_COMMIT_MS": "200", "TICKLAKE_FAULT_PLAN": faults}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "infra.command.main", *words, "--home", str(self.path)],
             cwd=ROOT,
             env={**os.environ, **fast, **self.settings},
@@ -116,6 +117,14 @@ class Home:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
 
     def ingest(self, *words: str, faults: str = "") -> Ended:
         """Run an ingest to its end."""
@@ -149,9 +158,7 @@ class Home:
     def shows(self, query: str, seconds: float = START_S_MAX) -> bool:
         """Wait until a query's single value is true."""
         with Client(self.dsn) as client:
-            return wait_until(
-                SystemClock(), lambda: bool(client.polars(query).item()), seconds, 0.05
-            )
+            return wait_until(SystemClock(), lambda: bool(client.polars(query).item()), seconds)
 
     def assert_verified(self) -> int:
         """Assert that verify holds, and that lake and hot hold the same; return its events."""
@@ -207,21 +214,25 @@ def assert_each_once(stored: pl.DataFrame) -> None:
     assert len(trades) == trades.select("ticker", "exchange", "trade_id").n_unique()
 
 
-def lost(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """Return what was sent and is not stored, each as often as it is missing.
+def missing(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """Return what was sent while we were connected and is not stored, as often as it is missing.
 
-    Fails when something is stored that was not sent, or more often than it was.
+    Connected: from the first stored quote to the last; trades of before may be there, from the
+    venue's history. Fails when anything is stored that was not sent, or more often than it was.
     """
     held = Counter(keys(stored))
-    missing = []
+    live = {key for key in held if key[2] is None}
+    gone, heard = [], []
     for place, key in enumerate(keys(sent)):
+        if key in live:
+            heard.append(place)
         if held[key]:
             held[key] -= 1
         else:
-            missing.append(place)
+            gone.append(place)
     extra = [key for key, count in held.items() if count]
     assert not extra, f"{len(extra)} stored and never sent, or doubled: {extra[:5]}"
-    return sent[missing]
+    return sent[gone].filter(pl.col("place").is_between(heard[0], heard[-1]))
 
 
 def within(
@@ -233,10 +244,3 @@ def within(
         end_us = gap["gap_to"] if gap["gap_to"] is not None else 1 << 62
         inside |= sent["sent_us"].is_between(gap["gap_from"] - margin_us, end_us + margin_us)
     return inside
-
-
-def while_connected(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-    """Return what was sent from the first stored event to the last one (both inclusive)."""
-    held = set(keys(stored))
-    places = [place for place, key in enumerate(keys(sent)) if key in held]
-    return sent[places[0] : places[-1] + 1]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.path.market import Home, Market, assert_each_once, keys, lost, while_connected
+from tests.path.market import Home, Market, assert_each_once, keys, missing
 
 
 @pytest.fixture
-def home(migrated_dsn: str, tmp_path: Path) -> Home:
-    return Home(migrated_dsn, tmp_path / "home")
+def home(migrated_dsn: str, tmp_path: Path) -> Iterator[Home]:
+    home = Home(migrated_dsn, tmp_path / "home")
+    yield home
+    home.close()
 
 
 def test_what_was_sent_is_stored_once_and_in_its_order(home: Home, tmp_path: Path) -> None:
@@ -30,7 +33,7 @@ def test_two_connections_store_each_event_once(home: Home, tmp_path: Path) -> No
     assert done.code == 0, done.err
     stored = home.stored()
     assert_each_once(stored)
-    assert lost(while_connected(market.sent, stored), stored).is_empty()
+    assert missing(market.sent, stored).is_empty()
     home.assert_verified()
 
 
@@ -42,7 +45,9 @@ def test_duplicates_and_poison_cost_nothing_else(home: Home, tmp_path: Path) -> 
     assert done.code == 0, done.err
     stored = home.stored()
     assert_each_once(stored)
-    assert lost(market.sent, stored).is_empty()
-    reasons = home.rows("SELECT reason, count(*) AS n, min(octet_length(raw)) FROM quarantine GROUP BY ALL")
+    assert missing(market.sent, stored).is_empty()
+    reasons = home.rows(
+        "SELECT reason, count(*) AS n, min(octet_length(raw)) FROM quarantine GROUP BY ALL"
+    )
     assert len(reasons) >= 5
     home.assert_verified()

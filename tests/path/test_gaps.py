@@ -1,0 +1,130 @@
+"""Design 3.8: what was missed is in the book of gaps, and refilled where the venue can."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.exchange.options import Silence
+from tests.path.market import (
+    Home,
+    Market,
+    assert_each_once,
+    ended,
+    interrupted,
+    missing,
+    within,
+)
+
+DETECTED_US_MAX = 5_000_000
+
+
+@pytest.fixture
+def home(migrated_dsn: str, tmp_path: Path) -> Iterator[Home]:
+    home = Home(migrated_dsn, tmp_path / "home")
+    yield home
+    home.close()
+
+
+def assert_missing_is_on_record(home: Home, market: Market) -> None:
+    """Assert what a lossy connection owes: trades refilled, quotes missing inside gaps only."""
+    stored = home.stored()
+    assert_each_once(stored)
+    gone = missing(market.sent, stored)
+    assert gone.filter("trade").is_empty()
+    assert within(gone, home.gaps()).all()
+    home.assert_verified()
+
+
+def test_cut_connections_leave_closed_gaps_and_whole_trades(home: Home, tmp_path: Path) -> None:
+    with Market(tmp_path, rate=1_000, cut_every_s=0.4, seed=2) as market:
+        done = home.ingest("sim", "--url", market.url, "--for", "6s")
+    assert done.code == 0, done.err
+    gaps = home.gaps()
+    assert len(gaps) >= 3
+    for gap in gaps:
+        assert gap["kind"] == "disconnect"
+        assert 0 <= gap["detected_time"] - gap["gap_from"] < DETECTED_US_MAX
+    for gap in gaps[:-1]:
+        assert gap["gap_from"] < gap["gap_to"] <= gap["closed_time"]
+        assert gap["filled"] == "crypto_trades,crypto_aggregates"
+    assert_missing_is_on_record(home, market)
+
+
+def test_a_silence_is_a_gap_and_what_happened_in_it_is_refilled(home: Home, tmp_path: Path) -> None:
+    home.settings["TICKLAKE_SILENCE_MS_MAX"] = "600"
+    quiet = (Silence(at_s=1.0, for_s=1.5),)
+    options = {"rate": 1_000, "silences": quiet, "start_when_subscribed": True, "first_id": 1}
+    with Market(tmp_path, **options) as market:
+        done = home.ingest("sim", "--url", market.url, "--for", "5s")
+    assert done.code == 0, done.err
+    [gap] = home.gaps()
+    assert gap["kind"] == "silence"
+    assert 500_000 < gap["detected_time"] - gap["gap_from"] < 1_800_000
+    assert gap["gap_to"] - gap["gap_from"] >= 1_400_000
+    assert gap["filled"] == "crypto_trades,crypto_aggregates"
+    holes = home.rows(
+        "SELECT count(*) - (max(trade_id::bigint) - min(trade_id::bigint) + 1) AS missing"
+        " FROM crypto_trades GROUP BY ticker, exchange"
+    )
+    assert set(holes["missing"]) == {0}
+    home.assert_verified()
+
+
+def test_a_venue_that_answers_no_more_is_a_gap_within_five_seconds(
+    home: Home, tmp_path: Path
+) -> None:
+    sim = home.start("sim", "--port", "0", "--rate", "500")
+    assert sim.stderr is not None
+    assert "listening on" in sim.stderr.readline()
+    ingest = home.start("ingest", "sim", "--for", "12s")
+    assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+    os.kill(sim.pid, signal.SIGSTOP)
+    assert home.shows("SELECT count(*) = 1 FROM feed_gaps WHERE gap_to IS NULL", 6.0)
+    os.kill(sim.pid, signal.SIGCONT)
+    assert home.shows("SELECT count(*) = 1 FROM feed_gaps WHERE gap_to IS NOT NULL", 6.0)
+    assert interrupted(ingest).code == 0
+    [gap] = home.gaps()
+    assert gap["kind"] == "silence"
+    assert gap["detected_time"] - gap["gap_from"] < DETECTED_US_MAX
+    home.assert_verified()
+
+
+def test_a_restart_opens_a_gap_where_the_last_session_ended(home: Home, tmp_path: Path) -> None:
+    with Market(tmp_path, rate=1_000) as market:
+        assert home.ingest("sim", "--url", market.url, "--for", "1s").code == 0
+        heard_us = home.stored()["received_us"].max()
+        assert home.gaps() == []
+        assert home.ingest("sim", "--url", market.url, "--for", "2s").code == 0
+    [gap] = home.gaps()
+    assert gap["kind"] == "restart"
+    assert gap["gap_from"] == heard_us
+    assert gap["gap_to"] is not None
+    assert gap["filled"] == "crypto_trades,crypto_aggregates"
+    assert_missing_is_on_record(home, market)
+
+
+def test_a_session_that_ends_in_a_gap_leaves_it_to_the_next(home: Home, tmp_path: Path) -> None:
+    with Market(tmp_path, rate=1_000) as market:
+        ingest = home.start("ingest", "sim", "--url", market.url, "--for", "3s")
+        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+    assert ended(ingest).code == 0
+    [gap] = home.gaps()
+    assert (gap["kind"], gap["gap_to"]) == ("disconnect", None)
+    (tmp_path / "again").mkdir()
+    with Market(tmp_path / "again", rate=1_000) as again:
+        assert home.ingest("sim", "--url", again.url, "--for", "2s").code == 0
+    gaps = home.gaps()
+    assert [gap["kind"] for gap in gaps] == ["disconnect", "restart"]
+    assert gaps[0]["gap_from"] == gaps[1]["gap_from"]
+    assert gaps[0]["gap_to"] == gaps[1]["gap_to"] is not None
+
+
+def killed(process: subprocess.Popen[str]) -> bool:
+    """Tell whether a process died of SIGKILL."""
+    return ended(process).code == -signal.SIGKILL
