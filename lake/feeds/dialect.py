@@ -101,20 +101,21 @@ def _action(action: str, params: str) -> str:
 
 
 class BinanceDialect:
-    """The streams stand in the address; data comes at once."""
+    """The streams stand in the address; a symbol that does not exist is silence, no error."""
 
     silence_s_max = 60.0
 
     def opening(self) -> list[str]:
-        """Return nothing: the address has subscribed already."""
-        return []
+        """Ask what the address has subscribed to: the answer comes before a quiet pair's data."""
+        return ['{"method":"LIST_SUBSCRIPTIONS","id":1}']
 
     def on_frame(self, frame: bytes) -> Reply:
-        """The first frame is data, or an error with a code."""
+        """The first frame is the answer, data, or an error with a code."""
         found = _json(frame)
         if isinstance(found, dict) and "error" in found:
             return Reply("refused", (), str(found["error"]), "check --tickers")
-        return Reply("ready", data=True)
+        answer = isinstance(found, dict) and "result" in found
+        return Reply("ready", data=not answer)
 
 
 class CoinbaseDialect:
