@@ -22,6 +22,7 @@ GROUPS = {
         "up": "Start the servers.",
         "down": "Stop the servers.",
         "status": "Say what runs, and where.",
+        "demo": "Show the main job, start to proof, in under a minute.",
     },
     "Data in": {
         "ingest": "Take ticks from sockets or recordings.",

@@ -75,7 +75,7 @@ def facts(status: Status, rate: float) -> list[tuple[str, str]]:
     found = [
         ("events/s", f"{rate:,.0f}"),
         ("events", f"{mover.get('events', 0):,}"),
-        ("journal behind", f"{status.frames - status.durable_frame:,} frames"),
+        ("journal lag", f"{status.journal_lag_ms:,.0f} ms"),
         ("hot lag", f"{mover.get('lag_ms', 0):,.0f} ms"),
         ("lake lag", f"{mover.get('lake_lag_ms', 0):,.0f} ms"),
     ]
