@@ -62,7 +62,7 @@ def venue_for(feed: str, request: IngestRequest, settings: Settings) -> Venue:
     if feed == "kraken":
         return Venue(codec, request.url or KRAKEN_URL, partial(KrakenDialect, symbols), claims)
     streams = "/".join(f"{symbol}@{kind}" for symbol in symbols for kind in ("trade", "bookTicker"))
-    url = f"{request.url or BINANCE_URL}/stream?streams={streams}"
+    url = f"{(request.url or BINANCE_URL).rstrip('/')}/stream?streams={streams}"
     return Venue(codec, url, BinanceDialect, claims)
 
 
@@ -75,6 +75,8 @@ def _massive(
         key = settings.massive_api_key or SIM_KEY
         dialect = partial(MassiveDialect, symbols, key, silence_s_max)
         return Venue(feed, url, dialect, claims, sim_history(url))
+    if not (request.url or settings.massive_api_key):
+        raise WrongUse("feed massive", "needs a key", "set TICKLAKE_MASSIVE_API_KEY")
     url = request.url or settings.massive_url
     dialect = partial(MassiveDialect, symbols, settings.massive_api_key, silence_s_max)
     return Venue(feed, url, dialect, claims)
@@ -84,7 +86,7 @@ def _sim_url(home: Path) -> str:
     path = home / "run" / "sim.json"
     try:
         return str(json.loads(path.read_text())["url"])
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WrongUse(
             "feed sim", "no simulated exchange runs in this home", "start `ticklake sim`, or --url"
         ) from error
