@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import asdict
@@ -46,6 +47,7 @@ def main() -> int:
     try:
         dsn = with_application(order["dsn"], APPLICATION)
         clock = SystemClock()
+        _check_writable(Path(order["warehouse"]))
         shard, lease = _own_shard(dsn, order["claims"], clock)
         say({"shard": shard, "epoch": lease.epoch})
         place = MoverPlace(
@@ -67,7 +69,8 @@ def main() -> int:
         _report(context)
         Mover(context).run()
     except (psycopg.OperationalError, OperationalError) as error:
-        say({"fault": ["hot tier", str(error).strip(), "start it: ticklake up"], **UNAVAILABLE})
+        text = str(error).strip().splitlines()[0]
+        say({"fault": ["hot tier", text, "start it: ticklake up"], **UNAVAILABLE})
         return 1
     except OSError as error:
         fault = [str(error.filename or "warehouse"), str(error.strerror or error)]
@@ -84,6 +87,13 @@ def say(message: object) -> None:
     """Write one line for the parent."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out now, not at the first commit; raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _own_shard(dsn: str, claims: list[str], clock: Clock) -> tuple[int, Lease]:

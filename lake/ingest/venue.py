@@ -46,7 +46,7 @@ class Venue:
 
 def venue_for(feed: str, request: IngestRequest, settings: Settings) -> Venue:
     """Return the venue of a live feed; raises WrongUse for what it needs and has not."""
-    if request.url is not None and urlsplit(request.url).scheme not in ("ws", "wss"):
+    if request.url is not None and not _is_address(request.url):
         raise WrongUse(f"--url {request.url}", "is no WebSocket address", "ws://HOST:PORT/PATH")
     symbols = venue_symbols(feed, request.tickers)
     codec = "binance.spot" if feed == "binance" else feed
@@ -64,6 +64,14 @@ def venue_for(feed: str, request: IngestRequest, settings: Settings) -> Venue:
     streams = "/".join(f"{symbol}@{kind}" for symbol in symbols for kind in ("trade", "bookTicker"))
     url = f"{(request.url or BINANCE_URL).rstrip('/')}/stream?streams={streams}"
     return Venue(codec, url, BinanceDialect, claims)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _massive(
