@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +29,11 @@ from lake.feeds.codec import (
 )
 
 TRADE_ID_CHARS_MAX = 64
+FIELDS_MAX = 1_000
+"""An event with more fields than this is quarantined: no venue sends a tenth of them."""
+
+FIELD_BYTES_MIN = 6
+"""A field takes at least this in JSON: a line shorter than FIELDS_MAX of them has not too many."""
 CODE = re.compile(r"[\w .:-]{1,40}", re.ASCII)
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 WHOLE_BELOW = 2**53
@@ -136,15 +143,24 @@ def schema(dataset: str) -> pa.Schema:
 
 
 def parsed(raw: bytes) -> Any:
-    """Return a frame as JSON; raises BadFrame not_utf8 or not_json."""
+    """Return a frame as JSON; raises BadFrame not_utf8 or not_json.
+
+    NaN, Infinity and numbers past the doubles are no JSON, but only their event is bad: a laxer
+    reader splits such a frame, so that the rest of it is stored.
+    """
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         try:
-            raw.decode()
+            text = raw.decode()
         except UnicodeDecodeError:
             raise BadFrame("frame", "is not UTF-8", "not_utf8") from error
-        raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
+        try:
+            found = json.loads(text)
+            json.dumps(found, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
+        return found
 
 
 def checked(
@@ -153,6 +169,9 @@ def checked(
     """Decode one event of a frame; Bad for what is no object, too large, or refused."""
     if not isinstance(event, dict):
         return Bad("not_an_object", f"event: is {type(event).__name__}", path, bytes_of(event))
+    if len(event) > FIELDS_MAX:
+        fault = f"event: has {len(event):,} fields"
+        return Bad("too_many_fields", fault, path, bytes_of(event))
     try:
         found = decode(event, received_us)
     except BadFrame as error:
@@ -164,7 +183,10 @@ def checked(
 
 def bytes_of(event: object) -> bytes:
     """Return an event as JSON again; raises BadFrame too_deep, for the whole frame."""
+    values = event.values() if isinstance(event, dict) else [event]
     try:
+        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+            return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         return orjson.dumps(event)
     except TypeError as error:
         raise BadFrame("frame", "is nested too deep", "too_deep") from error

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
 from lake.feeds.columns import constant, joined, possible_times, spelled, table
-from lake.feeds.events import TRADE_ID_CHARS_MAX, schema
+from lake.feeds.events import FIELD_BYTES_MIN, FIELDS_MAX, TRADE_ID_CHARS_MAX, schema
 from lake.feeds.massive import PAIR_PATTERN, MassiveCodec
 from lake.feeds.ndjson import stretches
 from lake.feeds.scaled import decimals, scaled
@@ -36,6 +36,7 @@ SCHEMA = {
 TRADE_ID_BELOW = 2**53
 """Ids from here on may have been written as doubles, which do not tell them apart."""
 
+LINE_BYTES_MAX = FIELDS_MAX * FIELD_BYTES_MIN
 EXCHANGE_MAX = 9_999
 CONDITIONS = pa.array(["[]", "[0]", "[1]", "[2]"])
 SIDES = pa.array([None, None, "sell", "buy"], pa.string())
@@ -74,9 +75,16 @@ def _bodies(frames: Frames) -> tuple[list[bytes], list[int]]:
         if raw[:2] == b"[{" and raw[-2:] == b"}]" and len(raw) <= EVENT_BYTES_MAX:
             body = raw[1:-1]
             if b"\n" not in body:
-                bodies.append(body.replace(b"},{", b"}\n{"))
+                body = body.replace(b"},{", b"}\n{")
+                if len(body) > LINE_BYTES_MAX and _longest(body) > LINE_BYTES_MAX:
+                    continue
+                bodies.append(body)
                 places.append(i)
     return bodies, places
+
+
+def _longest(body: bytes) -> int:
+    return max(map(len, body.split(b"\n")))
 
 
 def _tables(

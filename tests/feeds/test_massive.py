@@ -201,17 +201,26 @@ def test_bad_event_is_quarantined_with_reason_place_and_bytes_and_the_rest_store
     assert (decoded.events, dict(decoded.ignored)) == (3, {})
 
 
-def test_ten_thousand_unknown_fields_do_no_harm(codec: Codec) -> None:
-    many = changed(TRADE, **{f"field_{i}": i for i in range(10_000)})
-    decoded = decode(codec, f"[{many}]")
-    assert decoded.tables["crypto_trades"].num_rows == decoded.events == 1
+def test_ten_thousand_fields_are_too_many_and_the_next_event_is_stored(codec: Codec) -> None:
+    many = changed(TRADE, **{f"f{i}": i for i in range(10_000)})
+    decoded = decode(codec, f"[{many},{changed(TRADE)}]")
+    assert decoded.quarantine["reason"].to_pylist() == ["too_many_fields"]
+    assert decoded.tables["crypto_trades"].num_rows == 1
+    assert decoded.events == 2
+
+
+@pytest.mark.parametrize("price", ["NaN", "1e400", "-Infinity"])
+def test_a_number_that_is_no_json_costs_only_its_event(codec: Codec, price: str) -> None:
+    bad = changed(TRADE).replace("33021.9", price)
+    decoded = decode(codec, f"[{bad},{changed(TRADE)}]")
+    assert decoded.quarantine["reason"].to_pylist() == ["not_a_number"]
+    assert decoded.tables["crypto_trades"].num_rows == 1
 
 
 BAD_FRAMES = [
     (b"not json", "not_json"),
     (b"", "not_json"),
     (b'[{"ev":"XT"', "not_json"),
-    (b"[NaN]", "not_json"),
     (b'[{"ev":"XT","pair":"\xff"}]', "not_utf8"),
     (b'{"ev":"XT"}', "not_an_array"),
     (b"7", "not_an_array"),
