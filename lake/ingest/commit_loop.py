@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg
 
 from lake.hot.hot_reader import HotReader, last_frames
@@ -63,6 +65,7 @@ class CommitLoop:
                 return self._steps(mover, connection, backoff)
         finally:
             reader.close()
+            catalog.close()
 
     def _steps(self, mover: HotToLake, connection: psycopg.Connection, backoff: Backoff) -> bool:
         context = self._context
@@ -99,7 +102,7 @@ class CommitLoop:
             if not self._is_written(connection):
                 return False
             last = last_frames(connection).get(place.shard, 0)
-        catalog = open_catalog(place.dsn, place.warehouse)
-        # The last table of a round: what it holds, the others hold too.
-        table = LakeTable(catalog, LAKE_DATASETS[-1], epoch=0)
-        return table.holdings().through.get(place.shard, 0) >= last
+        with closing(open_catalog(place.dsn, place.warehouse)) as catalog:
+            # The last table of a round: what it holds, the others hold too.
+            table = LakeTable(catalog, LAKE_DATASETS[-1], epoch=0)
+            return table.holdings().through.get(place.shard, 0) >= last

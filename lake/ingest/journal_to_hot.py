@@ -110,6 +110,7 @@ class JournalToHot:
         self._recent = recent
         self._builder: BatchBuilder | None = None
         self._partitions: set[tuple[str, date]] = set()
+        self._instruments: set[str] = set()
         self._ahead: Future[_Next | None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="build-ahead")
         self.last_frame = 0
@@ -130,6 +131,7 @@ class JournalToHot:
             built = following.built
             if self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN:
                 self._ahead = self._worker.submit(self._build, built.last_frame)
+            self._name_instruments(following.state)
             self._write(built, following.state)
         except BaseException:
             self._forget()
@@ -194,6 +196,23 @@ class JournalToHot:
             built.gap_updates,
         )
         self._hot.write(batch, self._lease)
+
+    def _name_instruments(self, state: Mapping[str, Any]) -> None:
+        """Note instruments that are seen for the first time; what is known of them stays."""
+        new = set(state["high"].get("crypto_trades", ())) - self._instruments
+        if not new:
+            return
+        rows = [(*name.split("|", 2), name.split("|", 2)[2].removeprefix("X:")) for name in new]
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO market.instruments (venue, market, ticker, symbol)"
+                    " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                    rows,
+                )
+        except psycopg.Error as error:
+            raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+        self._instruments |= new
 
     def _ensure_partitions(self, dataset: str, rows: pa.Table) -> None:
         try:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import date, timedelta
+
 import psycopg
 
-from lake.contracts.contract import load
+from lake.clock import utc_from_us
+from lake.contracts.contract import TICK_DATASETS, load
 from lake.hot.lease import Lease
+from lake.hot.partitions import ensure_partitions
 from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
@@ -18,6 +23,11 @@ ROUND_S = 2.0
 WHOLE_EVERY = 30
 """Every so many rounds look at whole tables, and remove files whose grace has passed."""
 
+ORPHANS_EVERY = 1_800
+ORPHAN_AGE_S = 3_600
+"""Every so many rounds (an hour; and at the start) look for files that no snapshot needs and that
+are older than any commit in flight."""
+
 LEAVE_EVERY = 450
 """Every so many rounds (15 minutes) let days leave hot whose age has come and that are proven."""
 
@@ -28,6 +38,7 @@ class KeepLoop:
     def __init__(self, context: MoverContext) -> None:
         self._context = context
         self._unmerged: dict[str, set[int]] = {}
+        self._partitions: set[tuple[str, date]] = set()
 
     def run(self) -> None:
         """Run in a thread of its own; ends when a drain begins."""
@@ -37,7 +48,7 @@ class KeepLoop:
         while not (context.stop.is_set() or context.drain.is_set()):
             try:
                 if context.committer is not None and context.tables:
-                    self._round(context.committer, whole=rounds % WHOLE_EVERY == 0)
+                    self._round(context.committer, rounds)
                     if rounds % LEAVE_EVERY == LEAVE_EVERY - 1:
                         self._leave()
                     rounds += 1
@@ -46,11 +57,14 @@ class KeepLoop:
                 backoff.wait(error)
             context.drain.wait(ROUND_S)
 
-    def _round(self, lease: Lease, *, whole: bool) -> None:
+    def _round(self, lease: Lease, rounds: int) -> None:
         context = self._context
+        whole = rounds % WHOLE_EVERY == 0
         place = context.place
-        catalog = open_catalog(place.dsn, place.warehouse, epoch=lease.epoch)
-        with psycopg.connect(place.dsn, autocommit=True) as connection:
+        with (
+            closing(open_catalog(place.dsn, place.warehouse, epoch=lease.epoch)) as catalog,
+            psycopg.connect(place.dsn, autocommit=True) as connection,
+        ):
             book = RemovalBook(connection)
             for table in context.tables:
                 upkeep = Upkeep(
@@ -67,6 +81,19 @@ class KeepLoop:
                 book.freed(table.dataset, upkeep.expire())
                 if whole:
                     self._remove(upkeep, table.dataset, book)
+                if rounds % ORPHANS_EVERY == 0:
+                    old_us = context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
+                    book.freed(table.dataset, upkeep.orphans(old_us))
+            if whole:
+                self._make_ahead(connection)
+
+    def _make_ahead(self, connection: psycopg.Connection) -> None:
+        """Make today's and tomorrow's partitions before their first row."""
+        today = utc_from_us(self._context.clock.now_us()).date()
+        for dataset in TICK_DATASETS:
+            ensure_partitions(
+                connection, dataset, (today, today + timedelta(days=1)), self._partitions
+            )
 
     def _leave(self) -> None:
         """Drop hot days after proof; a day that stays is looked at again next time."""

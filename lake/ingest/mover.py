@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import psycopg
 
@@ -39,12 +39,8 @@ class Mover:
         """Work until drained or fenced; raises what ended it."""
         context = self.context
         place = context.place
-        announce(
-            open_catalog(place.dsn, place.warehouse),
-            LAKE_DATASETS,
-            place.shard,
-            tries_max=ANNOUNCE_TRIES_MAX,
-        )
+        with closing(open_catalog(place.dsn, place.warehouse)) as catalog:
+            announce(catalog, LAKE_DATASETS, place.shard, tries_max=ANNOUNCE_TRIES_MAX)
         with psycopg.connect(place.dsn, autocommit=True) as connection:
             loops = (WriteLoop(context), CommitLoop(context), KeepLoop(context))
             threads = [threading.Thread(target=self._guard, args=(loop.run,)) for loop in loops]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,13 +48,14 @@ class MoverHandle:
         """Start the process; return the shard that it owns now."""
         self._shard = asyncio.get_running_loop().create_future()
         self._process = await asyncio.create_subprocess_exec(
+            "env",
+            *(f"{name}={value}" for name, value in MEMORY.items()),
             sys.executable,
             "-m",
             "lake.ingest.mover_process",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,
-            env={**os.environ, **MEMORY},
             start_new_session=True,  # Ctrl-C is for the parent, which then asks for a drain
         )
         self._tell(json.dumps(self._order))

@@ -44,7 +44,7 @@ class LakeTable:
     ) -> None:
         self.dataset = dataset
         self._catalog = catalog
-        self._epoch = epoch
+        self.epoch = epoch
         self._steps = steps or Steps()
         self.table = ensure_table(catalog, dataset)
         self._touched: set[int] = set()
@@ -77,7 +77,7 @@ class LakeTable:
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in through.items()}
             held = {f"{THROUGH}{k}": str(v) for k, v in self.holdings().through.items()}
             transaction = self.table.transaction()
-            evidence = {**held, **marks, EPOCH: str(self._epoch)}
+            evidence = {**held, **marks, EPOCH: str(self.epoch)}
             with transaction.update_snapshot(snapshot_properties=evidence).merge_append() as new:
                 for file in files:
                     new.append_data_file(file)

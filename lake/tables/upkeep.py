@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +46,7 @@ class UpkeepLimits:
     """
 
     merge_factor: int = 16
-    rows_final: int = 600_000
+    rows_final: int = 400_000
     snapshots_max: int = 60
     snapshots_kept: int = 30
 
@@ -147,6 +148,22 @@ class Upkeep:
                 io.delete(path)
             removed += 1
         return removed
+
+    def orphans(self, before_us: int) -> list[str]:
+        """Return files of a local table that no kept snapshot needs and that are older than this.
+
+        A commit that died left them, or an entry in the book of removals that was never written.
+        """
+        table = self._load()
+        root = Path(table.location().removeprefix("file://"))
+        if not root.is_dir():
+            return []
+        old = {
+            f"file://{path}"
+            for path in (*root.rglob("*.parquet"), *root.rglob("*.avro"))
+            if path.stat().st_mtime_ns // 1000 < before_us
+        }
+        return sorted(old - self.referenced(old))
 
     def _expire(self) -> list[str]:
         table = self._load()

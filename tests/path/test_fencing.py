@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,12 @@ def test_a_zombie_that_wakes_after_its_successor_is_fenced(lakehouse: Lakehouse,
 def test_a_rollback_by_others_is_noticed_and_healed(lakehouse: Lakehouse) -> None:
     lakehouse.journal(stream(0, 10))
     assert lakehouse.move() == 0
-    catalog = open_catalog(lakehouse.dsn, str(lakehouse.folder / "warehouse"))
-    table = catalog.load_table("market.crypto_trades")
-    first = table.current_snapshot()
-    lakehouse.journal(stream(10, 10), up=False)
-    assert lakehouse.move() == 0
-    table = catalog.load_table("market.crypto_trades")
-    table.manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
+    with closing(open_catalog(lakehouse.dsn, str(lakehouse.folder / "warehouse"))) as catalog:
+        first = catalog.load_table("market.crypto_trades").current_snapshot()
+        lakehouse.journal(stream(10, 10), up=False)
+        assert lakehouse.move() == 0
+        table = catalog.load_table("market.crypto_trades")
+        table.manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
     lakehouse.journal(stream(20, 10), up=False)
     assert lakehouse.move() == 0
     lakehouse.assert_whole()
