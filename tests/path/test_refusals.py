@@ -14,7 +14,7 @@ from tests.path.market import (
     Home,
     Market,
     assert_each_once,
-    ended,
+    interrupted,
     missing,
     within,
 )
@@ -174,14 +174,14 @@ def test_two_processes_take_different_tickers_and_refuse_the_same(
 ) -> None:
     with Market(tmp_path, rate=1_000) as market:
         both = [
-            home.start("ingest", "sim", "--url", market.url, "--tickers", ticker, "--for", "8s")
+            home.start("ingest", "sim", "--url", market.url, "--tickers", ticker)
             for ticker in ("BTC-USD", "ETH-USD")
         ]
         assert home.shows("SELECT count(DISTINCT shard) = 2 FROM crypto_trades")
         for tickers in (("--tickers", "ETH-USD"), ()):
             done = home.ingest("sim", "--url", market.url, *tickers)
             assert_refused(done, NOT_HELD, "(process ", "ingests sim X:", "stop it first")
-        assert [ended(each).code for each in both] == [0, 0]
+        assert [interrupted(each).code for each in both] == [0, 0]
     stored = home.stored()
     assert_each_once(stored)
     for ticker in ("X:BTCUSD", "X:ETHUSD"):
