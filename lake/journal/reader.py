@@ -25,11 +25,15 @@ class Run:
 
 
 class JournalReader:
-    """A cursor over one shard's journal; sees only what has been published as durable."""
+    """A cursor over one shard's journal; sees only what has been published as durable.
 
-    def __init__(self, directory: Path, shard: int) -> None:
+    known_frame: durable for certain, though a power cut may have taken the published word.
+    """
+
+    def __init__(self, directory: Path, shard: int, *, known_frame: int = 0) -> None:
         self.directory = directory
         self.shard = shard
+        self._known_frame = known_frame
         self._word: DurableFrame | None = None
         self._descriptor = -1
         self._offset = 0
@@ -38,12 +42,11 @@ class JournalReader:
 
     def durable(self) -> int:
         """Return the last durable frame, inclusive; 0 when there is none yet."""
-        if self._word is None:
-            path = self.directory / "durable"
-            if not path.exists():
-                return 0
+        path = self.directory / "durable"
+        if self._word is None and path.exists():
             self._word = DurableFrame(path)
-        return self._word.read() or 0
+        published = self._word.read() if self._word is not None else None
+        return max(published or 0, self._known_frame)
 
     def read(self, first_frame: int, *, frames_max: int, bytes_max: int) -> list[Run]:
         """Return runs from first_frame (inclusive) on, whole blocks, in order; [] at the end.

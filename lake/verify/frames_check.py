@@ -92,7 +92,7 @@ def prove_frames(
     upto: by default the shard's last committed frame. Decoded frames must still be in directory.
     """
     faults: list[Fault] = []
-    reader = JournalReader(directory, shard)
+    reader = JournalReader(directory, shard, known_frame=reading.shards[shard])
     try:
         for stretch in _stretches(reading, shard, after, upto or reading.shards[shard]):
             if not _same_codecs(stretch, codecs):

@@ -232,3 +232,15 @@ def test_a_reader_at_an_abandoned_segment_s_end_goes_on_in_the_next(tmp_path: Pa
     assert list(reader.read(2, frames_max=9, bytes_max=99)[0].frames) == [b"b" * 100]
     reader.close()
     journal.close()
+
+
+def test_what_is_known_to_be_durable_is_read_though_the_word_is_lost(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append("sim", 0, [b"a", b"b"], [1, 1])
+    journal.flush()
+    journal.close()
+    (tmp_path / "durable").write_bytes(b"")
+    assert everything(tmp_path) == []
+    reader = JournalReader(tmp_path, 0, known_frame=2)
+    assert list(reader.read(1, frames_max=9, bytes_max=99)[0].frames) == [b"a", b"b"]
+    reader.close()

@@ -49,9 +49,9 @@ class Reference:
             self._up += [record.connection] * (record.connection not in self._up)
         elif isinstance(record, control.GapOpened):
             self._up = [each for each in self._up if each != record.connection]
-            self.gaps[frame << INDEX_BITS] = {"kind": record.reason, "closed": False}
-        elif (gap := self.gaps.get(record.gap_frame << INDEX_BITS)) is not None:
-            gap["closed"] = True
+            self.gaps[frame << INDEX_BITS] = {"record": record, "closed": False}
+        else:
+            self._close_gap(record.gap_frame << INDEX_BITS)
 
     def data(self, shard: int, frame: int, sent: Sent) -> None:
         """Take a venue's frame."""
@@ -68,6 +68,14 @@ class Reference:
             self.rows[dataset] += [
                 row for row in table.to_pylist() if self._is_new(dataset, row, sent.connection)
             ]
+
+    def _close_gap(self, gap_id: int) -> None:
+        """Close a gap, and earlier ones of its connection that lie within it."""
+        last = self.gaps[gap_id]["record"]
+        for other_id, gap in self.gaps.items():
+            record = gap["record"]
+            within = record.from_us >= last.from_us and record.connection == last.connection
+            gap["closed"] |= other_id <= gap_id and within
 
     def _is_new(self, dataset: str, row: Row, connection: int) -> bool:
         key = _key(dataset, row)
@@ -89,7 +97,8 @@ def _key(dataset: str, row: Row) -> tuple[object, ...] | None:
 
 def journalled(place: Place, shard: int) -> Iterator[tuple[int, bool, Sent]]:
     """Yield (frame, whether a control record, frame as it arrived) of everything durable."""
-    reader = JournalReader(place.shard(shard), shard)
+    known = place.last_frames().get(shard, 0)
+    reader = JournalReader(place.shard(shard), shard, known_frame=known)
     at = 1
     while runs := reader.read(at, frames_max=10_000, bytes_max=1 << 26):
         for run in runs:
@@ -143,9 +152,9 @@ def assert_look(place: Place, gone: Gone, *, drained: bool = False) -> None:
                 _assert_hot(client, dataset, wanted, gone)
         _assert_keys(client)
         gaps = {
-            (shard, gap_id): row
+            (shard, gap_id): {"kind": gap["record"].reason, "closed": gap["closed"]}
             for shard, each in references.items()
-            for gap_id, row in each.gaps.items()
+            for gap_id, gap in each.gaps.items()
         }
         _assert_gaps(client, gaps)
     for full in (False, True) if drained else (False,):

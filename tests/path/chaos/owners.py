@@ -48,7 +48,7 @@ class Writer:
         self.steps = ArmedSteps()
         self.recent = RecentBatches(shard)
         self.lease = taken(place, shard_lease(shard))
-        self.announced = False
+        self.introduced = False
         self.stale = False
         self.busy = False
         self.tally: Counter[str] = Counter()
@@ -60,11 +60,11 @@ class Writer:
 
     def step(self) -> bool:
         """Write the next batch; return whether there was one."""
-        if not self.announced:
+        if not self.introduced:
             catalog = self.place.catalog()
             tries = ANNOUNCE_TRIES_MAX
             announce(catalog, DATASETS, self.shard, tries_max=tries, steps=self.steps)
-            self.announced = True
+            self.introduced = True  # also if it is stale by now: that does no harm
         if self._mover is None:
             self._connection = psycopg.connect(self.place.dsn, autocommit=True)
             self._mover = JournalToHot(
@@ -106,6 +106,7 @@ class Committer:
         self.place = place
         self.steps = ArmedSteps()
         self.lease = taken(place, COMMITTER)
+        self.introduced = True
         self.stale = False
         self.busy = False
         self.tally: Counter[str] = Counter()

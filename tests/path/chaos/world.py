@@ -265,6 +265,7 @@ class World:
             owner.steps.disarm()
             return None
         before, owner.busy = owner.busy, True
+        introduced = owner.introduced
         try:
             return op()
         except Crash:
@@ -279,21 +280,21 @@ class World:
         finally:
             owner.busy = before
             owner.steps.disarm()
-        if owner.stale:
+        if owner.stale and introduced:
             self._assert_unchanged(self._state)
         return None
 
     def _wake(self, owner: Owner, op: Callable[[], bool | None]) -> None:
         """Let an owner that was succeeded do something: it must change nothing."""
-        before = self.place.state()
-        owner.stale = True
+        before, introduced = self.place.state(), owner.introduced
         try:
             op()
         except Fenced:
             self.tally["fenced"] += 1
         except SERVER_FAULTS:
             owner.let_go()
-        self._assert_unchanged(before)
+        if introduced:
+            self._assert_unchanged(before)
 
     def _assert_unchanged(self, before: list[tuple[Any, ...]]) -> None:
         after = self.place.state()
