@@ -177,13 +177,22 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _market(path: Path, head: list[bytes]) -> str:
-    for prefix, market in BINANCE_MARKETS.items():
-        if path.name.startswith(prefix):
-            return market
-    joined = b"".join(head)
-    if b'"ps":"' in joined or b"_PERP" in joined:
+    """Return the market by contents and by name; raises BadInput where the two disagree."""
+    named = next((m for prefix, m in BINANCE_MARKETS.items() if path.name.startswith(prefix)), "")
+    held = _market_held(b"".join(head))
+    if named and held and named != held:
+        raise BadInput(
+            str(path), f"is named as {named} and holds frames of {held}", "name it as what it holds"
+        )
+    return held or named or "spot"
+
+
+def _market_held(text: bytes) -> str:
+    if b'"ps":"' in text or b"_PERP" in text:
         return "coinm"
-    return "usdm" if b'"X":"' in joined or b'"pu":' in joined else "spot"
+    if any(mark in text for mark in (b'"X":"', b'"pu":', b'"e":"bookTicker"')):
+        return "usdm"
+    return "spot" if b'"M":true' in text or b'"data":{"u":' in text else ""
 
 
 def _captured_feed(head: list[bytes]) -> str | None:

@@ -14,7 +14,7 @@ from lake import errors
 from lake.errors import TicklakeError, Unavailable
 
 START_S_MAX = 60.0
-END_S_MAX = 10.0
+END_S_MAX = 3.0
 LINE_BYTES_MAX = 1 << 20
 
 MEMORY = {

@@ -47,8 +47,8 @@ def test_nanoseconds_and_microseconds_are_told_apart_plain_or_packed(tmp_path: P
     ("name", "frame", "feed"),
     [
         ("spot_x.gz", TRADE, "binance.spot"),
-        ("usdm_x.gz", TRADE, "binance.usdm"),
-        ("cm_x.gz", TRADE, "binance.coinm"),
+        ("usdm_x.gz", TRADE.replace(',"M":true', ""), "binance.usdm"),
+        ("cm_x.gz", TRADE.replace(',"M":true', ""), "binance.coinm"),
         ("x.gz", TRADE, "binance.spot"),
         ("x.gz", TRADE.replace('"M":true', '"X":"MARKET"'), "binance.usdm"),
         ("x.gz", TRADE.replace("BTCUSDT", "BTCUSD_PERP"), "binance.coinm"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,23 @@ def test_an_interrupt_drains_and_ends_well(home: Home, tmp_path: Path) -> None:
         assert interrupted(ingest).code == 0
     assert missing(market.sent, home.stored()).is_empty()
     home.assert_verified()
+
+
+def test_a_second_interrupt_breaks_the_drain_off_and_the_next_ingest_goes_on(
+    home: Home, tmp_path: Path
+) -> None:
+    with Market(tmp_path, rate=1_000) as market:
+        ingest = home.start("ingest", "sim", "--url", market.url)
+        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+        os.kill(mover_of(home), signal.SIGSTOP)
+        ingest.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert ingest.poll() is None
+        done = interrupted(ingest)
+        assert done.code == 1
+        assert "drain: broken off by a second signal" in done.sentence
+        assert home.ingest("sim", "--url", market.url, "--for", "1s").code == 0
+    assert_restarts_cover_what_was_lost(home, market)
 
 
 def mover_of(home: Home) -> int:

@@ -84,6 +84,15 @@ def test_a_file_that_is_no_recording(home: Home, tmp_path: Path) -> None:
     assert_refused(done, NOT_HELD, "letter.txt", "is no recording that is known")
 
 
+def test_a_recording_that_is_named_as_what_it_is_not(
+    home: Home, tmp_path: Path, data_dir: Path
+) -> None:
+    wrong = tmp_path / "spot_btcusdt_20230405.dat.gz"
+    wrong.write_bytes((data_dir / "binance_frames/usdm_btcusdt_20230405.dat.gz").read_bytes())
+    done = home.ingest(f"replay:{wrong}")
+    assert_refused(done, NOT_HELD, str(wrong), "named as spot", "holds frames of usdm")
+
+
 def test_a_truncated_recording_is_stored_up_to_where_it_breaks(
     home: Home, tmp_path: Path, data_dir: Path
 ) -> None:

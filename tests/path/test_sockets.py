@@ -32,6 +32,7 @@ def test_two_connections_store_each_event_once(home: Home, tmp_path: Path) -> No
         done = home.ingest("sim", "--url", market.url, "--for", "3s", "--connections", "2")
     assert done.code == 0, done.err
     stored = home.stored()
+    assert home.gaps() == []
     assert_each_once(stored)
     assert missing(market.sent, stored).is_empty()
     home.assert_verified()
