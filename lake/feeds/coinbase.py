@@ -103,5 +103,6 @@ class CoinbaseCodec:
 
 
 def _sequence(value: object) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value < 2**63 else None  # type: ignore[operator,return-value]
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value < 2**63 else None
