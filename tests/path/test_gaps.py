@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +52,16 @@ def test_cut_connections_leave_closed_gaps_and_whole_trades(home: Home, tmp_path
     for gap in gaps[:-1]:
         assert gap["gap_from"] < gap["gap_to"] <= gap["closed_time"]
         assert gap["filled"] == "crypto_trades,crypto_aggregates"
+    assert_missing_is_on_record(home, market)
+
+
+def test_two_connections_that_are_cut_in_turn_speak_for_each_other(
+    home: Home, tmp_path: Path
+) -> None:
+    with Market(tmp_path, rate=1_000, cut_every_s=0.5, seed=1) as market:
+        done = home.ingest("sim", "--url", market.url, "--for", "4s", "--connections", "2")
+    assert done.code == 0, done.err
+    assert {gap["connection"] for gap in home.gaps()} == {0, 1}
     assert_missing_is_on_record(home, market)
 
 
@@ -123,8 +132,3 @@ def test_a_session_that_ends_in_a_gap_leaves_it_to_the_next(home: Home, tmp_path
     assert [gap["kind"] for gap in gaps] == ["disconnect", "restart"]
     assert gaps[0]["gap_from"] == gaps[1]["gap_from"]
     assert gaps[0]["gap_to"] == gaps[1]["gap_to"] is not None
-
-
-def killed(process: subprocess.Popen[str]) -> bool:
-    """Tell whether a process died of SIGKILL."""
-    return ended(process).code == -signal.SIGKILL
