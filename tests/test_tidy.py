@@ -17,6 +17,7 @@ from lake.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE_LINES_MAX = 320
+TEST_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 BANNED_MODULES = {"utils", "util", "helpers", "helper", "common", "base", "types", "misc", "shared"}
 CLOCK_READERS = ("lake/clock.py",)
@@ -73,7 +74,12 @@ def functions(path: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def test_no_module_is_longer_than_its_reader_s_patience() -> None:
     lengths = {path: len(source(path).splitlines()) for path in modules()}
-    assert {path: n for path, n in lengths.items() if n > MODULE_LINES_MAX} == {}
+    long = {path: n for path, n in lengths.items() if n > _lines_max(path)}
+    assert long == {}
+
+
+def _lines_max(path: str) -> int:
+    return MODULE_LINES_MAX if path.startswith(PARTS_OF_THE_PATH) else TEST_LINES_MAX
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

@@ -221,15 +221,14 @@ def missing(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     venue's history. Fails when anything is stored that was not sent, or more often than it was.
     """
     held = Counter(keys(stored))
-    live = {key for key in held if key[2] is None}
     gone, heard = [], []
     for place, key in enumerate(keys(sent)):
-        if key in live:
-            heard.append(place)
-        if held[key]:
-            held[key] -= 1
-        else:
+        if not held[key]:
             gone.append(place)
+            continue
+        held[key] -= 1
+        if key[2] is None:
+            heard.append(place)
     extra = [key for key, count in held.items() if count]
     assert not extra, f"{len(extra)} stored and never sent, or doubled: {extra[:5]}"
     return sent[gone].filter(pl.col("place").is_between(heard[0], heard[-1]))
