@@ -44,12 +44,24 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?")
 TOKENS = [
     *(b"},{", b"}]", b"[{", b"}", b"{", b"[", b"]", b'"', b",", b":", b" ", b"\n", b"\r", b"\t"),
     *(b"\\", b"\\u0041", b"\\ud800", b'\\"', b"\x00", b"\xff", b"\xed\xa0\x80", b"\xc3\xa9"),
-    *(b"-", b"+", b".", b"0", b"e5", b"E-3", b"null", b"true", b"NaN", b"Infinity", b"\xef\xbb\xbf"),
+    *(
+        b"-",
+        b"+",
+        b".",
+        b"0",
+        b"e5",
+        b"E-3",
+        b"null",
+        b"true",
+        b"NaN",
+        b"Infinity",
+        b"\xef\xbb\xbf",
+    ),
 ]
 VALUES = [
     *("null", "true", "false", "[]", "{}", "[[]]", "[null]", "[1,2]", '{"p":1}', '"XT"', '["XT"]'),
     *('""', '"nan"', '"inf"', '" 1"', '"+1"', '"1 "', '"0x10"', '"1_0"', '"},{"', '"}]"', '"[{"'),
-    *("\"'; DROP TABLE x; --\"", '"../../etc/passwd"', '"é"', '"\\u00e9"', '"\\ud83d"', '"\\n"'),
+    *('"\'; DROP TABLE x; --"', '"../../etc/passwd"', '"é"', '"\\u00e9"', '"\\ud83d"', '"\\n"'),
     *('"BTC-USD"', '"btc-usd"', '"A-B-C"', '"BTCUSDT"', '"12"', "NaN", "-Infinity", "1e400", "-0"),
     *("01", "1.", ".5", "1e-11", "9223372036854775808", "18446744073709551616", "5e-324"),
     *(str(NOW_MS // 1000), str(NOW_MS * 1000), str(NOW_MS + 60_001), f"{NOW_MS}.0", f"{NOW_MS}.5"),
@@ -163,7 +175,9 @@ class Fuzzer:
         point = self.chance.randrange(len(digits) + 1)
         text = f"{int(digits[:point] or 0)}.{digits[point:]}" if digits[point:] else digits
         sign = self.chance.choice(["", "", "", "-"])
-        exponent = self.chance.choice(["", "", "", "e-7", "E+9", f"e{self.chance.randrange(-30, 30)}"])
+        exponent = self.chance.choice(
+            ["", "", "", "e-7", "E+9", f"e{self.chance.randrange(-30, 30)}"]
+        )
         return sign + text + exponent
 
     def _word(self) -> str:
@@ -175,18 +189,30 @@ class Fuzzer:
 
     def _trade(self) -> dict[str, Any]:
         late = self.chance.randrange(1000)
-        identity = self.chance.choice([self.chance.randrange(10**9), str(self.chance.randrange(10**9)), "a-7"])
+        identity = self.chance.choice(
+            [self.chance.randrange(10**9), str(self.chance.randrange(10**9)), "a-7"]
+        )
         event = {"ev": "XT", "pair": "BTC-USD", "p": self._decimal(), "t": NOW_MS - late}
         event |= {"s": self._decimal(), "c": self.chance.choice([[2], [1], [0], [], [5, 1], None])}
         return event | {"i": identity, "x": self.chance.randrange(5), "r": NOW_MS}
 
     def _quote(self) -> dict[str, Any]:
-        event = {"ev": "XQ", "pair": "ETH-USD", "bp": self._decimal(), "bs": 0, "ap": self._decimal()}
+        event = {
+            "ev": "XQ",
+            "pair": "ETH-USD",
+            "bp": self._decimal(),
+            "bs": 0,
+            "ap": self._decimal(),
+        }
         return event | {"as": self._decimal(), "t": NOW_MS, "x": 1, "r": NOW_MS}
 
     def _binance_trade(self) -> dict[str, Any]:
         event = {"e": "trade", "E": NOW_MS, "T": NOW_MS, "s": "BTCUSDT"}
-        event |= {"t": self.chance.randrange(1, 10**10), "p": f"{self._decimal():.8f}", "q": "0.006"}
+        event |= {
+            "t": self.chance.randrange(1, 10**10),
+            "p": f"{self._decimal():.8f}",
+            "q": "0.006",
+        }
         return event | {"X": self.chance.choice(["MARKET", "NA"]), "m": self.chance.random() < 0.5}
 
     def _binance_quote(self) -> dict[str, Any]:
