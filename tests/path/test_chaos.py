@@ -1,4 +1,4 @@
-"""Seeded fault schedules over the real stores, an oracle after each; benchmarks/chaos.py has more."""
+"""Seeded fault schedules over the real stores, an oracle after each; more in benchmarks."""
 
 from __future__ import annotations
 
