@@ -18,19 +18,18 @@ from lake.feeds.binance import MICROSECONDS_FROM, SYMBOL, BinanceCodec, Market
 from lake.feeds.codec import Decoded, Frames
 from lake.feeds.columns import constant, joined, possible_times, spelled, table
 from lake.feeds.events import schema
-from lake.feeds.ndjson import LINE_BYTES_MAX, stretches
+from lake.feeds.ndjson import stretches
 from lake.feeds.scaled import decimals, scaled
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("e", "s", "p", "q", "b", "B", "a", "A", "X", "ps"), pl.String),
-    **dict.fromkeys(("t", "T", "u", "E"), pl.Int64),
-    **dict.fromkeys(("m", "M"), pl.Boolean),
+    **dict.fromkeys(("e", "s", "p", "q", "b", "B", "a", "A", "X"), pl.String),
+    **dict.fromkeys(("t", "T", "u"), pl.Int64),
+    "m": pl.Boolean,
 }
-"""A field of another type makes its stretch of frames unparsable here, and so odd; ps, E and M are
-not kept, but a stretch in which every key is known is quicker to check."""
+"""A field of another type makes its stretch of frames unparsable here, and so odd."""
 
 COMBINED = re.compile(rb'\{"stream":"[\w@.!-]*","data":(?=\{)', re.ASCII)
 STARTS = (b'{"e":"trade",', b'{"e":"bookTicker",', b'{"u":')
@@ -130,8 +129,6 @@ def _bodies(frames: Frames) -> tuple[list[bytes], list[int]]:
     for i, raw in enumerate(frames):
         combined = COMBINED.match(raw)
         body = raw[combined.end() : -1] if combined and raw[-2:] == b"}}" else raw
-        if len(raw) > LINE_BYTES_MAX or (body is raw and b'"stream"' in raw):
-            continue
         if body.startswith(STARTS) and body[-1:] == b"}" and b"\n" not in raw:
             bodies.append(body)
             places.append(i)

@@ -20,7 +20,7 @@ from tests.path.lakehouse import NOW_MS
 DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "quarantine", "ingest_batches")
 """Tables of the lake that the simulation fills."""
 
-LIMITS = UpkeepLimits(merge_factor=2, snapshots_max=3, snapshots_kept=2)
+LIMITS = UpkeepLimits(merge_factor=3, snapshots_max=5, snapshots_kept=3)
 
 OURS = "chaos"
 """Application name of the sessions that watch; a severed server keeps them."""
