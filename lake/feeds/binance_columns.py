@@ -25,11 +25,12 @@ Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("e", "s", "p", "q", "b", "B", "a", "A", "X"), pl.String),
-    **dict.fromkeys(("t", "T", "u"), pl.Int64),
-    "m": pl.Boolean,
+    **dict.fromkeys(("e", "s", "p", "q", "b", "B", "a", "A", "X", "ps"), pl.String),
+    **dict.fromkeys(("t", "T", "u", "E"), pl.Int64),
+    **dict.fromkeys(("m", "M"), pl.Boolean),
 }
-"""A field of another type makes its stretch of frames unparsable here, and so odd."""
+"""A field of another type makes its stretch of frames unparsable here, and so odd; ps, E and M are
+not kept, but a stretch in which every key is known is quicker to check."""
 
 COMBINED = re.compile(rb'\{"stream":"[\w@.!-]*","data":(?=\{)', re.ASCII)
 STARTS = (b'{"e":"trade",', b'{"e":"bookTicker",', b'{"u":')
@@ -129,6 +130,8 @@ def _bodies(frames: Frames) -> tuple[list[bytes], list[int]]:
     for i, raw in enumerate(frames):
         combined = COMBINED.match(raw)
         body = raw[combined.end() : -1] if combined and raw[-2:] == b"}}" else raw
+        if body is raw and b'"stream"' in raw:
+            continue
         if body.startswith(STARTS) and body[-1:] == b"}" and b"\n" not in raw:
             bodies.append(body)
             places.append(i)

@@ -29,9 +29,10 @@ Bool = npt.NDArray[np.bool_]
 SCHEMA = {
     **dict.fromkeys(("ev", "pair", "i", "c"), pl.String),
     **dict.fromkeys(("p", "s", "bp", "bs", "ap", "as"), pl.Float64),
-    **dict.fromkeys(("t", "x"), pl.Int64),
+    **dict.fromkeys(("t", "x", "r"), pl.Int64),
 }
-"""A field of another type makes its stretch of frames unparsable here, and so odd."""
+"""A field of another type makes its stretch of frames unparsable here, and so odd; r is not kept,
+but a stretch in which every key is known is quicker to check."""
 
 TRADE_ID_BELOW = 2**53
 """Ids from here on may have been written as doubles, which do not tell them apart."""

@@ -6,7 +6,9 @@ reference decoders take it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,13 @@ import polars as pl
 from lake.feeds.codec import EVENTS_PER_FRAME_MAX, INDEX_BITS, Frames
 
 Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 Columns = Mapping[str, type[pl.DataType]]
 
 NESTED_MAX = 50
 """Brackets a stretch may hold beyond one object per event and one array per field."""
+
+SPACED_COLON = re.compile(rb'"[ \t\r]+:')
 
 FRAMES_RETRIED = 32
 """When a stretch can't be parsed, this many frames at a time are tried, and given up on."""
@@ -30,34 +35,64 @@ def stretches(
     """Yield (places of frames, their events) of what can be parsed, as much at once as can be.
 
     bodies: each frame's events, one JSON object a line. Events get the columns of schema and
-    frame (index in the places yielded), seq and received_us.
+    frame (index in the places yielded), seq and received_us. A frame in which a key of schema may
+    come twice in one event is left out, and one with such a key spelled otherwise or null.
     """
     if not bodies:
         return
+    at = np.asarray(places, np.int64)
     whole = _parse(bodies, schema)
     if whole is not None:
-        at = np.asarray(places, np.int64)
-        yield at, _placed(frames, at, *whole)
+        yield _placed(frames, at, whole)
         return
     for start in range(0, len(bodies), FRAMES_RETRIED):
         stop = start + FRAMES_RETRIED
         part = _parse(bodies[start:stop], schema)
         if part is not None:
-            at = np.asarray(places[start:stop], np.int64)
-            yield at, _placed(frames, at, *part)
+            yield _placed(frames, at[start:stop], part)
 
 
-def _parse(bodies: list[bytes], schema: Columns) -> tuple[pl.DataFrame, Int64] | None:
-    """Return the events and how many each frame has."""
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """events of many frames; how many each frame has; which frames are right so far."""
+
+    events: pl.DataFrame
+    counts: Int64
+    right: Bool
+
+
+def _parse(bodies: list[bytes], schema: Columns) -> _Parsed | None:
     counts = np.fromiter((body.count(b"\n") + 1 for body in bodies), np.int64, len(bodies))
     text = b"\n".join(bodies)
     if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
         return None
     try:
         events = pl.read_ndjson(text, schema=schema)
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
-    return (events, counts) if len(events) == counts.sum() else None
+    if len(events) != counts.sum():
+        return None
+    return _Parsed(events, counts, _keys_once(bodies, events, counts))
+
+
+def _keys_once(bodies: list[bytes], events: pl.DataFrame, counts: Int64) -> Bool:
+    """Tell in which frames no event has a key of the schema twice.
+
+    Readers of JSON disagree on which one counts (RFC 8259, 4). A key takes a colon: where there are
+    as many as values, every key is known and comes once. Else the keys are counted one by one.
+    """
+    given = events.select(pl.sum_horizontal(pl.all().is_not_null())).to_series().to_numpy()
+    starts = np.cumsum(counts) - counts
+    values = np.add.reduceat(given, starts, dtype=np.int64)
+    colons = np.fromiter((body.count(b":") for body in bodies), np.int64, len(bodies))
+    once: Bool = values == colons
+    for place in np.flatnonzero(~once).tolist():
+        part = events.slice(int(starts[place]), int(counts[place]))
+        found = zip(part.columns, part.null_count().row(0), strict=True)
+        once[place] = not SPACED_COLON.search(bodies[place]) and all(
+            bodies[place].count(f'"{name}":'.encode()) == len(part) - nulls for name, nulls in found
+        )
+    return once
 
 
 def _plain(text: bytes, objects: int) -> bool:
@@ -72,11 +107,15 @@ def _plain(text: bytes, objects: int) -> bool:
     return b"\\" not in text and nested <= NESTED_MAX and not (before == ord('"')).any()
 
 
-def _placed(frames: Frames, places: Int64, events: pl.DataFrame, counts: Int64) -> pl.DataFrame:
+def _placed(frames: Frames, places: Int64, found: _Parsed) -> tuple[Int64, pl.DataFrame]:
+    counts, events = found.counts, found.events
+    if not found.right.all():
+        events = events.filter(pl.Series(np.repeat(found.right, counts)))
+        places, counts = places[found.right], counts[found.right]
     at = np.repeat(np.arange(len(places)), counts)
     index = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
     number = frames.first_frame + places[at]
-    return events.with_columns(
+    return places, events.with_columns(
         pl.Series("frame", at),
         pl.Series("seq", (number << INDEX_BITS) | index),
         pl.Series("received_us", frames.received_us[places][at]),

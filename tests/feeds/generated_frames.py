@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from lake.feeds.codec import Codec, Decoded, frames_of
+from lake.feeds.events import schema
 
 NOW_US = 1_700_000_000_000_000
 NOW_MS = NOW_US // 1000
@@ -74,6 +75,8 @@ def assert_same(fast: Codec, slow: Codec, raw: list[bytes], received_us: int = N
     assert (dict(found.ignored), found.events) == (dict(truth.ignored), truth.events)
     for name in sorted({*found.tables, *truth.tables}):
         assert rows(found, name) == rows(truth, name), name
+    for name, table in found.tables.items():
+        assert table.schema.equals(schema(name)), name
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lake.feeds.codec import Decoded
 from lake.feeds.massive import MassiveCodec
 from lake.feeds.massive_columns import MassiveColumns
-from tests.feeds.generated_frames import NOW_MS, assert_same, changed, written
+from tests.feeds.generated_frames import NOW_MS, NOW_US, assert_same, changed, written
 
 TRADE = {
     "ev": "XT",
@@ -77,14 +77,16 @@ def right(count: int = 3) -> bytes:
     return json.dumps([TRADE, QUOTE][:count], separators=(",", ":")).encode()
 
 
-def same(raw: list[bytes]) -> Decoded:
-    return assert_same(MassiveColumns(), MassiveCodec("massive"), raw)
+def same(raw: list[bytes], received_us: int = NOW_US) -> Decoded:
+    return assert_same(MassiveColumns("sim"), MassiveCodec("sim"), raw, received_us)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(frames(), min_size=1, max_size=6))
-def test_same_as_reference_for_any_frames(raw: list[bytes]) -> None:
-    same(raw)
+@given(
+    st.lists(frames(), min_size=1, max_size=6), st.sampled_from([NOW_US, 0, NOW_US - 61_000_000])
+)
+def test_same_as_reference_for_any_frames(raw: list[bytes], received_us: int) -> None:
+    same(raw, received_us)
 
 
 @settings(max_examples=150, deadline=None)
@@ -161,6 +163,16 @@ TRAPS = [
     right(1).replace(b'"r"', b'"r\t"'),
     right(1).replace(b'"r"', b'"r":"\\ud800","q"'),
     right(1).replace(b'"r"', b'"r":"\\x","q"'),
+    right(1).replace(b'"p"', b'"p":5,"p"'),
+    right(1).replace(b'"p":33021.9', b'"p":33021.9,"p":null'),
+    right(1).replace(b'"p":33021.9', b'"p":null,"p":33021.9'),
+    right(1).replace(b'"p":33021.9', b'"p" :5,"p":33021.9'),
+    right(1).replace(b'"p":33021.9', b'"p":5,"p"\r:33021.9'),
+    right(1).replace(b'"pair"', b'"pair":"A-B","pair"'),
+    right(1).replace(b'"ev"', b'"ev":"XQ","ev"'),
+    right(1).replace(b'"r"', b'"r":1,"r"'),
+    right(1).replace(b'"r"', b'"q":":::","r"'),
+    right(1).replace(b'"r"', b'"q":{"p":5},"r"'),
     b"\xef\xbb\xbf" + right(1),
     b" " + right(1),
     right(1) + b"\r",
@@ -182,3 +194,11 @@ TRAPS = [
 def test_same_as_reference_for_known_traps(raw: bytes) -> None:
     same([raw])
     same([right(), raw, right()])
+
+
+def test_doubled_key_reads_the_same_beside_any_neighbour() -> None:
+    doubled = right(1).replace(b'"p"', b'"p":5,"p"')
+    escaped = right(1).replace(b'"XT"', b'"\\u0058T"')
+    for neighbours in ([], [right()], [escaped]):
+        rows = same([doubled, *neighbours]).tables["crypto_trades"].to_pylist()
+        assert str(rows[0]["price"]) == "33021.9000000000"
