@@ -8,7 +8,7 @@ becomes the trade's conditions: Binance leaves such prints out of its own klines
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from lake.errors import BadFrame
@@ -26,6 +26,7 @@ from lake.feeds.events import (
     time_us,
     trade_id,
 )
+from lake.feeds.slices import whole_frame
 
 Market = Literal["spot", "usdm", "coinm"]
 SYMBOL = re.compile(r"[A-Z0-9]{2,30}(_[A-Z0-9]{1,12})?", re.ASCII)
@@ -49,12 +50,12 @@ class BinanceCodec:
         """Return every event of frames (those at places), classed; never raises for a frame."""
         return decode_frames(frames, self.feed, self._events, places)
 
-    def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
+    def _events(self, raw: bytes, received_us: int) -> list[Event]:
         found = parsed(raw)
         data, path = found, "$"
         if isinstance(found, dict) and "stream" in found:
             data, path = found.get("data"), "$.data"
-        yield checked(self._event, data, path, received_us)
+        return [whole_frame(checked(self._event, data, path, received_us), raw, path)]
 
     def _event(self, event: Mapping[str, Any], received_us: int) -> Event:
         kind = event.get("e")

@@ -18,7 +18,7 @@ from lake.feeds.binance import MICROSECONDS_FROM, SYMBOL, BinanceCodec, Market
 from lake.feeds.codec import Decoded, Frames
 from lake.feeds.columns import constant, joined, possible_times, spelled, table
 from lake.feeds.events import schema
-from lake.feeds.ndjson import stretches
+from lake.feeds.ndjson import LINE_BYTES_MAX, stretches
 from lake.feeds.scaled import decimals, scaled
 
 Int64 = npt.NDArray[np.int64]
@@ -130,7 +130,7 @@ def _bodies(frames: Frames) -> tuple[list[bytes], list[int]]:
     for i, raw in enumerate(frames):
         combined = COMBINED.match(raw)
         body = raw[combined.end() : -1] if combined and raw[-2:] == b"}}" else raw
-        if body is raw and b'"stream"' in raw:
+        if len(raw) > LINE_BYTES_MAX or (body is raw and b'"stream"' in raw):
             continue
         if body.startswith(STARTS) and body[-1:] == b"}" and b"\n" not in raw:
             bodies.append(body)

@@ -8,7 +8,7 @@ matches alone sees holes in it. `side` is the maker's: the aggressor took the ot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lake.errors import BadFrame
@@ -25,6 +25,7 @@ from lake.feeds.events import (
     symbol,
     trade_id,
 )
+from lake.feeds.slices import whole_frame
 
 PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,10}", re.ASCII)
 AGGRESSOR = {"buy": "sell", "sell": "buy"}
@@ -45,8 +46,8 @@ class CoinbaseCodec:
         """Return every event of frames, classed; never raises for what a frame contains."""
         return decode_frames(frames, self.feed, self._events)
 
-    def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
-        yield checked(self._event, parsed(raw), "$", received_us)
+    def _events(self, raw: bytes, received_us: int) -> list[Event]:
+        return [whole_frame(checked(self._event, parsed(raw), "$", received_us), raw)]
 
     def _event(self, event: Mapping[str, Any], received_us: int) -> Event:
         kind = event.get("type")

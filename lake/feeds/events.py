@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +34,16 @@ FIELDS_MAX = 1_000
 FIELD_BYTES_MIN = 6
 """A field takes at least this in JSON: a line shorter than FIELDS_MAX of them has not too many."""
 CODE = re.compile(r"[\w .:-]{1,40}", re.ASCII)
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Half surrogates too: an escape may spell them, and no UTF-8 can."""
+
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+BRACKETS_ALIKE = bytes.maketrans(b"{}", b"[]")
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+DEPTH_MAX = 100
+"""A frame nested deeper is quarantined whole if anything in it is refused: Python's own limit
+depends on who calls, and the outcome must not."""
+
 WHOLE_BELOW = 2**53
 """A double from here on may stand for several whole numbers."""
 
@@ -59,12 +67,12 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An event for quarantine; path is its place in the frame, in JSONPath."""
+    """An event for quarantine; path is its place in the frame, in JSONPath; no raw: all of it."""
 
     reason: str
     detail: str
     path: str
-    raw: bytes
+    raw: bytes | None = None
 
 
 Event = Row | Ignored | Bad
@@ -97,7 +105,8 @@ def decode_frames(
                 ignored[event.kind] += 1
             else:
                 where = f"frame {number} event {index} {event.path}"
-                bad.append(_quarantined(event, where, feed, connections[i], place))
+                found = event.raw if event.raw is not None else raw
+                bad.append(_quarantined(event, found, where, feed, connections[i], place))
     tables = {name: pa.Table.from_pylist(found, schema(name)) for name, found in rows.items()}
     quarantine = pa.Table.from_pylist(bad, schema("quarantine"))
     return Decoded(tables, quarantine, dict(ignored), events)
@@ -108,20 +117,36 @@ def decoded_or_bad(raw: bytes, received_us: int, decode: DecodeEvents) -> list[E
     try:
         events = list(decode(raw, received_us))
     except BadFrame as error:
-        return [Bad(error.remedy, f"{error.thing}: {error.fault}", "$", raw)]
+        return [Bad(error.remedy, f"{error.thing}: {error.fault}", "$")]
     except RecursionError:
-        return [Bad("too_deep", "frame: is nested too deep", "$", raw)]
+        return [TOO_DEEP]
     except Exception as error:  # a fault of ours costs one frame; recovery would meet it again
-        return [Bad("decoder_fault", f"{type(error).__name__}: {error}", "$", raw)]
+        return [Bad("decoder_fault", f"{type(error).__name__}: {error}", "$")]
     if len(events) > EVENTS_PER_FRAME_MAX:
-        return [Bad("too_many_events", f"frame: holds {len(events):,} events", "$", raw)]
+        return [Bad("too_many_events", f"frame: holds {len(events):,} events", "$")]
+    if any(isinstance(event, Bad) for event in events) and too_deep(raw):
+        return [TOO_DEEP]
     return events
 
 
+TOO_DEEP = Bad("too_deep", f"frame: is nested deeper than {DEPTH_MAX}", "$")
+
+
+def too_deep(raw: bytes) -> bool:
+    """Tell whether a text is nested deeper than DEPTH_MAX, or has as many brackets without end."""
+    left = TEXT.sub(b"", raw).translate(BRACKETS_ALIKE, NO_BRACKETS)
+    for _ in range(DEPTH_MAX):
+        outer = left.replace(b"[]", b"")
+        if outer == left:
+            return len(left) > DEPTH_MAX
+        left = outer
+    return bool(left)
+
+
 def _quarantined(
-    event: Bad, where: str, feed: str, connection: int, place: Mapping[str, Any]
+    event: Bad, raw: bytes, where: str, feed: str, connection: int, place: Mapping[str, Any]
 ) -> dict[str, Any]:
-    raw, detail = event.raw, event.detail
+    detail = event.detail
     if len(raw) > EVENT_BYTES_MAX:
         detail = f"{detail} (cut at {EVENT_BYTES_MAX} of {len(raw)} bytes)"
         raw = raw[:EVENT_BYTES_MAX]
@@ -145,8 +170,8 @@ def schema(dataset: str) -> pa.Schema:
 def parsed(raw: bytes) -> Any:
     """Return a frame as JSON; raises BadFrame not_utf8 or not_json.
 
-    NaN, Infinity and numbers past the doubles are no JSON, but only their event is bad: a laxer
-    reader splits such a frame, so that the rest of it is stored.
+    NaN, Infinity, numbers past the doubles and escapes of half surrogates are no JSON, but only
+    their event is bad: a laxer reader splits such a frame, so that the rest of it is stored.
     """
     try:
         return orjson.loads(raw)
@@ -156,11 +181,11 @@ def parsed(raw: bytes) -> Any:
         except UnicodeDecodeError:
             raise BadFrame("frame", "is not UTF-8", "not_utf8") from error
         try:
-            found = json.loads(text)
-            json.dumps(found, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
-            raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
-        return found
+            if not too_deep(raw):
+                return json.loads(text)
+        except ValueError:
+            pass  # then the first reader's words are the better ones
+        raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
 
 
 def checked(
@@ -168,28 +193,13 @@ def checked(
 ) -> Event:
     """Decode one event of a frame; Bad for what is no object, too large, or refused."""
     if not isinstance(event, dict):
-        return Bad("not_an_object", f"event: is {type(event).__name__}", path, bytes_of(event))
+        return Bad("not_an_object", f"event: is {type(event).__name__}", path)
     if len(event) > FIELDS_MAX:
-        fault = f"event: has {len(event):,} fields"
-        return Bad("too_many_fields", fault, path, bytes_of(event))
+        return Bad("too_many_fields", f"event: has {len(event):,} fields", path)
     try:
-        found = decode(event, received_us)
+        return decode(event, received_us)
     except BadFrame as error:
-        return Bad(
-            error.remedy, f"{error.thing}: {error.fault}", f"{path}.{error.thing}", bytes_of(event)
-        )
-    return found
-
-
-def bytes_of(event: object) -> bytes:
-    """Return an event as JSON again; raises BadFrame too_deep, for the whole frame."""
-    values = event.values() if isinstance(event, dict) else [event]
-    try:
-        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
-            return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-        return orjson.dumps(event)
-    except TypeError as error:
-        raise BadFrame("frame", "is nested too deep", "too_deep") from error
+        return Bad(error.remedy, f"{error.thing}: {error.fault}", f"{path}.{error.thing}")
 
 
 def time_us(value: object, place: str, received_us: int, *, unit_us: int = 1000) -> int:

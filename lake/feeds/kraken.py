@@ -7,7 +7,7 @@ XBT is written BTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,6 @@ from lake.feeds.events import (
     Ignored,
     Row,
     bounded_time,
-    bytes_of,
     checked,
     code,
     decode_frames,
@@ -29,6 +28,7 @@ from lake.feeds.events import (
     symbol,
     trade_id,
 )
+from lake.feeds.slices import as_they_came
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}", re.ASCII)
 SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
@@ -48,28 +48,29 @@ class KrakenCodec:
         """Return every event of frames, classed; never raises for what a frame contains."""
         return decode_frames(frames, self.feed, self._events)
 
-    def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
+    def _events(self, raw: bytes, received_us: int) -> list[Event]:
         found = parsed(raw)
         if isinstance(found, list):
-            yield from self._version_1(found, received_us)
-        elif not isinstance(found, dict):
+            return self._version_1(found, raw, received_us)
+        if not isinstance(found, dict):
             raise BadFrame("frame", f"is {type(found).__name__}", "not_an_object")
-        else:
-            yield from self._version_2(found, received_us)
+        return self._version_2(found, raw, received_us)
 
-    def _version_2(self, frame: Mapping[str, Any], received_us: int) -> Iterator[Event]:
+    def _version_2(self, frame: Mapping[str, Any], raw: bytes, received_us: int) -> list[Event]:
         channel = frame.get("channel")
         data = frame.get("data")
         if channel is None and ("method" in frame or "event" in frame):
-            yield Ignored(_kind(frame.get("event")))
-        elif isinstance(channel, str) and channel in IGNORED:
-            yield Ignored(channel)
-        elif channel not in ("trade", "ticker") or not isinstance(data, list) or not data:
+            return [Ignored(_kind(frame.get("event")))]
+        if isinstance(channel, str) and channel in IGNORED:
+            return [Ignored(channel)]
+        if channel not in ("trade", "ticker") or not isinstance(data, list) or not data:
             raise BadFrame("channel", f"{str(channel)[:40]!r} is unknown", "unknown_event")
-        else:
-            decode = self._trade if channel == "trade" else self._quote
-            for index, event in enumerate(data):
-                yield checked(decode, event, f"$.data[{index}]", received_us)
+        decode = self._trade if channel == "trade" else self._quote
+        events = (
+            checked(decode, event, f"$.data[{index}]", received_us)
+            for index, event in enumerate(data)
+        )
+        return as_they_came(events, raw, "$.data", "data")
 
     def _trade(self, event: Mapping[str, Any], received_us: int) -> Row:
         side = SIDES.get(str(event.get("side")))
@@ -108,18 +109,20 @@ class KrakenCodec:
             },
         )
 
-    def _version_1(self, frame: list[Any], received_us: int) -> Iterator[Event]:
+    def _version_1(self, frame: list[Any], raw: bytes, received_us: int) -> list[Event]:
         """Decode [channelID, data, ..., channelName, pair]."""
         if len(frame) < 4 or not isinstance(frame[-2], str):
             raise BadFrame("frame", "is no array of version 1", "unknown_event")
         channel, pair = frame[-2].partition("-")[0], frame[-1]
         if channel != "trade":
-            yield Ignored(_kind(channel))
-            return
+            return [Ignored(_kind(channel))]
         if not isinstance(frame[1], list) or not frame[1]:
             raise BadFrame("[1]", "is no list of trades", "not_an_array")
-        for index, entry in enumerate(frame[1]):
-            yield _trade_1(entry, pair, received_us, f"$[1][{index}]")
+        events = (
+            _trade_1(entry, pair, received_us, f"$[1][{index}]")
+            for index, entry in enumerate(frame[1])
+        )
+        return as_they_came(events, raw, "$[1]", 1)
 
 
 def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
@@ -143,7 +146,7 @@ def _trade_1(entry: object, pair: object, received_us: int, path: str) -> Event:
     except BadFrame as error:
         detail = f"{error.thing or 'entry'}: {error.fault}"
         within = f".{error.thing}" if error.thing.isalpha() else error.thing
-        return Bad(error.remedy, detail, f"{path}{within}", bytes_of(entry))
+        return Bad(error.remedy, detail, f"{path}{within}")
 
 
 def _seconds_us(text: object) -> int:

@@ -8,18 +8,16 @@ and what is wrong, and decodes whatever is not plainly right.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lake.errors import BadFrame
 from lake.feeds import decimals
-from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
+from lake.feeds.codec import Decoded, Frames
 from lake.feeds.events import (
-    Bad,
     Event,
     Ignored,
     Row,
-    bytes_of,
     checked,
     decode_frames,
     parsed,
@@ -28,6 +26,7 @@ from lake.feeds.events import (
     trade_id,
     whole,
 )
+from lake.feeds.slices import as_they_came
 
 PAIR_PATTERN = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,10}", re.ASCII)
 EXCHANGE_MAX = 9_999
@@ -49,16 +48,17 @@ class MassiveCodec:
         """Return every event of frames (those at places), classed; never raises for a frame."""
         return decode_frames(frames, self.feed, self._events, places)
 
-    def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
+    def _events(self, raw: bytes, received_us: int) -> list[Event]:
         found = parsed(raw)
         if not isinstance(found, list):
             raise BadFrame("frame", f"is {type(found).__name__}, not an array", "not_an_array")
         if not found:
-            yield Ignored("empty")
-        for index, event in enumerate(found):
-            outcome = checked(self._event, event, f"$[{index}]", received_us)
-            large = len(raw) > EVENT_BYTES_MAX and _size(outcome, event) > EVENT_BYTES_MAX
-            yield _too_large(event, index) if large else outcome
+            return [Ignored("empty")]
+        events = (
+            checked(self._event, event, f"$[{index}]", received_us)
+            for index, event in enumerate(found)
+        )
+        return as_they_came(events, raw)
 
     def _event(self, event: Mapping[str, Any], received_us: int) -> Event:
         kind = event.get("ev")
@@ -150,12 +150,3 @@ def _conditions(codes: object) -> tuple[str | None, str | None]:
     side = next((SIDES[code] for code in listed if code in SIDES), None)
     others = ",".join(str(code) for code in listed if code not in (0, *SIDES))
     return side, others or None
-
-
-def _size(outcome: Event, event: object) -> int:
-    return len(outcome.raw if isinstance(outcome, Bad) else bytes_of(event))
-
-
-def _too_large(event: object, index: int) -> Bad:
-    detail = f"event: is over {EVENT_BYTES_MAX} bytes"
-    return Bad("too_large", detail, f"$[{index}]", bytes_of(event))

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
 from lake.feeds.columns import constant, joined, possible_times, spelled, table
-from lake.feeds.events import FIELD_BYTES_MIN, FIELDS_MAX, TRADE_ID_CHARS_MAX, schema
+from lake.feeds.events import TRADE_ID_CHARS_MAX, schema
 from lake.feeds.massive import PAIR_PATTERN, MassiveCodec
-from lake.feeds.ndjson import stretches
+from lake.feeds.ndjson import LINE_BYTES_MAX, stretches
 from lake.feeds.scaled import decimals, scaled
 
 Int64 = npt.NDArray[np.int64]
@@ -37,7 +37,6 @@ but a stretch in which every key is known is quicker to check."""
 TRADE_ID_BELOW = 2**53
 """Ids from here on may have been written as doubles, which do not tell them apart."""
 
-LINE_BYTES_MAX = FIELDS_MAX * FIELD_BYTES_MIN
 EXCHANGE_MAX = 9_999
 CONDITIONS = pa.array(["[]", "[0]", "[1]", "[2]"])
 SIDES = pa.array([None, None, "sell", "buy"], pa.string())

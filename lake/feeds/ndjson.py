@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lake.feeds.codec import EVENTS_PER_FRAME_MAX, INDEX_BITS, Frames
+from lake.feeds.events import FIELD_BYTES_MIN, FIELDS_MAX
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -24,6 +25,9 @@ NESTED_MAX = 50
 """Brackets a stretch may hold beyond one object per event and one array per field."""
 
 SPACED_COLON = re.compile(rb'"[ \t\r]+:')
+
+LINE_BYTES_MAX = FIELDS_MAX * FIELD_BYTES_MIN
+"""A longer line may have too many fields."""
 
 FRAMES_RETRIED = 32
 """When a stretch can't be parsed, this many frames at a time are tried, and given up on."""

@@ -6,8 +6,9 @@ JSON text: keys sorted, no spaces.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -45,10 +46,10 @@ class SentimentCodec:
         """Return every record of frames, classed; never raises for what a frame contains."""
         return decode_frames(frames, self.feed, self._events)
 
-    def _events(self, raw: bytes, received_us: int) -> Iterator[Event]:
+    def _events(self, raw: bytes, received_us: int) -> list[Event]:
         if len(raw) > EVENT_BYTES_MAX:
             raise BadFrame("record", f"is over {EVENT_BYTES_MAX} bytes", "too_large")
-        yield checked(self._record, parsed(raw), "$", received_us)
+        return [checked(self._record, parsed(raw), "$", received_us)]
 
     def _record(self, event: Mapping[str, Any], received_us: int) -> Row:
         metadata = event.get("metadata")
@@ -72,7 +73,12 @@ class SentimentCodec:
 
 
 def _canonical(metadata: object) -> str:
-    text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode()
+    try:
+        json.dumps(metadata, allow_nan=False, ensure_ascii=False).encode()
+        text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS).decode()
+    except (TypeError, ValueError) as error:
+        fault = "holds what JSON can't spell, or is nested too deep"
+        raise BadFrame("metadata", fault, "bad_metadata") from error
     if NUL.search(text):
         raise BadFrame("metadata", "holds a NUL character", "bad_metadata")
     return text

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.feeds.codec import frames_of
+from lake.feeds.events import DEPTH_MAX, too_deep
 from lake.ingest.codecs import codecs
 from tests.feeds.generated_frames import NOW_US, changed, values, written
 
@@ -102,3 +103,23 @@ def test_noise_is_quarantined_as_it_came(feed: str) -> None:
 def test_no_frames_are_no_events(feed: str) -> None:
     decoded = codecs()[feed].decode(frames_of([]))
     assert (decoded.events, decoded.quarantine.num_rows, dict(decoded.ignored)) == (0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        (b"[" * DEPTH_MAX + b"]" * DEPTH_MAX, False),
+        (b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1), True),
+        (b'{"a":[' * 51 + b"]}" * 51, True),
+        (b"[[],{}," * 1_000 + b"0" + b"]" * 1_000, True),
+        (b"[" + b"[{}]," * 1_000 + b"0]", False),
+        (b'["' + b"[" * 1_000 + b'\\\\\\"' + b"[" * 1_000 + b'"]', False),
+        (b"[" * DEPTH_MAX, False),
+        (b"[" * (DEPTH_MAX + 1), True),
+        (b'"' + b"[" * 1_000, True),
+        (b"", False),
+    ],
+    ids=range(10),
+)
+def test_depth_counts_brackets_outside_text(text: bytes, deep: bool) -> None:
+    assert too_deep(text) == deep

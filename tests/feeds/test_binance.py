@@ -14,7 +14,7 @@ import pytest
 
 from lake.feeds.binance import BinanceCodec
 from lake.feeds.binance_columns import BinanceColumns
-from lake.feeds.codec import Codec, Decoded, frames_of
+from lake.feeds.codec import EVENT_BYTES_MAX, Codec, Decoded, frames_of
 from lake.feeds.recording import instruments, open_recording
 from lake.ingest.codecs import codecs
 
@@ -113,6 +113,21 @@ def test_bad_event_is_quarantined_and_its_neighbours_stored(
     assert (row["reason"], row["place"]) == (reason, f"frame 2 event 0 {path}")
     assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [1 << 16, 3 << 16]
     assert decoded.events == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"note": "z" * EVENT_BYTES_MAX}, "too_large"),
+        ({f"f{i}": i for i in range(10_000)}, "too_many_fields"),
+    ],
+)
+def test_event_too_large_is_refused_and_its_neighbours_stored(
+    codec: Codec, more: dict[str, Any], reason: str
+) -> None:
+    decoded = decode(codec, TRADE, TRADE | more, TRADE)
+    assert decoded.quarantine["reason"].to_pylist() == [reason]
+    assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [1 << 16, 3 << 16]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lake.feeds.codec import Decoded, frames_of
+from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, frames_of
 from lake.feeds.coinbase import CoinbaseCodec
 from lake.feeds.recording import instruments, open_recording
 
@@ -94,8 +94,16 @@ def test_bad_event_is_quarantined_and_its_neighbours_stored(
     decoded = decode(MATCH, MATCH | changes, MATCH)
     [row] = decoded.quarantine.to_pylist()
     assert (row["reason"], row["place"]) == (reason, f"frame 2 event 0 {path}")
-    assert json.loads(row["raw"]) == MATCH | changes
+    assert row["raw"] == json.dumps(MATCH | changes).encode()
     assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [1 << 16, 3 << 16]
+
+
+def test_event_over_a_mebibyte_is_refused_but_a_book_s_snapshot_may_be_large() -> None:
+    note = {"note": "z" * EVENT_BYTES_MAX}
+    decoded = decode(MATCH | note, {"type": "snapshot"} | note, MATCH)
+    assert decoded.quarantine["reason"].to_pylist() == ["too_large"]
+    assert decoded.ignored == {"snapshot": 1}
+    assert decoded.tables["crypto_trades"].num_rows == 1
 
 
 def test_recorded_capture_has_97_matches_without_a_hole_and_sequence_holes_at_each(

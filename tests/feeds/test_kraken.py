@@ -128,6 +128,19 @@ def test_bad_event_is_quarantined_and_its_neighbours_stored(
 
 
 @pytest.mark.parametrize(
+    ("frame", "raw"),
+    [
+        (b'{"data" : [ {"side":1e0} ,7],"channel":"trade"}', [b'{"side":1e0}', b"7"]),
+        (b'{"data":[1],"channel":"trade","d\\u0061ta":[2, 3]}', [b"2", b"3"]),
+        (b'[ 1 , [ ["1.0" ,[]] ] , "trade" , "SC/EUR" ]', [b'["1.0" ,[]]']),
+        (b'[1,{"a":[]},"trade","SC/EUR"]', [b'[1,{"a":[]},"trade","SC/EUR"]']),
+    ],
+)
+def test_refused_entry_is_kept_as_it_came_to_the_byte(frame: bytes, raw: list[bytes]) -> None:
+    assert decode(frame).quarantine["raw"].to_pylist() == raw
+
+
+@pytest.mark.parametrize(
     ("name", "frames", "stored", "ignored"),
     [
         (

@@ -193,9 +193,7 @@ def test_bad_event_is_quarantined_with_reason_place_and_bytes_and_the_rest_store
     assert (row["reason"], row["place"]) == (reason, f"frame 5 event 1 {path}")
     assert (row["feed"], row["connection"], row["shard"]) == ("massive", 4, 2)
     assert (row["seq"], row["received_time"]) == ((5 << 16) + 1, at(NOW_MS))
-    if reason != "too_large":
-        assert json.loads(row["raw"]) == json.loads(event)
-    assert len(row["raw"]) <= EVENT_BYTES_MAX
+    assert row["raw"] == event.encode()[:EVENT_BYTES_MAX]
     assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [5 << 16]
     assert decoded.tables["crypto_quotes"]["seq"].to_pylist() == [(5 << 16) + 2]
     assert (decoded.events, dict(decoded.ignored)) == (3, {})
@@ -214,6 +212,49 @@ def test_a_number_that_is_no_json_costs_only_its_event(codec: Codec, price: str)
     bad = changed(TRADE).replace("33021.9", price)
     decoded = decode(codec, f"[{bad},{changed(TRADE)}]")
     assert decoded.quarantine["reason"].to_pylist() == ["not_a_number"]
+    assert decoded.quarantine["raw"].to_pylist() == [bad.encode()]
+    assert decoded.tables["crypto_trades"].num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ' {"ev" : "XZ",\t"a":[1, {"b":"],["}] } ',
+        '{"ev":"XZ","p":33021.90000,"n":123456789012345678901234567890}',
+        '{"ev":"XZ","ev":"XY"}',
+        '{"ev":"XZ","note":"\\u00e9\\"é]"}',
+        '{"ev":"XZ","note":"\\ud800"}',
+        '{"ev":"XZ","n":[NaN]}',
+        "-0.0",
+        '"\\u0041"',
+    ],
+)
+def test_refused_event_is_kept_as_it_came_to_the_byte(codec: Codec, event: str) -> None:
+    decoded = decode(codec, f"[{TRADE} ,{event},\r{QUOTE}]")
+    assert decoded.quarantine["raw"].to_pylist() == [event.strip().encode()]
+    assert decoded.tables["crypto_trades"].num_rows == 1
+    assert decoded.tables["crypto_quotes"].num_rows == 1
+
+
+def test_half_of_a_surrogate_pair_matters_only_where_it_would_be_stored(codec: Codec) -> None:
+    unread = changed(TRADE, note="\ud800")
+    read = [changed(TRADE, i="\ud800"), changed(TRADE, t="\ud800"), changed(TRADE, x="\ud800")]
+    decoded = decode(codec, f"[{','.join([unread, *read])}]")
+    assert decoded.tables["crypto_trades"].num_rows == 1
+    reasons = decoded.quarantine["reason"].to_pylist()
+    assert reasons == ["bad_trade_id", "bad_time", "bad_exchange"]
+
+
+def test_nesting_is_no_fault_by_itself_but_a_refused_event_of_such_a_frame_takes_it_along(
+    codec: Codec,
+) -> None:
+    deep = TRADE.replace('"r"', '"z":' + "[" * 101 + "]" * 101 + ',"r"')
+    assert decode(codec, f"[{deep}]").tables["crypto_trades"].num_rows == 1
+    frame = f"[{deep},1]".encode()
+    decoded = decode(codec, frame, f"[{TRADE}]")
+    assert decoded.quarantine.select(["reason", "raw"]).to_pylist() == [
+        {"reason": "too_deep", "raw": frame}
+    ]
     assert decoded.tables["crypto_trades"].num_rows == 1
 
 

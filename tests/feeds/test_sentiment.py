@@ -58,6 +58,18 @@ def test_escape_of_nul_is_told_from_its_spelling() -> None:
 
 
 @pytest.mark.parametrize(
+    "metadata",
+    ["[NaN]", '"\\ud800"', "[1e400]", '{"a":' + "1" * 400 + "}", "[" * 260 + "]" * 260],
+)
+def test_metadata_that_json_can_t_hold_is_refused_and_kept(metadata: str) -> None:
+    raw = json.dumps(RECORD | {"metadata": "here"}).replace('"here"', metadata).encode()
+    decoded = SentimentCodec().decode(frames_of([raw], received_us=1_723_200_000_000_000))
+    [row] = decoded.quarantine.to_pylist()
+    assert row["raw"] == raw
+    assert row["reason"] in ("bad_metadata", "too_deep")
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"sentiment_score": 1.01}, "out_of_range"),
