@@ -352,7 +352,9 @@ def main() -> int:
             print(f"{name:>20} {value}")
         for venue, values in venues.items():
             for name, value in values.items():
-                print(f"{venue + ' ' + name:>20} {value}")
+                counts = value.most_common() if isinstance(value, Counter) else []
+                told_value = ", ".join(f"{reason} {count}" for reason, count in counts) or value
+                print(f"{venue + ' ' + name:>20} {told_value}")
     return 0 if all(outcome.right for outcome in found.values()) else 1
 
 

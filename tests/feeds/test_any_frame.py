@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.fuzz_frames import fuzz
 from lake.feeds.codec import frames_of
 from lake.feeds.events import DEPTH_MAX, too_deep
 from lake.ingest.codecs import codecs
@@ -103,6 +104,15 @@ def test_noise_is_quarantined_as_it_came(feed: str) -> None:
 def test_no_frames_are_no_events(feed: str) -> None:
     decoded = codecs()[feed].decode(frames_of([]))
     assert (decoded.events, decoded.quarantine.num_rows, dict(decoded.ignored)) == (0, 0, {})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_changed_frames_of_the_benchmark_have_one_outcome_and_harm_no_other(seed: int) -> None:
+    for outcome in fuzz(seed, 300).values():
+        assert outcome.right, outcome.examples
+        assert outcome.frames == 300
+        assert outcome.stored > 0
+        assert len(outcome.reasons) > 10
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,17 @@ def test_events_of_the_next_utc_day_sit_in_the_earlier_file(
     assert [str(day) for day in days] == ["2024-08-08", "2024-08-09"]
 
 
+def test_capture_of_the_spot_socket_holds_what_it_holds(data_dir: Path) -> None:
+    recording = open_recording(data_dir / "venue_captures" / "BINANCE.ws.1.0.gz")
+    raw = [entry for batch in recording.batches() for entry in batch]
+    frames = frames_of([frame for _, frame in raw], received_us=[at for at, _ in raw])
+    decoded = codecs()[recording.feed].decode(frames)
+    assert (recording.feed, decoded.events) == ("binance.spot", len(raw))
+    assert decoded.tables["crypto_quotes"].num_rows == 84
+    assert decoded.ignored == {"depthUpdate": 177, "aggTrade": 2, "kline": 2}
+    assert decoded.quarantine.num_rows == 0
+
+
 def test_instruments_of_a_recording_are_told_by_a_scan(data_dir: Path) -> None:
     path = data_dir / "binance_frames" / "cm_btcusd_perp_20240809.gz"
     assert instruments(path) == {("binance", "coinm", "X:BTCUSD_PERP")}

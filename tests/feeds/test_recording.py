@@ -142,7 +142,16 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BITSTAMP.ws.1.0.gz", "BINANCE.http.0.0.gz", "BITSTAMP.http.0.0.gz", "COINBASE.0.gz"]
+    "name",
+    [
+        "BITSTAMP.ws.1.0.gz",
+        "BINANCE.http.0.0.gz",
+        "BITSTAMP.http.0.0.gz",
+        "BINANCE.0.gz",
+        "BITSTAMP.0.gz",
+        "COINBASE.0.gz",
+        "KRAKEN.0.gz",
+    ],
 )
 def test_captures_of_other_venues_and_of_rest_answers_are_refused(
     data_dir: Path, name: str
