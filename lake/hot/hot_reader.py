@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable
 from lake.feeds.codec import INDEX_BITS
 
@@ -45,7 +46,7 @@ class HotReader:
     """A connection that reads ranges of frames."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self._dsn = with_options(dsn, **BY_RANGE)
         self._connection: adbc.Connection | None = None
 
     def rows(self, dataset: str, shard: int, after: int, upto: int) -> pa.Table:

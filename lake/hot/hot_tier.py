@@ -6,7 +6,7 @@ ADBC speaks COPY BINARY from Arrow columns: no row becomes a Python object.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from lake.hot.lease import Lease
 from lake.steps import LostAnswer, Steps
 
 SCHEMA = "market"
+LEDGER = "ledger_minutes"
 FENCED_STATES = ("TL001", "TL002")
 
 
@@ -27,14 +28,16 @@ FENCED_STATES = ("TL001", "TL002")
 class HotBatch:
     """What one transaction writes: frames old_frame (exclusive) to last_frame (inclusive).
 
-    tables: dataset -> rows, column order of the contract; state: what the writer needs to know
-    after a restart, stored with the shard.
+    tables: dataset -> rows, column order of the contract; ledger returns the rows of
+    `ledger_minutes` and is called last: they may be counted while the others are copied; state:
+    what the writer needs to know after a restart, stored with the shard.
     """
 
     shard: int
     old_frame: int
     last_frame: int
     tables: Mapping[str, pa.Table]
+    ledger: Callable[[], pa.Table]
     state: Mapping[str, Any]
     gap_updates: Sequence[str] = ()
 
@@ -57,34 +60,38 @@ class HotTier:
             connection = self._open()
             with connection.cursor() as cursor:
                 for name, table in batch.tables.items():
-                    if table.num_rows:
-                        cursor.adbc_ingest(name, table, mode="append", db_schema_name=SCHEMA)
+                    _copy(cursor, name, table)
+                _copy(cursor, LEDGER, batch.ledger())
                 for statement in batch.gap_updates:
                     cursor.execute(statement)
                 self._steps.at("hot.copy")
-                cursor.execute(
-                    "SELECT market.advance_shard($1::smallint, $2, $3, $4, $5, $6::text::jsonb)",
-                    (
-                        batch.shard,
-                        lease.name,
-                        lease.epoch,
-                        batch.old_frame,
-                        batch.last_frame,
-                        json.dumps(batch.state, separators=(",", ":")),
-                    ),
-                )
-                cursor.fetchall()
+                self._advance(cursor, batch, lease)
             self._steps.at("hot.commit")
             connection.commit()
             self._steps.at("hot.committed")
-        except LostAnswer as error:
-            self.close()
-            raise Unavailable(
-                "hot tier", "the answer to a commit was lost", "look again"
-            ) from error
-        except adbc_driver_manager.Error as error:
-            self.close()
-            raise _translated(error, batch.shard) from error
+        except BaseException as error:
+            self.close()  # what is copied and not committed must not join the next batch
+            if isinstance(error, LostAnswer):
+                raise Unavailable(
+                    "hot tier", "the answer to a commit was lost", "look again"
+                ) from error
+            if isinstance(error, adbc_driver_manager.Error):
+                raise _translated(error, batch.shard) from error
+            raise
+
+    def _advance(self, cursor: adbc.Cursor, batch: HotBatch, lease: Lease) -> None:
+        cursor.execute(
+            "SELECT market.advance_shard($1::smallint, $2, $3, $4, $5, $6::text::jsonb)",
+            (
+                batch.shard,
+                lease.name,
+                lease.epoch,
+                batch.old_frame,
+                batch.last_frame,
+                json.dumps(batch.state, separators=(",", ":")),
+            ),
+        )
+        cursor.fetchall()
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back by the server."""
@@ -103,6 +110,11 @@ class HotTier:
             )
             self._connection = adbc.connect(address)
         return self._connection
+
+
+def _copy(cursor: adbc.Cursor, name: str, rows: pa.Table) -> None:
+    if rows.num_rows:
+        cursor.adbc_ingest(name, rows, mode="append", db_schema_name=SCHEMA)
 
 
 def _translated(error: adbc_driver_manager.Error, shard: int) -> Exception:

@@ -16,6 +16,10 @@ SCHEMA = "market"
 DROP_LOCK_TIMEOUT_MS = 200
 """How long a drop may wait for its lock; while it waits, writers queue behind it."""
 
+SUMMARIZE_LOCK_TIMEOUT_MS = 50
+ANALYZE_ROWS_MIN = 10_000
+"""Rows from which on statistics matter: the first come at once, the server's own by the minute."""
+
 PARTITION_LOCK = 0x70617274
 """Key space of the advisory locks under which a dataset's partitions are made."""
 
@@ -76,6 +80,46 @@ def drop_partition(connection: psycopg.Connection, dataset: str, day: date) -> b
             return True
     except errors.LockNotAvailable as error:
         raise Unavailable(name, "in use", "try again later") from error
+
+
+def summarize(connection: psycopg.Connection, dataset: str, days: Iterable[date]) -> int:
+    """Bring the BRIN indexes of these UTC days' partitions up to date; return the new ranges.
+
+    Until a range is summarized every query reads it, and without statistics a query may take the
+    index of the wrong column; the server by itself may leave it so for minutes. A partition that is
+    in use (a vacuum) is left for the next time.
+    """
+    ranges = 0
+    with connection.transaction():
+        found = existing_partitions(connection, dataset)
+        names = [found[day] for day in days if day in found]
+        connection.execute(
+            "SELECT set_config('lock_timeout', %s, true)", (f"{SUMMARIZE_LOCK_TIMEOUT_MS}ms",)
+        )
+        try:
+            row = connection.execute(
+                "SELECT coalesce(sum(brin_summarize_new_values(i.indexrelid)), 0)"
+                " FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid"
+                " JOIN pg_am AS m ON m.oid = c.relam"
+                " WHERE m.amname = 'brin' AND i.indrelid = ANY(%s::regclass[])",
+                (names,),
+            ).fetchone()
+            _analyze_first(connection, names)
+        except errors.LockNotAvailable:
+            raise psycopg.Rollback from None
+        ranges = int(row[0]) if row else 0
+    return ranges
+
+
+def _analyze_first(connection: psycopg.Connection, names: list[str]) -> None:
+    """Give the planner statistics of partitions that never had any; later ones are the server's."""
+    rows = connection.execute(
+        "SELECT relid::regclass::text FROM pg_stat_all_tables WHERE relid = ANY(%s::regclass[])"
+        " AND last_analyze IS NULL AND last_autoanalyze IS NULL AND n_live_tup >= %s",
+        (names, ANALYZE_ROWS_MIN),
+    ).fetchall()
+    for (name,) in rows:
+        connection.execute(sql.SQL("ANALYZE {}").format(_identifier(name)))
 
 
 def partition_name(dataset: str, day: date) -> str:

@@ -39,7 +39,7 @@ class FeedCount:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A batch: frames first_frame..last_frame (inclusive) as rows per table."""
+    """A batch: frames first_frame..last_frame (inclusive) as rows per table, its ledger apart."""
 
     first_frame: int
     last_frame: int
@@ -73,8 +73,6 @@ class BatchBuilder:
         self._redelivery = redelivery
         self._gaps = gaps
         self._up = {feed: list(found) for feed, found in connections_up.items()}
-        self._duck = duckdb.connect(config={"threads": 1})
-        self._duck.execute("SET TimeZone = 'UTC'")
 
     def state(self) -> dict[str, Any]:
         """Return what a restart needs: largest keys, connections up, holes still open."""
@@ -100,7 +98,6 @@ class BatchBuilder:
         first, last = runs[0].frames.first_frame, runs[-1].frames.last_frame
         tables = {name: pa.concat_tables(found) for name, found in parts.items()}
         tables["ingest_batches"] = self._batch_rows(counts, first, last, now_us)
-        tables["ledger_minutes"] = self._ledger_rows(tables, first, last)
         tables["feed_gaps"] = self._gaps.opened_rows()
         events = sum(count.events for count in counts.values())
         received_us = min(int(run.frames.received_us.min()) for run in runs)
@@ -182,15 +179,29 @@ class BatchBuilder:
         ]
         return pa.Table.from_pylist(rows, schema=arrow_schema(load("ingest_batches")))
 
-    def _ledger_rows(self, tables: Mapping[str, pa.Table], first: int, last: int) -> pa.Table:
+
+class BatchLedger:
+    """Counts built batches for `ledger_minutes`; one thread uses it at a time."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self._duck = duckdb.connect(config={"threads": 1})
+        self._duck.execute("SET TimeZone = 'UTC'")
+
+    def rows(self, built: Built) -> pa.Table:
+        """Return a batch's rows of `ledger_minutes`."""
         schema = arrow_schema(load("ledger_minutes"))
         totals = [
             ledger.batch_totals(self._duck, dataset, rows)
-            for dataset, rows in tables.items()
+            for dataset, rows in built.tables.items()
             if dataset in ledger.MEASURES and rows.num_rows
         ]
         every = pa.concat_tables(totals)
-        constants = {"shard": self._shard, "first_frame": first, "last_frame": last}
+        constants = {
+            "shard": self._shard,
+            "first_frame": built.first_frame,
+            "last_frame": built.last_frame,
+        }
         for name, value in constants.items():
             column = pa.array(np.full(every.num_rows, value), schema.field(name).type)
             every = every.append_column(name, column)

@@ -24,7 +24,7 @@ from lake.feeds.codec import Codec
 from lake.hot.hot_tier import HotBatch, HotTier
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions
-from lake.ingest.batch import BatchBuilder, Built
+from lake.ingest.batch import BatchBuilder, BatchLedger, Built
 from lake.ingest.feed_gap import GapBook
 from lake.ingest.recent_batches import RecentBatches
 from lake.ingest.redelivery import Redelivery, StoredKeys
@@ -47,6 +47,7 @@ class _Next:
 
     built: Built
     state: Mapping[str, Any]
+    ledger: Future[pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class JournalToHot:
         self._instruments: set[str] = set()
         self._ahead: Future[_Next | None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="build-ahead")
+        self._ledger = BatchLedger(reader.shard)
+        self._counter = ThreadPoolExecutor(1, thread_name_prefix="count")
         self.last_frame = 0
 
     def step(self) -> Built | None:
@@ -132,7 +135,7 @@ class JournalToHot:
             if self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN:
                 self._ahead = self._worker.submit(self._build, built.last_frame)
             self._name_instruments(following.state)
-            self._write(built, following.state)
+            self._write(following)
         except BaseException:
             self._forget()
             raise
@@ -146,9 +149,10 @@ class JournalToHot:
         return max(0, self._reader.durable() - self.last_frame)
 
     def close(self) -> None:
-        """Let the build ahead end, and its thread."""
+        """Let the build ahead end, and the threads."""
         self._forget()
         self._worker.shutdown()
+        self._counter.shutdown()
 
     def _build(self, after: int) -> _Next | None:
         """Build the batch that follows a frame; the builder belongs to whoever runs this."""
@@ -157,7 +161,8 @@ class JournalToHot:
         if not runs:
             return None
         built = self._builder.build(runs, self._clock.now_us())
-        return _Next(built, self._builder.state())
+        counted = self._counter.submit(self._ledger.rows, built)
+        return _Next(built, self._builder.state(), counted)
 
     def _forget(self) -> None:
         """Drop what is in memory: it is ahead of what is stored."""
@@ -182,7 +187,8 @@ class JournalToHot:
             epoch=self._lease.epoch,
         )
 
-    def _write(self, built: Built, state: Mapping[str, Any]) -> None:
+    def _write(self, following: _Next) -> None:
+        built = following.built
         for dataset in TICK_DATASETS:
             rows = built.tables.get(dataset)
             if rows is not None and rows.num_rows:
@@ -192,7 +198,8 @@ class JournalToHot:
             built.first_frame - 1,
             built.last_frame,
             built.tables,
-            state,
+            following.ledger.result,
+            following.state,
             built.gap_updates,
         )
         self._hot.write(batch, self._lease)

@@ -10,14 +10,15 @@ import psycopg
 from lake.clock import utc_from_us
 from lake.contracts.contract import TICK_DATASETS, load
 from lake.hot.lease import Lease
-from lake.hot.partitions import ensure_partitions
+from lake.hot.partitions import ensure_partitions, summarize
 from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.tables.catalog import open_catalog
-from lake.tables.lake_table import LakeTable
 from lake.tables.upkeep import Upkeep
 from lake.views.client import Client
+
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 ROUND_S = 2.0
 WHOLE_EVERY = 30
@@ -77,7 +78,11 @@ class KeepLoop:
                 )
                 if context.drain.is_set():
                     return
-                self._merge(upkeep, table, book, whole=whole)
+                touched = table.touched_days()
+                self._unmerged.setdefault(table.dataset, set()).update(touched)
+                if touched and table.dataset in TICK_DATASETS:
+                    summarize(connection, table.dataset, map(_date, touched))
+                self._merge(upkeep, table.dataset, book, whole=whole)
                 book.freed(table.dataset, upkeep.expire())
                 if whole:
                     self._remove(upkeep, table.dataset, book)
@@ -105,9 +110,8 @@ class KeepLoop:
                     fault = f"{leaving.dataset} {leaving.day} stays in hot: {leaving.reason}"
                     context.progress.last_fault = fault
 
-    def _merge(self, upkeep: Upkeep, table: LakeTable, book: RemovalBook, *, whole: bool) -> None:
-        days = self._unmerged.setdefault(table.dataset, set())
-        days |= table.touched_days()
+    def _merge(self, upkeep: Upkeep, dataset: str, book: RemovalBook, *, whole: bool) -> None:
+        days = self._unmerged[dataset]
         if not (whole or days):
             return
         merged = upkeep.merge(None if whole else days)
@@ -115,10 +119,15 @@ class KeepLoop:
             days.clear()
             return
         self._context.progress.merges += 1
-        book.freed(table.dataset, merged.freed)
+        book.freed(dataset, merged.freed)
 
     def _remove(self, upkeep: Upkeep, dataset: str, book: RemovalBook) -> None:
         due = book.due(dataset)
         if due:
             upkeep.remove(due)
             book.removed(due)
+
+
+def _date(day: int) -> date:
+    """Return the day that lies so many days after the epoch."""
+    return date.fromordinal(EPOCH_ORDINAL + day)

@@ -35,11 +35,21 @@ def write_data_files(
 
     The rows' order is kept; compact files are packed harder.
     """
-    schema = schema_to_pyarrow(table.schema(), include_field_ids=True)
+    schema = _file_schema(table)
     return [
         _write(table, part.cast(schema), folder, compact)
         for folder, part in _by_day(rows, time_column)
     ]
+
+
+def _file_schema(table: Table) -> pa.Schema:
+    """Return the table's schema with field ids, and texts as our rows have them.
+
+    pyiceberg makes them large, which costs a copy and is the same in a file.
+    """
+    small = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}
+    schema = schema_to_pyarrow(table.schema(), include_field_ids=True)
+    return pa.schema([field.with_type(small.get(field.type, field.type)) for field in schema])
 
 
 def _by_day(rows: pa.Table, time_column: str | None) -> Iterator[tuple[str, pa.Table]]:
@@ -48,11 +58,13 @@ def _by_day(rows: pa.Table, time_column: str | None) -> Iterator[tuple[str, pa.T
     if time_column is None:
         yield "", rows
         return
-    days = rows[time_column].cast(pa.int64()).to_numpy() // DAY_US
-    first, last = int(days.min()), int(days.max())
+    times = rows[time_column].cast(pa.int64())
+    bounds = pc.min_max(times)
+    first, last = (bounds[end].as_py() // DAY_US for end in ("min", "max"))
     if first == last:
         yield _folder(time_column, first), rows
         return
+    days = times.to_numpy() // DAY_US
     for day in np.unique(days).tolist():
         yield _folder(time_column, day), rows.filter(pa.array(days == day))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from duckdb import ConnectionException, DuckDBPyConnection, DuckDBPyRelation, IOException
 from duckdb import Error as DuckDBError
 
+from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable, WrongUse
 from lake.views.engine import (
     HOT_EXTENSIONS,
@@ -46,7 +47,7 @@ class Client:
         self._snapshots: dict[str, Snapshot] = {}
         self._seen: object = None
         try:
-            attach_hot(self._duckdb, with_application(dsn))
+            attach_hot(self._duckdb, with_options(with_application(dsn), **BY_RANGE))
         except BaseException:
             self._duckdb.close()
             raise

@@ -11,7 +11,7 @@ import pytest
 
 from lake.contracts.contract import TICK_DATASETS
 from lake.errors import Unavailable, WrongUse
-from lake.hot.partitions import drop_partition, ensure_partitions, existing_partitions
+from lake.hot.partitions import drop_partition, ensure_partitions, existing_partitions, summarize
 
 DAY = date(2024, 8, 8)
 INSERT = (
@@ -109,6 +109,41 @@ def test_drop_gives_up_soon_when_a_writer_is_at_it(connection, migrated_dsn):
         with pytest.raises(Unavailable, match=r"market\.crypto_trades_p20240808: in use"):
             drop_partition(connection, "crypto_trades", DAY)
     assert drop_partition(connection, "crypto_trades", DAY)
+
+
+def test_summarized_partition_is_read_by_its_range_alone(connection):
+    """Fresh rows, no statistics: a query of the tail must not read the day."""
+    ensure_partitions(connection, "crypto_trades", [DAY])
+    connection.execute(
+        "INSERT INTO market.crypto_trades SELECT 'X:BTCUSD', 'binance', 'spot', i::text, %s, %s,"
+        " 1, 1, 'buy', NULL, 0, i FROM generate_series(1, 50000) AS i",
+        ("2024-08-08 12:00+00", "2024-08-08 12:00+00"),
+    )
+    connection.execute("SET enable_seqscan = off")  # as every reader of ours has it
+    query = (
+        "EXPLAIN (ANALYZE, FORMAT JSON, TIMING off) SELECT * FROM market.crypto_trades"
+        " WHERE shard = 0 AND seq > 49990"
+    )
+
+    assert summarize(connection, "crypto_trades", [DAY]) > 0
+    assert summarize(connection, "crypto_trades", [DAY]) == 0
+    plan = connection.execute(query).fetchone()[0][0]["Plan"]
+    assert "Rows Removed by Index Recheck" in str(plan)
+    assert find(plan, "Rows Removed by Index Recheck") < 10_000
+
+
+def find(plan, key):
+    """Return a figure of a plan, wherever in it."""
+    below = [find(each, key) for each in plan.get("Plans", ())]
+    return max([plan.get(key, 0), *below])
+
+
+def test_partition_in_a_vacuum_is_summarized_another_time(connection, migrated_dsn):
+    ensure_partitions(connection, "crypto_trades", [DAY])
+    connection.execute(INSERT, ("2024-08-08 12:00+00", "2024-08-08 12:00+00"))
+    with psycopg.connect(migrated_dsn) as other:
+        other.execute("LOCK TABLE market.crypto_trades_p20240808 IN SHARE UPDATE EXCLUSIVE MODE")
+        assert summarize(connection, "crypto_trades", [DAY]) == 0
 
 
 def test_drop_inside_a_transaction_is_undone_with_it(connection):

@@ -11,7 +11,7 @@ import pytest
 
 from lake import ledger
 from lake.ingest import control
-from lake.ingest.batch import BatchBuilder
+from lake.ingest.batch import BatchBuilder, BatchLedger
 from lake.ingest.codecs import codecs
 from lake.ingest.feed_gap import GapBook
 from lake.ingest.redelivery import Redelivery
@@ -63,7 +63,8 @@ def moved(lakehouse: Lakehouse, journal: Journal) -> Lakehouse:
     built = builder.build(reader.read(1, frames_max=1_000, bytes_max=MEBIBYTE), NOON_MS * 1_000)
     reader.close()
     stores.close()
-    lakehouse.insert(built.tables, 0, built.last_frame)
+    tables = {**built.tables, "ledger_minutes": BatchLedger(0).rows(built)}
+    lakehouse.insert(tables, 0, built.last_frame)
     return lakehouse
 
 
