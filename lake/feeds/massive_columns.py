@@ -20,7 +20,7 @@ from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
 from lake.feeds.columns import constant, joined, possible_times, spelled, table
 from lake.feeds.events import TRADE_ID_CHARS_MAX, schema
 from lake.feeds.massive import PAIR_PATTERN, MassiveCodec
-from lake.feeds.ndjson import LINE_BYTES_MAX, stretches
+from lake.feeds.ndjson import LINE_BYTES_MAX, stretches, whole_arrays
 from lake.feeds.scaled import decimals, scaled
 
 Int64 = npt.NDArray[np.int64]
@@ -57,7 +57,9 @@ class MassiveColumns:
         """Return every event of frames, classed; never raises for what a frame contains."""
         odd = np.ones(len(frames), np.bool_)
         parts: list[Decoded] = []
-        for places, placed in stretches(frames, *_bodies(frames), SCHEMA):
+        whole = whole_arrays(frames, SCHEMA)
+        found = [whole] if whole else stretches(frames, *_bodies(frames), SCHEMA)
+        for places, placed in found:
             tables, bad = _tables(placed, len(places), self.feed, frames.shard)
             odd[places] = bad
             rows = sum(found.num_rows for found in tables.values())

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lake.feeds.codec import EVENTS_PER_FRAME_MAX, INDEX_BITS, Frames
+from lake.feeds.codec import EVENT_BYTES_MAX, EVENTS_PER_FRAME_MAX, INDEX_BITS, Frames
 from lake.feeds.events import FIELD_BYTES_MIN, FIELDS_MAX
 
 Int64 = npt.NDArray[np.int64]
@@ -56,6 +56,47 @@ def stretches(
             yield _placed(frames, at[start:stop], part)
 
 
+def whole_arrays(frames: Frames, schema: Columns) -> tuple[Int64, pl.DataFrame] | None:
+    """Return what `stretches` yields when all frames are plain arrays of objects, else None.
+
+    The usual case, without a step per frame: a frame is known by where its line breaks are.
+    """
+    found = _array_lines(frames)
+    if found is None:
+        return None
+    text, counts = found
+    if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
+        return None
+    events = _read(text, schema)
+    if events is None or len(events) != counts.sum():
+        return None
+    # A value takes a colon, in every frame; so where the sums agree, they do in each of them.
+    if len(events) * len(schema) - sum(events.null_count().row(0)) != text.count(b":"):
+        return None
+    right = np.ones(len(frames), np.bool_)
+    return _placed(frames, np.arange(len(frames)), _Parsed(events, counts, right))
+
+
+def _array_lines(frames: Frames) -> tuple[bytes, Int64] | None:
+    """Return all events, one a line, and how many each frame has; None when a frame is unusual."""
+    payload, starts, ends = frames.payload, frames.offsets[:-1], frames.offsets[1:] - 1
+    if not len(frames) or (ends - starts).min() < len("[{}]"):
+        return None
+    characters = np.frombuffer(payload, np.uint8)
+    for places, character in ((starts, "["), (starts + 1, "{"), (ends - 2, "}"), (ends - 1, "]")):
+        if not (characters[places] == ord(character)).all():
+            return None
+    if payload.count(b"\n") != len(frames) or (ends - starts).max() > EVENT_BYTES_MAX:
+        return None
+    text = payload[1:-2].replace(b"}]\n[{", b"}\n{").replace(b"},{", b"}\n{")
+    breaks = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    if np.diff(breaks, prepend=-1, append=len(text)).max() > LINE_BYTES_MAX:
+        return None
+    shrunk = 2 * np.arange(len(frames))  # the brackets between a frame and the one before
+    first = np.searchsorted(breaks, starts - shrunk)
+    return text, np.diff(first, append=len(breaks) + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Parsed:
     """events of many frames; how many each frame has; which frames are right so far."""
@@ -70,13 +111,17 @@ def _parse(bodies: list[bytes], schema: Columns) -> _Parsed | None:
     text = b"\n".join(bodies)
     if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
         return None
-    try:
-        events = pl.read_ndjson(text, schema=schema)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return None
-    if len(events) != counts.sum():
+    events = _read(text, schema)
+    if events is None or len(events) != counts.sum():
         return None
     return _Parsed(events, counts, _keys_once(bodies, events, counts))
+
+
+def _read(text: bytes, schema: Columns) -> pl.DataFrame | None:
+    try:
+        return pl.read_ndjson(text, schema=schema)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
 
 
 def _keys_once(bodies: list[bytes], events: pl.DataFrame, counts: Int64) -> Bool:

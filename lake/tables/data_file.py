@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+
+Int64 = npt.NDArray[np.int64]
 
 DAY_US = 86_400_000_000
 ROW_GROUP_ROWS = 122_880
@@ -108,6 +111,17 @@ def time_column_of(table: Table) -> str | None:
 
 
 def sorted_rows(rows: pa.Table, columns: list[str]) -> pa.Table:
-    """Return the rows sorted by these columns, ascending."""
-    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in columns])
-    return rows.take(order)
+    """Return the rows sorted by these columns, ascending; nulls are not told from zero or ""."""
+    return rows.take(pa.array(np.lexsort([_rank(rows[name]) for name in reversed(columns)])))
+
+
+def _rank(column: pa.ChunkedArray) -> Int64:
+    """Return numbers that sort as the column does: to sort texts costs four times as much."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return np.asarray(column.cast(pa.int64()).fill_null(0).to_numpy(), np.int64)
+    encoded = column.combine_chunks().dictionary_encode()
+    rank = np.empty(len(encoded.dictionary) + 1, np.int64)
+    rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(encoded.dictionary))
+    rank[-1] = -1
+    codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+    return np.asarray(rank[codes], np.int64)
