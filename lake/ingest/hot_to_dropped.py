@@ -2,8 +2,9 @@
 
 A day goes when its retention age has passed, the lake's rows of that day equal the ledger's to the
 last bit, and a grace longer than any allowed query has passed since the last row of it came. Then,
-in one transaction with a short lock timeout: lock, prove again, drop. The lock keeps writers out of
-that day alone, so a late row either comes before the second proof or makes the day anew.
+in one transaction with a short lock timeout: lock, prove again, drop. The locks keep writers out of
+that day, so a late row either comes before the second proof or makes the day anew, and keep the
+lake's table where it is, so that nobody takes it back to before the proof unseen.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lake.hot.partitions import (
 )
 from lake.steps import Steps
 from lake.views.client import Client
+from lake.views.snapshot import CATALOG, NAMESPACE, Snapshot, goes_on_from
 
 GRACE_S = 900
 """Seconds since a day's last row: longer than the longest allowed query on the hot tier."""
@@ -104,7 +106,7 @@ def _leave(
         return Leaving(dataset, day, promised.rows, False, reason)
     steps.at("day.drop")
     try:
-        _drop_proven(connection, dataset, day, promised)
+        _drop_proven(connection, dataset, day, promised, client.snapshots.get(dataset))
     except (Unavailable, errors.LockNotAvailable):
         return Leaving(dataset, day, promised.rows, False, "in use; tried again later")
     except Damaged as error:
@@ -112,7 +114,13 @@ def _leave(
     return Leaving(dataset, day, promised.rows, True)
 
 
-def _drop_proven(connection: psycopg.Connection, dataset: str, day: date, promised: Totals) -> None:
+def _drop_proven(
+    connection: psycopg.Connection,
+    dataset: str,
+    day: date,
+    promised: Totals,
+    proven: Snapshot | None,
+) -> None:
     """Lock, prove again, drop, all or nothing."""
     with connection.transaction():
         connection.execute(
@@ -123,12 +131,26 @@ def _drop_proven(connection: psycopg.Connection, dataset: str, day: date, promis
         again, _ = ledger_totals(connection, dataset, day)
         if again != promised:
             raise Damaged(partition_name(dataset, day), "a late row came in", "prove again")
+        _hold_lake(connection, dataset, proven)
         drop_partition(connection, dataset, day)
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
             " VALUES (%s, %s, %s, %s)",
             (dataset, day, *_beyond_dropped(connection, dataset, day, promised)),
         )
+
+
+def _hold_lake(connection: psycopg.Connection, dataset: str, proven: Snapshot | None) -> None:
+    """Keep the lake's table where it is until the transaction ends; it must follow the proof."""
+    if proven is None or proven.snapshot_id is None:
+        return  # nothing was ever written: the ledger promises no row either
+    row = connection.execute(
+        "SELECT metadata_location FROM public.iceberg_tables WHERE catalog_name = %s"
+        " AND table_namespace = %s AND table_name = %s FOR SHARE",
+        (CATALOG, NAMESPACE, dataset),
+    ).fetchone()
+    if row is None or not goes_on_from(row[0], proven.snapshot_id):
+        raise Damaged(f"lake.{dataset}", "was rolled back since the proof", "prove again")
 
 
 def _beyond_dropped(

@@ -68,13 +68,7 @@ def locations(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 def load_snapshot(dataset: str, metadata_location: str) -> Snapshot:
     """Read a table's metadata file; raises Damaged when it is gone or not what was written."""
-    path = local_path(metadata_location)
-    try:
-        metadata: dict[str, Any] = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise Damaged(
-            str(path), f"table metadata can't be read ({error})", "restore the file"
-        ) from error
+    metadata = _load_metadata(metadata_location)
     snapshots = {each["snapshot-id"]: each for each in metadata.get("snapshots", ())}
     head = snapshots.get(metadata.get("current-snapshot-id"))
     schema = next(
@@ -88,6 +82,29 @@ def load_snapshot(dataset: str, metadata_location: str) -> Snapshot:
         columns=tuple(column["name"] for column in schema["fields"]),
         through=_through(dataset, metadata.get("properties", {}), head, snapshots),
     )
+
+
+def goes_on_from(metadata_location: str, snapshot_id: int) -> bool:
+    """Tell whether the head of this metadata is the snapshot or follows it; False if unknown.
+
+    Raises Damaged as load_snapshot does.
+    """
+    metadata = _load_metadata(metadata_location)
+    snapshots = {each["snapshot-id"]: each for each in metadata.get("snapshots", ())}
+    at = snapshots.get(metadata.get("current-snapshot-id"))
+    while at is not None and at["snapshot-id"] != snapshot_id:
+        at = snapshots.get(at.get("parent-snapshot-id", -1))
+    return at is not None
+
+
+def _load_metadata(location: str) -> dict[str, Any]:
+    path = local_path(location)
+    try:
+        return cast("dict[str, Any]", orjson.loads(path.read_bytes()))
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise Damaged(
+            str(path), f"table metadata can't be read ({error})", "restore the file"
+        ) from error
 
 
 def _through(

@@ -8,11 +8,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lake.clock import ManualClock, SystemClock
+from lake.clock import Clock, ManualClock, SystemClock
 from lake.hot.partitions import existing_partitions
 from lake.ingest.hot_to_dropped import drop_due
+from lake.steps import Steps
+from lake.tables.catalog import NAMESPACE, open_catalog
 from lake.verify.verify import verify
 from lake.views.client import Client
+from tests.path.chaos.faults import ArmedSteps
 from tests.path.lakehouse import NOW_MS, Lakehouse, stream
 
 DAY = date(2025, 10, 9)
@@ -26,10 +29,15 @@ def lakehouse(migrated_dsn: str, tmp_path: Path) -> Lakehouse:
     return lakehouse
 
 
-def dropped(lakehouse: Lakehouse, clock: object = None, grace_s: int = 0) -> dict[str, str]:
+def dropped(
+    lakehouse: Lakehouse,
+    clock: Clock | None = None,
+    grace_s: int = 0,
+    steps: Steps | None = None,
+) -> dict[str, str]:
     """Return dataset -> "" where its day was dropped, else the reason why not."""
     with psycopg.connect(lakehouse.dsn, autocommit=True) as connection, Client(lakehouse.dsn) as c:
-        found = drop_due(connection, c, clock or SystemClock(), grace_s=grace_s)  # type: ignore[arg-type]
+        found = drop_due(connection, c, clock or SystemClock(), grace_s=grace_s, steps=steps)
     assert all(leaving.day == DAY and leaving.dropped == (not leaving.reason) for leaving in found)
     return {leaving.dataset: leaving.reason for leaving in found}
 
@@ -100,4 +108,24 @@ def test_a_running_query_keeps_its_day_and_is_not_waited_for(lakehouse: Lakehous
     with psycopg.connect(lakehouse.dsn) as reader:
         reader.execute("SELECT count(*) FROM market.crypto_trades")
         assert dropped(lakehouse)["crypto_trades"] == "in use; tried again later"
+    assert dropped(lakehouse)["crypto_trades"] == ""
+
+
+def test_a_lake_rolled_back_after_the_proof_keeps_its_day(lakehouse: Lakehouse) -> None:
+    lakehouse.journal(stream(10, 5), up=False)
+    assert lakehouse.move() == 0
+    before = lakehouse.stored("crypto_trades")
+
+    def roll_back() -> None:
+        catalog = open_catalog(lakehouse.dsn, str(lakehouse.folder / "warehouse"))
+        table = catalog.load_table((NAMESPACE, "crypto_trades"))
+        table.manage_snapshots().rollback_to_snapshot(table.history()[0].snapshot_id).commit()
+        catalog.engine.dispose()
+
+    steps = ArmedSteps()
+    steps.arm("day.drop", roll_back)
+    assert dropped(lakehouse, steps=steps)["crypto_trades"] == "was rolled back since the proof"
+    assert days(lakehouse, "crypto_trades") == [DAY]
+    assert lakehouse.move() == 0
+    assert lakehouse.stored("lake.crypto_trades") == before
     assert dropped(lakehouse)["crypto_trades"] == ""
