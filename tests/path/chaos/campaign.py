@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import psycopg
 
@@ -15,8 +16,9 @@ from lake.hot import hot_tier
 from lake.tables.lake_table import announce
 from lake.views import engine
 from tests.conftest import Databases
+from tests.path.chaos.actions import Action
 from tests.path.chaos.place import DATASETS, OURS, Place
-from tests.path.chaos.schedule import Action, schedule
+from tests.path.chaos.schedule import schedule
 from tests.path.chaos.world import World
 
 SHARDS_MAX = 2
@@ -42,11 +44,20 @@ class Campaign:
         self._migrated = migrated
         self._house = folder / "house"
         self._template = folder / "template"
-        # The extensions' signatures are checked once more in every test of the views.
+        self._before = (dict(engine._CONFIG), hot_tier.IDLE_IN_TRANSACTION_MS)
+        # Checking the signatures of DuckDB's extensions costs more than a whole run.
         engine._CONFIG["allow_unsigned_extensions"] = True
         hot_tier.IDLE_IN_TRANSACTION_MS = IDLE_MS
         self.tally: Counter[str] = Counter()
         self._announced = self._announce()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        config, hot_tier.IDLE_IN_TRANSACTION_MS = self._before
+        engine._CONFIG.clear()
+        engine._CONFIG.update(config)
 
     def run(self, seed: int, actions: Sequence[Action] | None = None) -> Failure | None:
         """Run a seed's schedule, or the given one; return what went wrong."""

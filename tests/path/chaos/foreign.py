@@ -12,15 +12,12 @@ from tests.path.chaos.place import Place
 
 
 class Foreign:
-    """What others do to tables; what they tagged must be read again unchanged.
-
-    floors: dataset -> shard -> frame that the lake must go on holding, since hot no longer does.
-    """
+    """What others do to tables; what they tagged must be read again unchanged."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._catalog = place.catalog()
-        self.floors: dict[str, Mapping[int, int]] = {}
+        self._floors: dict[str, dict[int, int]] = {}
         self._tags: dict[tuple[str, str], list[tuple[int, int]]] = {}
 
     def act(self, what: str, dataset: str, n: int) -> bool:
@@ -42,6 +39,12 @@ class Foreign:
             table.overwrite(table.scan().to_arrow())
             return True
         return self._move(table, dataset, what, n)
+
+    def keep(self, dataset: str, frames: Mapping[int, int]) -> None:
+        """Never go back before these frames again: hot has them no longer."""
+        floor = self._floors.setdefault(dataset, {})
+        for shard, frame in frames.items():
+            floor[shard] = max(frame, floor.get(shard, 0))
 
     def assert_tags(self) -> None:
         """What was tagged reads as it did."""
@@ -82,7 +85,7 @@ class Foreign:
     def _is_allowed(self, dataset: str, snapshot: Snapshot) -> bool:
         """Tell whether the snapshot says what it holds, and it is enough."""
         summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        floor = self.floors.get(dataset, {})
+        floor = self._floors.get(dataset, {})
         return EPOCH in summary and all(
             int(summary.get(f"{THROUGH}{shard}", 0)) >= frame for shard, frame in floor.items()
         )

@@ -7,7 +7,7 @@ out in plain Python: it shares nothing with the path but the journal's reader an
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -21,7 +21,7 @@ from lake.ingest import control
 from lake.journal.reader import JournalReader
 from lake.verify.verify import verify
 from lake.views.client import Client
-from tests.path.chaos.place import DATASETS, Place
+from tests.path.chaos.place import Place
 from tests.path.chaos.socket import Sent, Socket
 
 TICKS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "quarantine")
@@ -40,7 +40,7 @@ class Reference:
         self._up: list[int] = []
         self._keys: set[tuple[object, ...]] = set()
 
-    def control(self, shard: int, frame: int, raw: bytes) -> None:
+    def control(self, frame: int, raw: bytes) -> None:
         """Take a control record."""
         record = control.load(raw)
         if isinstance(record, control.Started):
@@ -95,11 +95,14 @@ def _key(dataset: str, row: Row) -> tuple[object, ...] | None:
     return None
 
 
-def journalled(place: Place, shard: int) -> Iterator[tuple[int, bool, Sent]]:
+def journalled(place: Place, socket: Socket) -> Iterator[tuple[int, bool, Sent]]:
     """Yield (frame, whether a control record, frame as it arrived) of everything durable."""
+    for frame, (is_control, sent) in sorted(socket.archive.items()):
+        yield frame, is_control, sent
+    shard = socket.shard
     known = place.last_frames().get(shard, 0)
     reader = JournalReader(place.shard(shard), shard, known_frame=known)
-    at = 1
+    at = max(socket.archive, default=0) + 1
     while runs := reader.read(at, frames_max=10_000, bytes_max=1 << 26):
         for run in runs:
             frames = run.frames
@@ -110,22 +113,22 @@ def journalled(place: Place, shard: int) -> Iterator[tuple[int, bool, Sent]]:
     reader.close()
 
 
-def reference(place: Place, shard: int, last_frame: int) -> Reference:
+def reference(place: Place, socket: Socket, last_frame: int) -> Reference:
     """Decode a shard's journal up to a frame, inclusive."""
     found = Reference()
-    for frame, is_control, sent in journalled(place, shard):
+    for frame, is_control, sent in journalled(place, socket):
         if frame > last_frame:
             break
         if is_control:
-            found.control(shard, frame, sent.raw)
+            found.control(frame, sent.raw)
         else:
-            found.data(shard, frame, sent)
+            found.data(socket.shard, frame, sent)
     return found
 
 
 def assert_journal(place: Place, socket: Socket) -> None:
     """Every acknowledged frame is in the journal as it was sent, and nothing that was not sent."""
-    found = {frame: sent for frame, _, sent in journalled(place, socket.shard)}
+    found = {frame: sent for frame, _, sent in journalled(place, socket)}
     assert sorted(found) == list(range(1, len(found) + 1)), "frame numbers have holes"
     for frame, sent in found.items():
         sure = socket.acknowledged.get(frame)
@@ -135,14 +138,15 @@ def assert_journal(place: Place, socket: Socket) -> None:
     assert not lost, f"acknowledged frames {lost} are not in the journal"
 
 
-def assert_look(place: Place, gone: Gone, *, drained: bool = False) -> None:
+def assert_look(
+    place: Place, sockets: Sequence[Socket], gone: Gone, *, drained: bool = False
+) -> None:
     """What a query sees now is the decode of the frames that hot says it holds; verify agrees.
 
     drained: everything is in the lake too, and in hot but for what left by proof.
     """
-    references = {
-        shard: reference(place, shard, last) for shard, last in place.last_frames().items()
-    }
+    last = place.last_frames()
+    references = {each.shard: reference(place, each, last.get(each.shard, 0)) for each in sockets}
     with Client(place.dsn) as client:
         for dataset in TICKS:
             wanted = [row for each in references.values() for row in each.rows[dataset]]
@@ -207,6 +211,3 @@ def _assert_hot(client: Client, dataset: str, wanted: list[Row], gone: Gone) -> 
     assert {(r["shard"], r["seq"]) for r in stays} <= places, f"hot.{dataset}: rows missing"
     assert places <= {(r["shard"], r["seq"]) for r in wanted}, f"hot.{dataset}: rows too many"
     assert len(places) == len(found), f"hot.{dataset}: rows doubled"
-
-
-__all__ = ["DATASETS", "assert_journal", "assert_look"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.path.lakehouse import NOW_MS
 DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "quarantine", "ingest_batches")
 """Tables of the lake that the simulation fills."""
 
-LIMITS = UpkeepLimits(merge_factor=3, snapshots_max=5, snapshots_kept=3)
+LIMITS = UpkeepLimits(merge_factor=2, snapshots_max=3, snapshots_kept=2)
 
 OURS = "chaos"
 """Application name of the sessions that watch; a severed server keeps them."""
@@ -69,6 +70,23 @@ class Place:
         """Return shard -> last frame in the hot tier."""
         return dict(self.query("SELECT shard::int, last_frame FROM market.shards ORDER BY shard"))
 
+    def days_dropped(self) -> dict[tuple[str, date], int]:
+        """Return how often each day of a dataset left hot."""
+        found = self.query(
+            "SELECT dataset, day, count(*) FROM market.dropped_partitions GROUP BY dataset, day"
+        )
+        return {(dataset, day): times for dataset, day, times in found}
+
+    def frames_of_day(self, dataset: str, day: date) -> dict[int, int]:
+        """Return shard -> last frame with rows of a day."""
+        return dict(
+            self.query(
+                "SELECT shard::int, max(last_frame) FROM market.ledger_minutes WHERE dataset = %s"
+                " AND (minute AT TIME ZONE 'UTC')::date = %s GROUP BY shard",
+                [dataset, day],
+            )
+        )
+
     def state(self) -> list[tuple[Any, ...]]:
         """Return what a fenced owner must not change."""
         counts = " UNION ALL ".join(
@@ -85,7 +103,8 @@ class Place:
         """End every session but the watchers', as a restart of the server does."""
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name <> %s",
+            " WHERE datname = current_database() AND application_name <> %s"
+            " AND backend_type = 'client backend'",
             [OURS],
         )
 

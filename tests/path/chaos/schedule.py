@@ -1,4 +1,4 @@
-"""A seeded schedule: what happens to one lakehouse, as plain JSON objects.
+"""A seeded schedule: what happens to one lakehouse.
 
 Each schedule draws its own weights first, so that some runs are all power cuts and others all
 rollbacks (swarm testing). Every action carries its own seed: with actions left out, the others do
@@ -9,27 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
-from tests.path.chaos.place import DATASETS
+from tests.path.chaos import actions as single
+from tests.path.chaos.actions import Action
+from tests.path.chaos.plots import announcement, plot
 
-Action = dict[str, Any]
+ACTIONS_MIN, ACTIONS_MAX = 4, 20
+PLOTS_MAX = 3
 
-ACTIONS_MIN, ACTIONS_MAX = 6, 22
-SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
-
-JOURNAL_STEPS = ("journal.write", "journal.fsync", "journal.published", "journal.segment")
-JOURNAL_FAULTS = ("crash", "EIO", "ENOSPC")
-HOT_STEPS = ("hot.copy", "hot.commit", "hot.committed")
-HOT_FAULTS = ("crash", "lost-answer", "sever")
-LAKE_STEPS = ("lake.parquet", "lake.manifest", "lake.pointer", "lake.committed")
-LAKE_FAULTS = ("crash", "lost-answer", "sever", "ENOSPC", "EIO")
-KEEP_STEPS = {
-    "merge": ("upkeep.rewrite", "upkeep.commit"),
-    "expire": ("upkeep.expire",),
-    "remove": ("upkeep.remove",),
-}
+MAKERS: list[tuple[Callable[[Random, int], Action], int]] = [
+    (single.line, 2),
+    (single.keep, 4),
+    (single.own, 2),
+    (single.zombie, 3),
+    (single.foreign, 3),
+    (single.drop, 2),
+    (single.kill, 2),
+    (single.cut, 2),
+    (single.clock, 1),
+    (single.drain, 3),
+    (single.seal, 1),
+    (single.look, 1),
+]
 
 
 def schedule(seed: int) -> list[Action]:
@@ -37,165 +38,15 @@ def schedule(seed: int) -> list[Action]:
     random = Random(seed)
     shards = 2 if random.random() < 0.2 else 1
     makers = [(maker, weight * random.choice([0, 1, 1, 3])) for maker, weight in MAKERS]
-    makers.append((frames, 12))
-    makers.append((write, 8))
-    makers.append((commit, 6))
+    makers += [(single.frames, 12), (single.write, 8), (single.commit, 8)]
     names = [maker for maker, _ in makers]
     weights = [weight for _, weight in makers]
     count = random.randint(ACTIONS_MIN, ACTIONS_MAX)
-    start: Action = {"do": "start", "shards": shards, "fresh": random.random() < 0.15}
-    return [
-        start,
-        *(maker(random, shards) for maker in random.choices(names, weights, k=count)),
-    ]
-
-
-def frames(random: Random, shards: int) -> Action:
-    action: Action = {
-        "do": "frames",
-        "shard": random.randrange(shards),
-        "seed": random.getrandbits(32),
-        "count": random.randint(1, 6),
-        "flushes": random.randint(1, 2),
-        "connection": random.choices([0, 1, -1], [8, 3, 1])[0],
-    }
-    if random.random() < 0.25:
-        fault = random.choice(JOURNAL_FAULTS)
-        step = random.choice(JOURNAL_STEPS if fault == "crash" else JOURNAL_STEPS[:2])
-        action |= {"at": step, "fault": fault}
-        if fault == "EIO":
-            action["times"] = random.randint(1, 4)
-    return action
-
-
-def line(random: Random, shards: int) -> Action:
-    return {
-        "do": "line",
-        "shard": random.randrange(shards),
-        "what": random.choice(["gap", "fill"]),
-        "connection": random.choice([0, 1]),
-    }
-
-
-def write(random: Random, shards: int) -> Action:
-    action: Action = {"do": "write", "shard": random.randrange(shards)}
-    if random.random() < 0.35:
-        action |= {"at": random.choice(HOT_STEPS), "fault": random.choice(HOT_FAULTS)}
-        if random.random() < 0.2:
-            action |= {"at": "hot.copy", "fault": "inside", "inside": _beside(random, shards)}
-        elif random.random() < 0.15:
-            action |= {"at": "shard.announce", "fault": random.choice(["crash", "EIO", "inside"])}
-            action["inside"] = [_succeed(random, shards), *_on(random, shards)]
-    return action
-
-
-def commit(random: Random, shards: int) -> Action:
-    action: Action = {"do": "commit"}
-    if random.random() < 0.4:
-        action |= {"at": random.choice(LAKE_STEPS), "fault": random.choice(LAKE_FAULTS)}
-        action["nth"] = random.choice([1, 1, 2, 3])
-        if random.random() < 0.4:
-            action |= {"fault": "inside", "inside": _beside(random, shards)}
-    return action
-
-
-def keep(random: Random, shards: int) -> Action:
-    what = random.choice(["merge", "merge", "merge", "expire", "expire", "remove"])
-    action: Action = {"do": "keep", "what": what, "dataset": random.choice((*DATASETS, *TRADES))}
-    if random.random() < 0.4:
-        action |= {"at": random.choice(KEEP_STEPS[what])}
-        action |= {"fault": random.choice(["crash", "lost-answer", "sever", "ENOSPC"])}
-        if random.random() < 0.6:
-            action |= {"fault": "inside", "inside": _beside(random, shards)}
-    return action
-
-
-def own(random: Random, shards: int) -> Action:
-    return random.choice([_succeed, _usurp])(random, shards)
-
-
-def zombie(random: Random, shards: int) -> Action:
-    what = random.choice(["step", "step", "merge", "expire"])
-    return {"do": "zombie", "n": random.randrange(8), "what": what, "dataset": _dataset(random)}
-
-
-def foreign(random: Random, shards: int) -> Action:
-    what = random.choices(
-        ["rollback", "rollback-expire", "forward", "properties", "tag", "rewrite"],
-        [6, 2, 2, 3, 2, 1],
-    )[0]
-    return {"do": "foreign", "what": what, "dataset": _dataset(random), "n": random.randrange(6)}
-
-
-def drop(random: Random, shards: int) -> Action:
-    action: Action = {"do": "drop", "days": random.choice([0, 400, 400, 400])}
-    if random.random() < 0.4:
-        action |= {"at": "day.drop", "fault": random.choice(["crash", "sever", "inside"])}
-        action["inside"] = _beside(random, shards)
-    return action
-
-
-def kill(random: Random, shards: int) -> Action:
-    return {
-        "do": "kill",
-        "what": random.choice(["mover", "socket", "all"]),
-        "shard": random.randrange(shards),
-    }
-
-
-def cut(random: Random, shards: int) -> Action:
-    return {"do": random.choice(["cut", "cut", "pages"]), "seed": random.getrandbits(32)}
-
-
-def clock(random: Random, shards: int) -> Action:
-    step_us = random.choice([-3_600 * SECOND_US, -SECOND_US, SECOND_US, 3_600 * SECOND_US, DAY_US])
-    return {"do": "clock", "us": step_us}
-
-
-def look(random: Random, shards: int) -> Action:
-    return {"do": "look"}
-
-
-def _dataset(random: Random) -> str:
-    return random.choice((*DATASETS, *TRADES))
-
-
-def _succeed(random: Random, shards: int) -> Action:
-    return {"do": "succeed", "shard": random.randrange(shards)}
-
-
-def _usurp(random: Random, shards: int) -> Action:
-    return {"do": "usurp"}
-
-
-def _on(random: Random, shards: int) -> list[Action]:
-    plain: list[Action] = [{"do": "write", "shard": random.randrange(shards)}, {"do": "commit"}]
-    return plain[: random.randint(1, 2)]
-
-
-def _beside(random: Random, shards: int) -> list[Action]:
-    """Return what others do while a step waits."""
-    first = random.choice([_succeed, _usurp, _usurp, foreign, foreign, _plain_frames])
-    return [first(random, shards), *_on(random, shards)]
-
-
-def _plain_frames(random: Random, shards: int) -> Action:
-    action = frames(random, shards)
-    return {key: action[key] for key in action if key not in ("at", "fault", "times")}
-
-
-TRADES = ("crypto_trades",) * 3
-"""Twice as often as the others: where most rows are."""
-
-MAKERS: list[tuple[Callable[[Random, int], Action], int]] = [
-    (line, 2),
-    (keep, 4),
-    (own, 2),
-    (zombie, 3),
-    (foreign, 3),
-    (drop, 2),
-    (kill, 2),
-    (cut, 2),
-    (clock, 1),
-    (look, 1),
-]
+    actions = [maker(random, shards) for maker in random.choices(names, weights, k=count)]
+    fresh = random.random() < 0.15
+    for _ in range(random.randint(0, PLOTS_MAX)):
+        at = random.randint(0, len(actions))
+        actions[at:at] = plot(random, shards)
+    if fresh:
+        actions[:0] = announcement(random, shards)
+    return [{"do": "start", "shards": shards, "fresh": fresh}, *actions]

@@ -24,7 +24,11 @@ class Sent:
 
 
 class Socket:
-    """One shard's intake; `acknowledged` and `unsure` (frame number -> frames) outlive it."""
+    """One shard's intake; what it remembers by frame number outlives it.
+
+    acknowledged: frames that are durable; unsure: frames that may be; archive: frames whose
+    segments may be deleted, and whether they are control records.
+    """
 
     def __init__(self, place: Place, shard: int, disk: Disk) -> None:
         self._place = place
@@ -34,7 +38,7 @@ class Socket:
         self.steps = ArmedSteps(lambda name: disk.journal_step(self._directory, name))
         self.acknowledged: dict[int, Sent] = {}
         self.unsure: defaultdict[int, list[Sent]] = defaultdict(list)
-        self.up: set[int] = set()
+        self.archive: dict[int, tuple[bool, Sent]] = {}
         self.gaps: dict[int, int] = {}
         self._pending: dict[int, Sent] = {}
         self._journal: Journal | None = None
