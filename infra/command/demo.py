@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 
 from infra.command.answer import Answer
 from infra.command.panel import panel
 from infra.command.units import Count, Duration
-from infra.command.verb import note, verb
-from infra.demo.candles import Candle, draw_png, terminal_candles
-from infra.demo.queries import CANDLES, QUESTIONS
-from infra.demo.scene import exchange, replay_of, servers
-from lake import state
-from lake.clock import Clock, SystemClock
+from infra.command.verb import verb
+from infra.demo.books import books_of
+from infra.demo.candle_text import terminal_candles
+from infra.demo.candles import candles
+from infra.demo.lags import Lags
+from infra.demo.page import Page
+from infra.demo.questions import BTC, Answered, Question, ask, candle_named, questions
+from infra.demo.scene import TICKERS, exchange, recording_in, servers, stops_interrupt
+from infra.exchange.options import ExchangeOptions
+from infra.servers import embedded
+from lake.clock import Clock, SystemClock, utc_from_us
+from lake.errors import Unavailable, WrongUse
 from lake.ingest.request import IngestRequest
 from lake.ingest.run import Status
 from lake.ingest.run import ingest as run_ingest
@@ -24,110 +33,180 @@ from lake.verify.report import Report
 from lake.verify.verify import verify as prove
 from lake.views.client import Client
 
+SECONDS_MIN, SECONDS_MAX = 2.0, 3_600.0
+FOLDER = "demo"
+PICTURE = "candles.png"
+
 
 @click.command()
-@click.option("--seconds", type=Duration(), default="20s", show_default=True, help="Ingest time.")
+@click.option(
+    "--for", "for_s", type=Duration(), default="20s", show_default=True, help="Time to ingest."
+)
 @click.option("--rate", type=Count(), default="20k", show_default=True, help="Events per second.")
 @click.option("--keep", is_flag=True, help="Leave the servers running afterwards.")
 @verb
-def demo(settings: Settings, seconds: float, rate: int, keep: bool) -> Answer:
+def demo(settings: Settings, for_s: float, rate: int, keep: bool, as_json: bool) -> Answer:
     """Show the main job: socket to journal to hot tier to lake to SQL, and the proof.
 
-    Uses a lake of its own, DIR/demo. Leaves nothing running unless --keep.
+    The lake is one of its own, DIR/demo; what earlier demos left there stays. The simulated
+    exchange errs on purpose: it repeats trades, breaks frames, and cuts the connection. Nothing is
+    left running unless --keep.
     """
-    clock = SystemClock()
-    home = (settings.home / "demo").resolve()
-    steps = Steps(Console(stderr=True, highlight=False), clock)
-    with servers(home, clock, keep=keep) as started:
-        steps.say(f"PostgreSQL and Valkey are up in {home}")
-        status = _ingest(settings, home, seconds, rate, clock, steps)
-        with Client(started.state["postgres"]["dsn"]) as client:
-            _ask(client, steps)
-            chart = _draw(client, home / "candles.png", steps)
-        steps.say("Prove it: journal, hot tier and lake against the loss ledger")
-        report = prove(home)
-        steps.console.print(f"  [bold]{report}[/bold]")
-    _what_next(home, keep, steps)
-    return _answer(status, report, chart)
+    if not SECONDS_MIN <= for_s <= SECONDS_MAX:
+        bounds = f"use {SECONDS_MIN:g}s to {SECONDS_MAX:g}s"
+        raise WrongUse("--for", f"{for_s:g} s is out of bounds", bounds)
+    ExchangeOptions(rate=rate)  # refuses a rate out of bounds before anything is started
+    home, clock = (settings.home / FOLDER).resolve(), SystemClock()
+    page = Page(clock, stderr=as_json)
+    page.title("ticklake: exchange socket → journal → hot tier → lake → SQL, exactly once")
+    show = Show(settings, home, for_s, page, clock)
+    with stops_interrupt(), servers(home, clock, keep=keep) as dsn:
+        show.say_servers()
+        document = show.ingest(dsn, rate)
+        with stops_interrupt():  # again: ingest has used these signals for an end of its own
+            with Client(dsn) as client:
+                document |= show.say_books(client) | show.ask(client)
+            report = show.prove(document["events"])
+    show.say_next()
+    return Answer({**document, "verify": report.as_json()}, holds=report.holds)
 
 
-class Steps:
-    """Numbered lines on standard error, with the seconds since the start."""
+@dataclass
+class Show:
+    """One demonstration: its lake, its length in seconds, the page that it is told on."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
-        self.console = console
-        self.clock = clock
-        self._start_us = clock.monotonic_us()
-        self._number = 0
+    settings: Settings
+    home: Path
+    seconds: float
+    page: Page
+    clock: Clock
+    since_us: int = 0
+    recording: Path | None = None
 
-    def say(self, line: str) -> None:
-        """Begin a step."""
-        self._number += 1
-        spent_s = (self.clock.monotonic_us() - self._start_us) / 1e6
-        self.console.print(
-            f"\n[bold cyan]{self._number}[/bold cyan] {line} [dim]{spent_s:.1f} s[/dim]"
-        )
+    def say_servers(self) -> None:
+        """Say what was started, and where."""
+        self.page.step("Servers")
+        for name, each in embedded.status(self.home, self.clock).items():
+            self.page.line(f"{name:11} {each['version']:7} {each['address']}")
+        self.page.line(f"{'lake':11} {'Iceberg':7} {nearby(self.home / 'warehouse')}")
 
+    def ingest(self, dsn: str, rate: int) -> dict[str, Any]:
+        """Ingest the simulated exchange, and a recording where there is one, under the panel."""
+        self.recording = recording_in(self.settings.data)
+        feeds = ["sim", *([f"replay:{self.recording}"] if self.recording else [])]
+        lags = Lags()
+        with exchange(self.home, rate, self.seconds, self.clock) as url:
+            self.page.step(f"Ingest for {self.seconds:g} s")
+            self.page.line(f"simulated   {url}, {TICKERS} tickers, {rate:,} events/s,")
+            self.page.line("            with repeated trades, broken frames, cut connections")
+            if self.recording:
+                self.page.line(f"recorded    Binance, {self.recording.name}, as fast as it goes")
+            request = IngestRequest(tuple(feeds), speed="max", for_seconds=self.seconds, url=url)
+            self.since_us = self.clock.now_us()
+            status = self._take_in(request, dsn, lags)
+        if lags.hot_ms:
+            self.page.line(f"delay       {lags}")
+        return {
+            "feeds": feeds,
+            "frames": status.frames,
+            "events": status.mover["events"],
+            "rows": status.mover["rows"],
+            **lags.as_json(),
+        }
 
-def _ingest(
-    settings: Settings, home: Path, seconds: float, rate: int, clock: Clock, steps: Steps
-) -> Status:
-    recording = replay_of(settings.data)
-    with exchange(home, rate, clock) as url:
-        feeds = ("sim", recording) if recording else ("sim",)
-        beside = " and a recorded Binance file" if recording else ""
-        steps.say(f"Ingest {url}{beside} for {seconds:g} s")
+    def _take_in(self, request: IngestRequest, dsn: str, lags: Lags) -> Status:
+        start_us = self.clock.monotonic_us()
         with panel() as show:
-            status = run_ingest(
-                IngestRequest(feeds, speed="max", for_seconds=seconds, url=url),
-                dsn=state.postgres_dsn(home),
-                settings=settings,
-                home=home,
-                show=show,
-            )
-    for name, count in status.mover["rows"].items():
-        if name.startswith(("crypto", "quarantine")) and count:
-            steps.console.print(f"  {name:20} {count:>10,} rows in hot tier and lake")
-    return status
 
+            def seen(status: Status) -> None:
+                lags.see(status)
+                show(status)
 
-def _ask(client: Client, steps: Steps) -> None:
-    for question in QUESTIONS:
-        start_us = steps.clock.monotonic_us()
-        shown = str(client.sql(question.sql))
-        spent_ms = (steps.clock.monotonic_us() - start_us) / 1000
-        steps.say(f"{question.title} [dim]{spent_ms:.0f} ms[/dim]")
-        steps.console.print(question.sql, style="dim", markup=False, soft_wrap=True)
-        steps.console.print(shown.rstrip(), markup=False, soft_wrap=True)
+            status = run_ingest(request, dsn=dsn, settings=self.settings, home=self.home, show=seen)
+        if self.clock.monotonic_us() - start_us < self.seconds * 1e6:
+            raise KeyboardInterrupt  # ingest ends in order on a signal; so do we
+        return status
 
+    def say_books(self, client: Client) -> dict[str, Any]:
+        """Say what became of every event."""
+        books = books_of(client, self.since_us)
+        self.page.step(f"What became of {books.events:,} events?")
+        for line in books.lines():
+            self.page.line(line)
+        return {"books": books.as_json()}
 
-def _draw(client: Client, path: Path, steps: Steps) -> Path:
-    rows = client.polars(CANDLES).rows()
-    candles = [Candle(*row) for row in rows]
-    if not candles:
+    def ask(self, client: Client) -> dict[str, Any]:
+        """Ask the questions, and draw what the last one gave."""
+        asked = questions(self.since_us, self.seconds, recorded=self.recording is not None)
+        answers = [self._ask(client, question) for question in asked]
+        return {
+            "questions": [each.as_json() for each in answers],
+            "chart": str(self._draw(answers[-1])),
+        }
+
+    def _ask(self, client: Client, question: Question) -> Answered:
+        answered = ask(client, question, self.clock)
+        self.page.step(question.title)
+        self.page.sql(question.sql)
+        rows = answered.rows[-question.rows_shown :]
+        self.page.table(answered.columns, rows)
+        self.page.line(f"{len(answered.rows):,} rows in {answered.ms:,.0f} ms", "dim")
+        return answered
+
+    def _draw(self, answered: Answered) -> Path:
+        from infra.demo.candle_picture import draw_candles
+
+        found, path = candles(answered.rows), self.home / PICTURE
+        if not found:
+            raise Unavailable(f"trades of {BTC}", "none came", "see the log of the exchange")
+        self.page.step(f"{BTC}, as a picture in {nearby(path)}")
+        self.page.chart(terminal_candles(found, self.page.width))
+        trades = sum(each.trades for each in found)
+        subtitle = (
+            f"{found[0].label} to {found[-1].label} UTC on {utc_from_us(self.since_us):%-d %B %Y}"
+            f" · {trades:,} simulated trades · union view of lake and hot tier"
+        )
+        draw_candles(found, f"{BTC} by the {candle_named(self.seconds)}", subtitle, path)
         return path
-    steps.say(f"BTC by the second; as a picture in {path}")
-    steps.console.print(terminal_candles(candles), soft_wrap=True)
-    draw_png(candles, "X:BTCUSD, one-second candles of the simulated exchange", path)
-    return path
+
+    def prove(self, events: int) -> Report:
+        """Compare journal, hot tier and lake with the loss ledger; events: those of this demo."""
+        self.page.step("Verify: journal, hot tier and lake against the loss ledger")
+        report = prove(self.home)
+        for line in str(report).splitlines():
+            self.page.line(line, "bold green" if report.holds else "bold red")
+        if report.events > events:
+            self.page.line(f"{report.events - events:,} of them from earlier demos", "dim")
+        return report
+
+    def say_next(self) -> None:
+        """Say what runs, and what to try."""
+        each = embedded.status(self.home, self.clock).values()
+        running = any(server["running"] for server in each)
+        call, home = command(), f"--home {nearby(self.home)}"
+        self.page.step("Next" if running else "Nothing is left running. Next")
+        tries = [
+            ("ask it anything", f"sql {home}"),
+            ("prove it again, trusting no earlier proof", f"verify --full {home}"),
+            ("a lake of your own, in .ticklake ...", "up"),
+            ("... from a real venue", "ingest coinbase --tickers BTC-USD,ETH-USD --for 60s"),
+        ]
+        first = ("stop the servers", "down") if running else ("start its servers again", "up")
+        tries.insert(len(tries) if running else 0, (first[0], f"{first[1]} {home}"))
+        wide = max(len(words) for _, words in tries)
+        for meaning, words in tries:
+            self.page.line(f"{call} {words:{wide}}  # {meaning}")
 
 
-def _what_next(home: Path, keep: bool, steps: Steps) -> None:
-    steps.say("Next")
-    up = "" if keep else f"  ticklake up --home {home}\n"
-    note(
-        f"{up}  ticklake sql --home {home}                    # ask it anything\n"
-        f"  ticklake sim &  ticklake ingest sim --for 60s   # your own lake, in .ticklake\n"
-        f"  ticklake ingest coinbase --tickers BTC-USD      # a real venue\n"
-        f"  ticklake --help"
-    )
+def nearby(path: Path) -> Path:
+    """Return a path as seen from the current folder, where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _answer(status: Status, report: Report, chart: Path) -> Answer:
-    document = {
-        "events": status.mover.get("events", 0),
-        "rows": status.mover.get("rows", {}),
-        "chart": str(chart),
-        "verify": report.as_json(),
-    }
-    return Answer(document, [], report.holds)
+def command() -> str:
+    """Return how this command is called from here."""
+    called = Path(sys.argv[0]).absolute()
+    found = shutil.which("ticklake")
+    if called.name != "ticklake" or (found and Path(found).absolute() == called):
+        return "ticklake"
+    return str(nearby(called))

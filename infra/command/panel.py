@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -20,15 +22,19 @@ LINE_S = 5.0
 RATE_S_MIN = 1.0
 """Time over which events per second are counted."""
 
+RATES_SHOWN_MAX = 40
+BARS = "▁▂▃▄▅▆▇█"
+
 
 class Pace:
-    """Events per second, over the last second or so."""
+    """Events per second, over the last second or so, and how they went before."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since_us = clock.monotonic_us()
         self._events = 0
         self._rate = 0.0
+        self._rates: deque[float] = deque(maxlen=RATES_SHOWN_MAX)
 
     def rate(self, events: int) -> float:
         """Return events per second, given how many there are now."""
@@ -37,7 +43,13 @@ class Pace:
             self._rate = max(0, events - self._events) / passed_s
             self._events = events
             self._since_us = self._clock.monotonic_us()
+            self._rates.append(self._rate)
         return self._rate
+
+    def course(self) -> str:
+        """Return the last rates as a row of bars, the newest at the right."""
+        most = max(self._rates, default=0.0) or 1.0
+        return "".join(BARS[round(rate / most * (len(BARS) - 1))] for rate in self._rates)
 
 
 @contextmanager
@@ -89,13 +101,22 @@ def facts(status: Status, rate: float) -> list[tuple[str, str]]:
 
 
 def table(status: Status, pace: Pace) -> Table:
-    """Return the panel."""
-    shown = Table(title=f"ticklake ingest, shard {status.shard}", show_header=False)
-    shown.add_column(justify="left")
-    shown.add_column(justify="right")
+    """Return the panel: rates and lags, then the rows of each table that has any."""
+    shown = Table(
+        title=f"ingest, shard {status.shard}",
+        title_style="dim",
+        title_justify="left",
+        show_header=False,
+        box=box.ROUNDED,
+        border_style="dim",
+    )
+    shown.add_column(style="cyan")
+    shown.add_column(justify="right", style="bold", min_width=11)
+    shown.add_column(style="green", min_width=RATES_SHOWN_MAX)
     for name, value in facts(status, pace.rate(status.mover.get("events", 0))):
-        shown.add_row(name, value)
+        shown.add_row(name, value, pace.course() if name == "events/s" else "")
+    shown.add_section()
     for name, count in status.mover.get("rows", {}).items():
         if count:
-            shown.add_row(name, f"{count:,} rows")
+            shown.add_row(name, f"{count:,}", "rows")
     return shown

@@ -1,67 +1,122 @@
-"""What the demonstration starts, and stops again whatever happens."""
+"""What the demonstration starts, and ends again whatever happens."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from infra.servers import embedded
-from infra.servers.process import wait_until
+from infra.servers.process import tail, wait_until
 from lake.clock import Clock
 from lake.errors import Unavailable
 
 EXCHANGE_S_MAX = 20.0
 END_S_MAX = 10.0
+OUTLIVES_S = 120.0
+"""The exchange ends by itself so long after its time, should we be killed before we can end it."""
+
+TICKERS = 10
+BTC_SHARE = 0.4
+FAULTS = ("--duplicates", "0.002", "--poison", "0.001", "--cut-every", "8s")
+"""Chances per frame, and the mean time until a connection is cut."""
+
 REPLAY = Path("binance_frames") / "usdm_btcusdt_20230404.dat.gz"
+STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def servers(home: Path, clock: Clock, *, keep: bool) -> Iterator[embedded.Report]:
-    """Start the servers; stop them at the end unless they are to be kept."""
-    report = embedded.up(home, clock)
+def stops_interrupt() -> Iterator[None]:
+    """Let what else would end us end like Ctrl-C, so that nothing is left running."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in STOPS}
     try:
-        yield report
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no signal break off the end; what it waits for is bounded."""
+    numbers = (signal.SIGINT, *STOPS)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def servers(home: Path, clock: Clock, *, keep: bool) -> Iterator[str]:
+    """Start the servers, yield PostgreSQL's libpq URI; stop them unless they ran before."""
+    keep = keep or any(each["running"] for each in embedded.status(home, clock).values())
+    try:
+        yield embedded.up(home, clock).state["postgres"]["dsn"]
     finally:
         if not keep:
-            embedded.down(home, clock)
+            with undisturbed():
+                embedded.down(home, clock)
 
 
 @contextmanager
-def exchange(home: Path, rate: int, clock: Clock) -> Iterator[str]:
+def exchange(home: Path, rate: int, seconds: float, clock: Clock) -> Iterator[str]:
     """Run a simulated exchange as a process of its own; yield its address."""
-    words = ["--port", "0", "--rate", str(rate), "--tickers", "10", "--skew", "0.4"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "infra.command.main", "sim", "--home", str(home), *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    place = home / "run" / "sim.json"
+    words = ["--port", "0", "--rate", rate, "--tickers", TICKERS, "--skew", BTC_SHARE]
+    words += FAULTS
+    words += ["--for", f"{seconds + OUTLIVES_S:.1f}", "--home", home]
+    log = home / "log" / "sim.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.command.main", "sim", *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for us, who then end it
+        )
     try:
-        if not wait_until(clock, lambda: _pid_of(place) == process.pid, EXCHANGE_S_MAX):
-            raise Unavailable("simulated exchange", "did not start", "try `ticklake sim`")
-        yield str(json.loads(place.read_text())["url"])
+        yield _url(home / "run" / "sim.json", process, log, clock)
     finally:
-        process.terminate()
-        try:
-            process.wait(END_S_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with undisturbed():
+            _end(process)
 
 
-def _pid_of(place: Path) -> int:
+def _url(place: Path, process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
+    def settled() -> bool:
+        return process.poll() is not None or _announced(place).get("pid") == process.pid
+
+    if not wait_until(clock, settled, EXCHANGE_S_MAX) or process.poll() is not None:
+        raise Unavailable("simulated exchange", "did not start", tail(log) or "try `ticklake sim`")
+    return str(_announced(place)["url"])
+
+
+def _announced(place: Path) -> dict[str, object]:
     try:
-        return int(json.loads(place.read_text())["pid"])
+        return dict(json.loads(place.read_text()))
     except (FileNotFoundError, ValueError):
-        return 0
+        return {}
 
 
-def replay_of(data: Path | None) -> str | None:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def recording_in(data: Path | None) -> Path | None:
     """Return the recording to replay beside the simulated exchange, if it is there."""
     path = data / REPLAY if data is not None else None
-    return f"replay:{path}" if path is not None and path.is_file() else None
+    return path if path is not None and path.is_file() else None
