@@ -7,9 +7,10 @@ heard by another shard since, so the notes of all shards are read.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,20 @@ class LastHeard:
             heard += [max(notes.get(name, 0), everything) for name in names]
         found = [us for us in heard if us] or [us for us in [self._torn_us] if us]
         return min(found, default=None)
+
+    async def save_durable(
+        self,
+        flush: Callable[[], Awaitable[object]],
+        heard: Callable[[], Mapping[tuple[str, int], int]],
+    ) -> None:
+        """Flush, then keep what had been heard before the flush: no note is ahead of the journal.
+
+        What comes while the flush is under way is not durable after it, and what a failed flush
+        held is not kept at all.
+        """
+        before = dict(heard())
+        await flush()
+        await asyncio.to_thread(self.save, before)
 
     def save(self, heard: Mapping[tuple[str, int], int]) -> None:
         """Keep the times of (claim, connection) beside the older ones."""

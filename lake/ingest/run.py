@@ -224,14 +224,14 @@ class _Ingest:
             await self._make_durable(intake, feeds, heard)
 
     async def _make_durable(self, intake: Intake, feeds: Feeds, heard: LastHeard) -> None:
-        # Taken before the flush: what comes while it is under way is not durable after it.
-        heard_us = {
-            (claim, feed.connection): feed.heard_us
-            for feed, venue in feeds.items()
-            for claim in venue.claims
-        }
-        await intake.flush()
-        await asyncio.to_thread(heard.save, heard_us)
+        await heard.save_durable(
+            intake.flush,
+            lambda: {
+                (claim, feed.connection): feed.heard_us
+                for feed, venue in feeds.items()
+                for claim in venue.claims
+            },
+        )
         self.status.frames = intake.frames_total
         self.status.durable_frame = intake.durable_frame
         self.status.journal_lag_ms = intake.lag_ms
