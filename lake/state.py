@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lake.errors import Unavailable
+from lake.errors import BadInput, Unavailable
 
 RUN_UP = "start the servers with: ticklake up"
 
@@ -23,11 +23,16 @@ def state_path(home: Path) -> Path:
 
 
 def read_state(home: Path) -> dict[str, Any]:
-    """Return the state by server; empty when there is none or it isn't whole."""
+    """Return the state by server; empty when there is none or it isn't whole.
+
+    Raises BadInput for a home that is no folder, or not ours to read.
+    """
     try:
         state = json.loads(state_path(home).read_bytes())
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
+    except (NotADirectoryError, PermissionError) as error:
+        raise BadInput(f"home {home}", str(error.strerror), "choose another with --home") from error
     whole = isinstance(state, dict) and all(isinstance(each, dict) for each in state.values())
     return state if whole else {}
 

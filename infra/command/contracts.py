@@ -22,7 +22,10 @@ def contracts() -> None:
 @contracts.command()
 @verb
 def check(settings: Settings) -> Answer:
-    """Compare the contracts with their last release; end with 1 when a promise is broken."""
+    """Compare the contracts with their last release.
+
+    Ends with 1 when a promise is broken.
+    """
     findings = compare.check()
     lines = [str(finding) for finding in findings]
     kept = f"{len(DATASETS)} contracts keep what was released"

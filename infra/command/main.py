@@ -76,8 +76,11 @@ def run(words: list[str]) -> int:
     try:
         result = ticklake.main(words, prog_name="ticklake", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        say(wrong_use(error))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("stopped")
@@ -89,6 +92,20 @@ def run(words: list[str]) -> int:
         # the reader of our output has left; what is still buffered must not fail at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_HELD
+    except OSError as error:
+        # what no verb foresaw of files and sockets: the system's word for it is clear enough
+        place = error.filename or "input or output"
+        say(f"{place}: {error.strerror or error}: check that it is there and ours to use")
+        return NOT_HELD
+
+
+def wrong_use(error: click.ClickException) -> str:
+    """Return in one line what is wrong with the words, and where help is."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "ticklake"
+    verb = path.removeprefix("ticklake").strip()
+    parts = [verb, " ".join(error.format_message().split()).rstrip("."), f"see `{path} --help`"]
+    return ": ".join(filter(None, parts))
 
 
 def say(line: str) -> None:

@@ -11,7 +11,8 @@ import click
 import duckdb
 
 from lake.client import Client, query_error
-from lake.errors import TicklakeError
+from lake.errors import TicklakeError, WrongUse
+from lake.views.engine import without_passwords
 
 FIRST = "ticklake> "
 NEXT = "     ...> "
@@ -68,6 +69,12 @@ def show_table(relation: duckdb.DuckDBPyRelation) -> None:
     relation.show(max_width=width, max_rows=ROWS_SHOWN_MAX)
 
 
+def shown_error(error: TicklakeError, cause: BaseException | None) -> str:
+    """Return DuckDB's own lines for a wrong query, since they point at its place; else ours."""
+    pointed = isinstance(cause, duckdb.Error) and isinstance(error, WrongUse)
+    return without_passwords(str(cause).strip()) if pointed else str(error)
+
+
 def answer(client: Client, query: str) -> None:
     """Show a query's rows, or in one line why there are none."""
     try:
@@ -75,8 +82,8 @@ def answer(client: Client, query: str) -> None:
         if relation is not None:
             show_table(relation)
     except duckdb.Error as error:
-        click.echo(str(query_error(error)), err=True)
+        click.echo(shown_error(query_error(error), error), err=True)
     except TicklakeError as error:
-        click.echo(str(error), err=True)
+        click.echo(shown_error(error, error.__cause__), err=True)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)

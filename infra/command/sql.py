@@ -45,11 +45,18 @@ def sql(
     Without a query: a prompt, or the query from standard input. Times are UTC, numbers exact.
     """
     form = chosen_format(form, output, as_json)
+    if output is not None and output.exists() and not output.is_file():
+        raise BadInput(str(output), "is no regular file, which we would replace", "use another -o")
     with connect(settings.home) as client:
         if query is None and sys.stdin.isatty() and output is None:
             converse(client, settings.home / "run" / "sql_history")
             return
-        relation = client.sql(query if query is not None else sys.stdin.read())
+        text = query if query is not None else sys.stdin.read()
+        if not text.strip():
+            raise WrongUse(
+                "query", "is empty", 'write one, as "SELECT count(*) FROM crypto_trades"'
+            )
+        relation = client.sql(text)
         if relation is not None:
             show(client, relation, form, output)
 

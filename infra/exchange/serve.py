@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from infra.exchange.exchange import Exchange
 from infra.exchange.options import ExchangeOptions
-from lake.errors import Unavailable
+from lake.errors import BadInput, Unavailable
 
 
 def run(
@@ -24,7 +25,7 @@ def run(
     """Serve until for_s is over or a signal comes; return the exchange's status.
 
     home: where `ticklake ingest sim` looks for the address. Raises Unavailable when the port is
-    taken.
+    taken, BadInput for a home or a log of truth that can't be written.
     """
     return asyncio.run(_run(options, home, ready))
 
@@ -36,12 +37,15 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    exchange = Exchange(options)
+    exchange = _exchange(options)
     try:
         url = await exchange.start()
     except OSError as error:
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise Unavailable(
-            f"{options.host}:{options.port}", str(error.strerror or error), "use --port 0"
+            f"{options.host}:{options.port}",
+            str(error.strerror or error),
+            "use --port 0" if taken else "use another --host",
         ) from error
     announced = _announce(home, url) if home is not None else None
     if ready is not None:
@@ -54,10 +58,24 @@ async def _run(
     return exchange.status()
 
 
+def _exchange(options: ExchangeOptions) -> Exchange:
+    try:
+        return Exchange(options)
+    except OSError as error:
+        raise BadInput(
+            f"--truth {options.truth}", str(error.strerror or error), "use another file"
+        ) from error
+
+
 def _announce(home: Path, url: str) -> Path:
     path = home / "run" / "sim.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(json.dumps({"url": url, "pid": os.getpid()}))
-    os.replace(new, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+        os.replace(new, path)
+    except OSError as error:
+        raise BadInput(
+            f"home {home}", str(error.strerror or error), "choose another with --home"
+        ) from error
     return path

@@ -34,6 +34,8 @@ class IngestRequest:
             if feed not in LIVE_FEEDS and not feed.startswith(REPLAY):
                 known = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
                 raise WrongUse(f"feed {feed}", "is unknown", f"one of {known}")
+        if "" in self.replays:
+            raise WrongUse(f"feed {REPLAY}", "names no file", f"write {REPLAY}PATH")
         if not self.feeds:
             raise WrongUse("feeds", "none given", "name one, for instance `ticklake ingest sim`")
         if not 1 <= self.connections <= CONNECTIONS_MAX:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from duckdb import ConnectionException, DuckDBPyConnection, DuckDBPyRelation, IOException
+from duckdb import (
+    CatalogException,
+    ConnectionException,
+    DuckDBPyConnection,
+    DuckDBPyRelation,
+    IOException,
+)
 from duckdb import Error as DuckDBError
 
 from lake.database import BY_RANGE, with_options
@@ -17,6 +23,7 @@ from lake.views.engine import (
     first_line,
     hot_query,
     open_duckdb,
+    without_passwords,
 )
 from lake.views.snapshot import Snapshot, load_snapshot, locations
 from lake.views.union_view import view_statements
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 
 APPLICATION = "ticklake-query"
 """PostgreSQL's application_name of our readers."""
+
+LISTED = "tables are listed by .tables or SHOW ALL TABLES"
 
 _TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'market'::regnamespace "
@@ -136,7 +145,10 @@ def query_error(error: DuckDBError) -> WrongUse | Unavailable:
     """Return a query's failure as ours: the caller's words, or what is not there."""
     if isinstance(error, (IOException, ConnectionException)):
         return Unavailable("query", first_line(error), "is everything up? see: ticklake status")
-    return WrongUse("query", str(error).strip(), "tables are listed by .tables or SHOW ALL TABLES")
+    said, _, place = without_passwords(str(error).strip()).partition("\n\nLINE ")
+    line = f" (line {place.partition(':')[0]})" if place else ""
+    remedy = LISTED if isinstance(error, CatalogException) else "correct it there"
+    return WrongUse("query", " ".join(said.split()) + line, remedy)
 
 
 def with_application(dsn: str, name: str = APPLICATION) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,8 @@ HOT_CATALOG = "pg"
 
 LAKE_EXTENSIONS = ("avro", "iceberg")
 HOT_EXTENSIONS = ("postgres_scanner",)
+
+_PASSWORD = re.compile(r"(://[^:/@\s]*:|\bpassword=)[^@\s]+")
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -75,5 +78,11 @@ def quote(text: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an engine's message."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """Return the first line of an engine's message, without passwords."""
+    lines = str(error).strip().splitlines()
+    return without_passwords(lines[0]) if lines else type(error).__name__
+
+
+def without_passwords(text: str) -> str:
+    """Return text with the passwords of server addresses in it starred out."""
+    return _PASSWORD.sub(r"\1***", text)

@@ -44,7 +44,9 @@ def test_wrong_use_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[s
     assert run(words) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    assert "Error: " in output.err
+    assert output.err.startswith("ticklake: ")
+    assert output.err.endswith(" --help`\n")
+    assert output.err.count("\n") == 1
 
 
 def test_json_is_one_document_on_standard_output(
