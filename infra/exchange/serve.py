@@ -44,17 +44,20 @@ async def _run(
         taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise Unavailable(
             f"{options.host}:{options.port}",
-            str(error.strerror or error),
+            _said(error),
             "use --port 0" if taken else "use another --host",
         ) from error
-    announced = _announce(home, url) if home is not None else None
-    if ready is not None:
-        ready(url)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(exchange.serve(stop), options.for_s or None)
-    await exchange.stop()
-    if announced is not None:
-        announced.unlink(missing_ok=True)
+    announced = None
+    try:
+        announced = _announce(home, url) if home is not None else None
+        if ready is not None:
+            ready(url)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(exchange.serve(stop), options.for_s or None)
+    finally:
+        await exchange.stop()
+        if announced is not None:
+            announced.unlink(missing_ok=True)
     return exchange.status()
 
 
@@ -62,9 +65,13 @@ def _exchange(options: ExchangeOptions) -> Exchange:
     try:
         return Exchange(options)
     except OSError as error:
-        raise BadInput(
-            f"--truth {options.truth}", str(error.strerror or error), "use another file"
-        ) from error
+        raise BadInput(f"--truth {options.truth}", _said(error), "use another file") from error
+
+
+def _said(error: OSError) -> str:
+    """Return the system's words for an error; a name that is not found has other numbers."""
+    known = error.errno is not None and error.errno > 0
+    return os.strerror(error.errno or 0) if known else str(error.strerror or error)
 
 
 def _announce(home: Path, url: str) -> Path:
@@ -75,7 +82,5 @@ def _announce(home: Path, url: str) -> Path:
         new.write_text(json.dumps({"url": url, "pid": os.getpid()}))
         os.replace(new, path)
     except OSError as error:
-        raise BadInput(
-            f"home {home}", str(error.strerror or error), "choose another with --home"
-        ) from error
+        raise BadInput(f"home {home}", _said(error), "choose another with --home") from error
     return path

@@ -83,14 +83,20 @@ def down(home: Path, clock: Clock | None = None) -> tuple[str, ...]:
 
 
 def status(home: Path, clock: Clock | None = None) -> dict[str, dict[str, Any]]:
-    """Return per server: running, pid, address, since (UTC, ISO 8601), version, log."""
+    """Return per server: running, pid, address, since (UTC, ISO 8601), version, log.
+
+    Raises BadInput for a home that is no folder, or not ours to read.
+    """
     clock = clock or SystemClock()
     home = home.resolve()
     servers: dict[str, PostgresServer | ValkeyServer] = {
         "postgres": PostgresServer(home, clock),
         "valkey": ValkeyServer(home, clock),
     }
-    return {name: described(server) for name, server in servers.items()}
+    try:
+        return {name: described(server) for name, server in servers.items()}
+    except (NotADirectoryError, PermissionError) as error:
+        raise BadInput(f"home {home}", str(error.strerror), "choose another with --home") from error
 
 
 def described(server: PostgresServer | ValkeyServer) -> dict[str, Any]:

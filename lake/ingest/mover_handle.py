@@ -90,6 +90,10 @@ class MoverHandle:
         """End the process if it still runs: at once, since its place is in the stores."""
         if self._process is None:
             return
+        if self._fault is not None or (self._reading is not None and self._reading.done()):
+            # it is ending by itself; a signal now would take its exit code from who waits for it
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), END_S_MAX)
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.terminate()

@@ -35,7 +35,7 @@ class IngestRequest:
                 known = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
                 raise WrongUse(f"feed {feed}", "is unknown", f"one of {known}")
         if "" in self.replays:
-            raise WrongUse(f"feed {REPLAY}", "names no file", f"write {REPLAY}PATH")
+            raise WrongUse(f"feed {REPLAY!r}", "names no file", f"write {REPLAY}PATH")
         if not self.feeds:
             raise WrongUse("feeds", "none given", "name one, for instance `ticklake ingest sim`")
         if not 1 <= self.connections <= CONNECTIONS_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,41 @@ def test_a_misspelt_setting_is_named(
     monkeypatch.setenv("TICKLAKE_JOURNAL_BYTE_MAX", "5")
     assert run(["down"]) == 1
     assert "TICKLAKE_JOURNAL_BYTE_MAX: no such setting: one of " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["up", "status", "sql", "verify", "ingest", "sim", "demo"])
+def test_a_home_that_is_no_folder_is_one_sentence_of_every_verb(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    more = {"sql": ["SELECT 1"], "ingest": ["kraken"], "sim": ["--port", "0", "--for", "1s"]}
+    assert run([verb, *more.get(verb, []), "--home", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"ticklake: home {tmp_path / 'file'}")
+    assert said.endswith("Not a directory: choose another with --home\n")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--truth", "/nowhere/log"], "--truth /nowhere/log: No such file or directory: use ano"),
+        (["--host", "host.invalid"], "host.invalid:8765: "),
+        (["--port", "70000"], "--port: 70000 is out of bounds: use 0 to 65535"),
+    ],
+)
+def test_an_exchange_that_can_not_start_says_why(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["sim", "--home", str(tmp_path), "--for", "1s", *words]) in (1, 2)
+    assert capsys.readouterr().err.startswith(f"ticklake: {said}")
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        port = squatter.getsockname()[1]
+        assert run(["sim", "--home", str(tmp_path), "--port", str(port), "--for", "1s"]) == 1
+    said = capsys.readouterr().err
+    assert said == f"ticklake: 127.0.0.1:{port}: Address already in use: use --port 0\n"
