@@ -180,8 +180,9 @@ class Ended:
 
     @property
     def sentence(self) -> str:
-        """What it said on standard error: one line, or the test fails."""
-        lines = self.err.strip().splitlines()
+        """What it said on standard error beside its progress: one line, or the test fails."""
+        said = self.err.strip().splitlines()
+        lines = [line for line in said if not line.startswith("events/s ")]
         assert len(lines) == 1, self.err
         return lines[0]
 
