@@ -116,4 +116,4 @@ def test_the_readme_tries_every_verb() -> None:
 
 def test_the_targets_that_are_named_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)\b", README)) <= targets
+    assert set(re.findall(r"(?:`|\$ )make ([a-z]+)\b", README)) <= targets

@@ -22,6 +22,8 @@ DEMO_S_MAX = 60
 START_S_MAX = 30
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 INTERRUPTED = 130
+HEARD = "journal/shard-0/last_heard.json"
+"""Is there once something of the exchange is durable."""
 
 
 def start(home: Path, *words: str) -> subprocess.Popen[str]:
@@ -105,9 +107,9 @@ def test_servers_that_ran_before_or_are_to_be_kept_stay(tmp_path: Path) -> None:
         ("log", signal.SIGINT),
         ("run/state.json", signal.SIGINT),
         ("run/sim.json", signal.SIGINT),
-        ("journal", signal.SIGINT),
-        ("journal", signal.SIGTERM),
-        ("journal", signal.SIGHUP),
+        (HEARD, signal.SIGINT),
+        (HEARD, signal.SIGTERM),
+        (HEARD, signal.SIGHUP),
     ],
 )
 def test_a_signal_in_the_middle_leaves_nothing_running(
@@ -127,8 +129,8 @@ def test_what_came_before_a_ctrl_c_is_whole_and_the_next_demo_goes_on_from_it(
     tmp_path: Path,
 ) -> None:
     demo = start(tmp_path, "--for", "60s", "--rate", "2k")
-    assert wait_until(CLOCK, (tmp_path / "demo" / "journal").exists, START_S_MAX)
-    CLOCK.sleep(1.5)
+    assert wait_until(CLOCK, (tmp_path / "demo" / HEARD).exists, START_S_MAX)
+    CLOCK.sleep(1.0)
     demo.send_signal(signal.SIGINT)
     demo.communicate(timeout=DEMO_S_MAX)
     again = start(tmp_path, *SHORT)

@@ -9,8 +9,10 @@ import os
 import pty
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -145,6 +147,15 @@ def test_the_prompt_answers_goes_on_after_an_error_and_leaves(home: Path) -> Non
     assert b"Parser Error" in err
     assert b"crypto_trades" in out
     assert b"42" in out
+
+
+def test_the_readme_s_python_runs(home: Path) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    section = readme.partition("## Query it from Python\n")[2].partition("\n## ")[0]
+    program = textwrap.dedent(section).replace('".ticklake"', repr(str(home)))
+    names: dict[str, Any] = {}
+    exec(compile(program, "README.md", "exec"), names)
+    assert names["bars"].columns == ["minute", "open", "high", "low", "close", "volume"]
 
 
 def test_verify_of_an_empty_lake_holds(home: Path) -> None:
