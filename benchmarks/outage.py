@@ -1,0 +1,293 @@
+"""The whole path while PostgreSQL is away: frozen for a while, or killed and started again.
+
+    python benchmarks/outage.py [--mode both] [--rate 20000] [--seconds 90] [--at 20] [--away 30]
+        [--json]
+
+frozen: every process of the server is stopped and goes on later, as on a host that swaps or a disk
+that hangs; killed: kill -9, and later `ticklake up`. The socket must not notice: its longest pause
+(between the receive times of two frames) and the journal's longest stall (between two advances of
+the durable frame) are printed for before, during and after. Caught up: the oldest durable frame
+that hot, or the lake, does not hold yet is younger than a second, or five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the other benchmark lies beside this one
+
+from benchmarks.throughput import children, ticklake  # noqa: E402
+from infra.servers.embedded import down, up  # noqa: E402
+from lake.journal.durable import DurableFrame  # noqa: E402
+from lake.journal.reader import JournalReader  # noqa: E402
+from lake.verify.verify import verify  # noqa: E402
+
+MODES = ("frozen", "killed")
+JOURNAL_SAMPLE_S = 0.005
+STORES_SAMPLE_S = 0.05
+CAUGHT_UP_S = {"hot": 1.0, "lake": 5.0}
+STARTED_S_MAX = 60.0
+SENT_S_MAX = 600.0
+STORES = (
+    "SELECT (SELECT last_frame FROM market.shards WHERE shard = 0), (SELECT metadata_location"
+    " FROM public.iceberg_tables WHERE table_name = 'ingest_batches')"
+)
+
+
+@dataclass
+class Watch:
+    """Samples the durable frame, and how far hot and lake are, until it is left.
+
+    Each sample is (wall clock in seconds, last frame).
+    """
+
+    dsn: str
+    journal: Path
+    durable: list[tuple[float, int]] = field(default_factory=list)
+    stores: dict[str, list[tuple[float, int]]] = field(
+        default_factory=lambda: {"hot": [], "lake": []}
+    )
+
+    def __enter__(self) -> Watch:
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._journal, self._stores)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def lags_s(self, store: str) -> list[tuple[float, float]]:
+        """Return (time, age of the oldest durable frame that the store did not hold then)."""
+        times = [at for at, _ in self.durable]
+        frames = [frame for _, frame in self.durable]
+        found = []
+        for at, held in self.stores[store]:
+            first = bisect_right(frames, held)
+            behind = first < len(frames) and times[first] < at
+            found.append((at, at - times[first] if behind else 0.0))
+        return found
+
+    def _journal(self) -> None:
+        path = self.journal / "durable"
+        while not path.exists():
+            if self._stop.wait(JOURNAL_SAMPLE_S):
+                return
+        word = DurableFrame(path)
+        last = 0
+        while not self._stop.wait(JOURNAL_SAMPLE_S):
+            frame = word.read() or 0
+            if frame > last:
+                last = frame
+                self.durable.append((time.time(), frame))
+        word.close()
+
+    def _stores(self) -> None:
+        while not self._stop.wait(STORES_SAMPLE_S):
+            try:
+                with psycopg.connect(self.dsn, autocommit=True) as connection:
+                    while not self._stop.wait(STORES_SAMPLE_S):
+                        self._look(connection)
+            except psycopg.OperationalError:
+                continue  # it is away: that is what is measured
+
+    def _look(self, connection: psycopg.Connection) -> None:
+        hot, place = connection.execute(STORES).fetchone() or (None, None)
+        if hot is not None:
+            self.stores["hot"].append((time.time(), hot))
+        if place is None:
+            return
+        try:
+            document = json.loads(Path(place.removeprefix("file://")).read_text())
+        except FileNotFoundError:
+            return  # replaced meanwhile: the next sample sees the newer one
+        held = int(document["properties"].get("ticklake.through.0", 0))
+        self.stores["lake"].append((time.time(), held))
+
+
+@dataclass(frozen=True)
+class Outage:
+    """When the server went, when it was called back, and when it was there again."""
+
+    gone: float
+    called: float
+    back: float
+
+
+def interrupt(home: Path, mode: str, away_s: float) -> Outage:
+    """Take PostgreSQL away for a while."""
+    postmaster = json.loads((home / "run" / "state.json").read_text())["postgres"]["pid"]
+    gone = time.time()
+    first = signal.SIGSTOP if mode == "frozen" else signal.SIGKILL
+    pids = [postmaster]
+    os.kill(postmaster, first)  # before its children: it must not start others, nor mend
+    for pid in children(postmaster):
+        pids.append(pid)
+        os.kill(pid, first)
+    time.sleep(away_s)
+    called = time.time()
+    if mode == "frozen":
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+    else:
+        starting = ticklake(home, "up")
+        _, errors = starting.communicate()
+        if starting.returncode:
+            raise SystemExit(errors)
+    return Outage(gone, called, time.time())
+
+
+def by_phase(at: list[float], lasted_s: list[float], outage: Outage) -> dict[str, int]:
+    """Return the longest by the phase in which it ended, in milliseconds."""
+    found = dict.fromkeys(("before", "away", "after"), 0.0)
+    for end, length in zip(at, lasted_s, strict=True):
+        phase = "before" if end < outage.gone else "away" if end < outage.back else "after"
+        found[phase] = max(found[phase], length)
+    return {phase: round(length * 1000) for phase, length in found.items()}
+
+
+def receive_times_s(journal: Path) -> list[float]:
+    """Return when each frame of the venue was received."""
+    reader = JournalReader(journal, 0)
+    found: list[np.ndarray[Any, Any]] = []
+    at = 1
+    while runs := reader.read(at, frames_max=100_000, bytes_max=64 << 20):
+        found += [run.frames.received_us for run in runs if not run.control]
+        at = runs[-1].frames.last_frame + 1
+    reader.close()
+    return [float(each) / 1e6 for each in np.concatenate(found)]
+
+
+def caught_up_s(watch: Watch, store: str, outage: Outage) -> float | None:
+    """Return the seconds from the return until the store's lag was small again; None: never."""
+    for at, lag_s in watch.lags_s(store):
+        if at > outage.back and lag_s < CAUGHT_UP_S[store]:
+            return round(at - outage.back, 1)
+    return None
+
+
+def stored_events(dsn: str) -> int:
+    """Return the trades and quotes in the ledger: bars are no events of the exchange's count."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT sum(rows)::bigint FROM market.ledger_minutes"
+            " WHERE dataset IN ('crypto_trades', 'crypto_quotes')"
+        ).fetchone()
+    return int(row[0]) if row and row[0] else 0
+
+
+def measure(mode: str, options: argparse.Namespace, home: Path) -> dict[str, Any]:
+    """Run the path once; return the figures."""
+    dsn = up(home).state["postgres"]["dsn"]
+    events = options.rate * options.seconds
+    words = ["--rate", str(options.rate), "--events", str(events), "--tickers", "100"]
+    words += ["--seed", "7", "--port", "0", "--start-when-subscribed"]
+    exchange = ticklake(home, "sim", *words)
+    place = home / "run" / "sim.json"
+    wait_for(place.exists, STARTED_S_MAX, "the exchange to listen")
+    status_url = json.loads(place.read_text())["url"]
+    status_url = status_url.replace("ws://", "http://").replace("/crypto", "/v1/status")
+    ingest = ticklake(home, "ingest", "sim", "--json")
+    journal = home / "journal" / "shard-0"
+    with Watch(dsn, journal) as watch:
+        wait_for(lambda: len(watch.durable) > 1, STARTED_S_MAX, "the first frame")
+        time.sleep(options.at)
+        outage = interrupt(home, mode, options.away)
+        wait_for(lambda: sent(status_url) >= events, SENT_S_MAX, "the exchange to send all")
+        wait_for(lambda: is_caught_up(watch, outage), SENT_S_MAX, "hot and lake to catch up")
+        ingest.send_signal(signal.SIGTERM)
+        out, errors = ingest.communicate()
+    events_sent = sent(status_url)
+    exchange.terminate()
+    exchange.communicate()
+    if ingest.returncode:
+        raise SystemExit(errors)
+    report = verify(home)
+    received = receive_times_s(journal)
+    advances = [at for at, _ in watch.durable]
+    hot_lags = [lag for at, lag in watch.lags_s("hot") if at < outage.gone]
+    return {
+        "mode": mode,
+        "events_sent": events_sent,
+        "events_stored": stored_events(dsn),
+        "lost": report.lost,
+        "duplicated": report.duplicated,
+        "verify_holds": report.holds,
+        "verify": str(report).splitlines()[0],
+        "away_s": round(outage.back - outage.gone, 1),
+        "start_s": round(outage.back - outage.called, 1),
+        "journal_stall_ms_max": by_phase(advances[1:], list(np.diff(advances)), outage),
+        "socket_pause_ms_max": by_phase(received[1:], list(np.diff(received)), outage),
+        "hot_lag_ms_p50_before": round(1000 * float(np.median(hot_lags))),
+        "hot_caught_up_s": caught_up_s(watch, "hot", outage),
+        "lake_caught_up_s": caught_up_s(watch, "lake", outage),
+        "reconnects": json.loads(out)["reconnects"],
+        "mover_faults": {k: json.loads(out)["mover"][f"{k}_faults"] for k in ("hot", "lake")},
+    }
+
+
+def is_caught_up(watch: Watch, outage: Outage) -> bool:
+    """Tell whether hot and lake are."""
+    return all(caught_up_s(watch, store, outage) is not None for store in CAUGHT_UP_S)
+
+
+def sent(status_url: str) -> int:
+    """Return how many events the exchange has sent so far."""
+    with urlopen(status_url) as answer:
+        return int(json.load(answer)["events_sent"])
+
+
+def wait_for(done: Callable[[], bool], limit_s: float, what: str) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + limit_s
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit(f"outage: waited {limit_s:.0f} s for {what}")
+        time.sleep(0.2)
+
+
+def main() -> int:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mode", choices=("both", *MODES), default="both")
+    parser.add_argument("--rate", type=int, default=20_000)
+    parser.add_argument("--seconds", type=int, default=90)
+    parser.add_argument("--at", type=float, default=20)
+    parser.add_argument("--away", type=float, default=30)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = []
+    for mode in MODES if options.mode == "both" else (options.mode,):
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder) / "home"
+            try:
+                found.append(measure(mode, options, home))
+            finally:
+                down(home)
+    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
+    whole = all(each["verify_holds"] for each in found)
+    return 0 if whole and all(each["lost"] + each["duplicated"] == 0 for each in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
