@@ -18,11 +18,10 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -33,7 +32,7 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the other benchmark lies beside this one
 
-from benchmarks.throughput import children, ticklake  # noqa: E402
+from benchmarks.throughput import Watch, children, ticklake  # noqa: E402
 from infra.servers.embedded import down, up  # noqa: E402
 from lake.journal.durable import DurableFrame  # noqa: E402
 from lake.journal.reader import JournalReader  # noqa: E402
@@ -51,31 +50,18 @@ STORES = (
 )
 
 
-@dataclass
-class Watch:
+class StoresWatch(Watch):
     """Samples the durable frame, and how far hot and lake are, until it is left.
 
     Each sample is (wall clock in seconds, last frame).
     """
 
-    dsn: str
-    journal: Path
-    durable: list[tuple[float, int]] = field(default_factory=list)
-    stores: dict[str, list[tuple[float, int]]] = field(
-        default_factory=lambda: {"hot": [], "lake": []}
-    )
-
-    def __enter__(self) -> Watch:
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._journal, self._stores)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    def __init__(self, dsn: str, journal: Path) -> None:
+        super().__init__(self._journal, self._stores)
+        self.dsn = dsn
+        self.journal = journal
+        self.durable: list[tuple[float, int]] = []
+        self.stores: dict[str, list[tuple[float, int]]] = {"hot": [], "lake": []}
 
     def lags_s(self, store: str) -> list[tuple[float, float]]:
         """Return (time, age of the oldest durable frame that the store did not hold then)."""
@@ -91,11 +77,11 @@ class Watch:
     def _journal(self) -> None:
         path = self.journal / "durable"
         while not path.exists():
-            if self._stop.wait(JOURNAL_SAMPLE_S):
+            if self.stopped.wait(JOURNAL_SAMPLE_S):
                 return
         word = DurableFrame(path)
         last = 0
-        while not self._stop.wait(JOURNAL_SAMPLE_S):
+        while not self.stopped.wait(JOURNAL_SAMPLE_S):
             frame = word.read() or 0
             if frame > last:
                 last = frame
@@ -103,10 +89,10 @@ class Watch:
         word.close()
 
     def _stores(self) -> None:
-        while not self._stop.wait(STORES_SAMPLE_S):
+        while not self.stopped.wait(STORES_SAMPLE_S):
             try:
                 with psycopg.connect(self.dsn, autocommit=True) as connection:
-                    while not self._stop.wait(STORES_SAMPLE_S):
+                    while not self.stopped.wait(STORES_SAMPLE_S):
                         self._look(connection)
             except psycopg.OperationalError:
                 continue  # it is away: that is what is measured
@@ -178,7 +164,7 @@ def receive_times_s(journal: Path) -> list[float]:
     return [float(each) / 1e6 for each in np.concatenate(found)]
 
 
-def caught_up_s(watch: Watch, store: str, outage: Outage) -> float | None:
+def caught_up_s(watch: StoresWatch, store: str, outage: Outage) -> float | None:
     """Return the seconds from the return until the store's lag was small again; None: never."""
     for at, lag_s in watch.lags_s(store):
         if at > outage.back and lag_s < CAUGHT_UP_S[store]:
@@ -209,7 +195,7 @@ def measure(mode: str, options: argparse.Namespace, home: Path) -> dict[str, Any
     status_url = status_url.replace("ws://", "http://").replace("/crypto", "/v1/status")
     ingest = ticklake(home, "ingest", "sim", "--json")
     journal = home / "journal" / "shard-0"
-    with Watch(dsn, journal) as watch:
+    with StoresWatch(dsn, journal) as watch:
         wait_for(lambda: len(watch.durable) > 1, STARTED_S_MAX, "the first frame")
         time.sleep(options.at)
         outage = interrupt(home, mode, options.away)
@@ -246,7 +232,7 @@ def measure(mode: str, options: argparse.Namespace, home: Path) -> dict[str, Any
     }
 
 
-def is_caught_up(watch: Watch, outage: Outage) -> bool:
+def is_caught_up(watch: StoresWatch, outage: Outage) -> bool:
     """Tell whether hot and lake are."""
     return all(caught_up_s(watch, store, outage) is not None for store in CAUGHT_UP_S)
 

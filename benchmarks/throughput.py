@@ -18,8 +18,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.request import urlopen
 
 import psycopg
@@ -72,10 +73,29 @@ def children(pid: int) -> list[int]:
     return [int(each) for each in path.read_text().split()] if path.exists() else []
 
 
-class Sampler:
+class Watch:
+    """Runs loops in threads of their own until it is left; they end when `stopped` is set."""
+
+    def __init__(self, *loops: Callable[[], None]) -> None:
+        self.stopped = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in loops]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Sampler(Watch):
     """Samples memory, CPU and the lake's mark while the ingest runs."""
 
     def __init__(self, dsn: str, ingest: int, exchange: int, postmaster: int) -> None:
+        super().__init__(self._processes, self._lake)
         self._dsn = dsn
         self._pids = {"reader": ingest, "exchange": exchange}
         self._postmaster = postmaster
@@ -83,22 +103,13 @@ class Sampler:
         self.through: list[tuple[float, int]] = []
         self.cpu: dict[str, float] = {}
         self._postgres: dict[int, float] = {}
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._processes, self._lake)]
-
-    def __enter__(self) -> Sampler:
-        for thread in self._threads:
-            thread.start()
-        return self
 
     def __exit__(self, *rest: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__exit__(*rest)
         self.cpu["postgres"] = sum(self._postgres.values())
 
     def _processes(self) -> None:
-        while not self._stop.wait(MEMORY_SAMPLE_S):
+        while not self.stopped.wait(MEMORY_SAMPLE_S):
             found = children(self._pids["reader"])
             if found:
                 self._pids["mover"] = found[0]
@@ -114,7 +125,7 @@ class Sampler:
             "SELECT metadata_location FROM public.iceberg_tables WHERE table_name = 'crypto_trades'"
         )
         with psycopg.connect(self._dsn, autocommit=True) as connection:
-            while not self._stop.wait(LAKE_SAMPLE_S):
+            while not self.stopped.wait(LAKE_SAMPLE_S):
                 row = connection.execute(query).fetchone()
                 if row is None:
                     continue

@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -29,32 +29,31 @@ FAULTS = ("--duplicates", "0.002", "--poison", "0.001", "--cut-every", "8s")
 REPLAY = Path("binance_frames") / "usdm_btcusdt_20230404.dat.gz"
 STOPS = (signal.SIGTERM, signal.SIGHUP)
 
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
-@contextmanager
-def stops_interrupt() -> Iterator[None]:
+
+def stops_interrupt() -> AbstractContextManager[None]:
     """Let what else would end us end like Ctrl-C, so that nothing is left running."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return _handled(STOPS, interrupt)
+
+
+def undisturbed() -> AbstractContextManager[None]:
+    """Let no signal break off the end; what it waits for is bounded."""
+    return _handled((signal.SIGINT, *STOPS), signal.SIG_IGN)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let no signal break off the end; what it waits for is bounded."""
-    numbers = (signal.SIGINT, *STOPS)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+def _handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 @contextmanager

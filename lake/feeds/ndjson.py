@@ -65,10 +65,8 @@ def whole_arrays(frames: Frames, schema: Columns) -> tuple[Int64, pl.DataFrame] 
     if found is None:
         return None
     text, counts = found
-    if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
-        return None
-    events = _read(text, schema)
-    if events is None or len(events) != counts.sum():
+    events = _read(text, counts, schema)
+    if events is None:
         return None
     # A value takes a colon, in every frame; so where the sums agree, they do in each of them.
     if len(events) * len(schema) - sum(events.null_count().row(0)) != text.count(b":"):
@@ -109,19 +107,22 @@ class _Parsed:
 def _parse(bodies: list[bytes], schema: Columns) -> _Parsed | None:
     counts = np.fromiter((body.count(b"\n") + 1 for body in bodies), np.int64, len(bodies))
     text = b"\n".join(bodies)
-    if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, int(counts.sum())):
-        return None
-    events = _read(text, schema)
-    if events is None or len(events) != counts.sum():
+    events = _read(text, counts, schema)
+    if events is None:
         return None
     return _Parsed(events, counts, _keys_once(bodies, events, counts))
 
 
-def _read(text: bytes, schema: Columns) -> pl.DataFrame | None:
+def _read(text: bytes, counts: Int64, schema: Columns) -> pl.DataFrame | None:
+    """Return one event a line, so many per frame; None when it may read otherwise elsewhere."""
+    count = int(counts.sum())
+    if counts.max() > EVENTS_PER_FRAME_MAX or not _plain(text, count):
+        return None
     try:
-        return pl.read_ndjson(text, schema=schema)
+        events = pl.read_ndjson(text, schema=schema)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
+    return events if len(events) == count else None
 
 
 def _keys_once(bodies: list[bytes], events: pl.DataFrame, counts: Int64) -> Bool:

@@ -69,14 +69,16 @@ class HotTier:
             self._steps.at("hot.commit")
             connection.commit()
             self._steps.at("hot.committed")
-        except BaseException as error:
+        except LostAnswer as error:
+            self.close()
+            raise Unavailable(
+                "hot tier", "the answer to a commit was lost", "look again"
+            ) from error
+        except adbc_driver_manager.Error as error:
+            self.close()
+            raise _translated(error, batch.shard) from error
+        except BaseException:
             self.close()  # what is copied and not committed must not join the next batch
-            if isinstance(error, LostAnswer):
-                raise Unavailable(
-                    "hot tier", "the answer to a commit was lost", "look again"
-                ) from error
-            if isinstance(error, adbc_driver_manager.Error):
-                raise _translated(error, batch.shard) from error
             raise
 
     def _advance(self, cursor: adbc.Cursor, batch: HotBatch, lease: Lease) -> None:
