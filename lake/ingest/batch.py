@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import duckdb
@@ -19,7 +20,7 @@ from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, Codec, Decoded, Frames
 from lake.ingest import control
 from lake.ingest.feed_gap import GapBook
-from lake.ingest.redelivery import Redelivery
+from lake.ingest.redelivery import Redelivery, Source, frame_index
 from lake.journal.reader import Run
 
 BOOKKEEPING = ("quarantine", "ingest_batches")
@@ -81,6 +82,16 @@ class BatchBuilder:
             "up": self._up,
             "holes": self._gaps.open_holes(),
         }
+
+    def recall(self, runs: Sequence[Run]) -> None:
+        """Remember what was said in the last frames before those that build() gets.
+
+        They are decoded only if another connection may say the same again.
+        """
+        for run in runs:
+            if not run.control:
+                decoded = cache(partial(_tables, self._codecs[run.feed], run.frames))
+                self._redelivery.recall(run.frames, decoded)
 
     def build(self, runs: Sequence[Run], now_us: int) -> Built:
         """Return the batch of these contiguous runs."""
@@ -144,9 +155,10 @@ class BatchBuilder:
         for dataset, rows in decoded.tables.items():
             if not rows.num_rows:
                 continue
-            index = (rows["seq"].to_numpy() >> INDEX_BITS) - run.frames.first_frame
+            index = frame_index(rows, run.frames)
+            source = Source(run.frames.connection[index], speaks[index], run.frames.last_frame)
             contiguous = codec.ids_contiguous and dataset == "crypto_trades"
-            taken = self._redelivery.take(dataset, rows, speaks[index], contiguous=contiguous)
+            taken = self._redelivery.take(dataset, rows, source, contiguous=contiguous)
             count.stored += taken.rows.num_rows
             count.duplicate += taken.duplicates
             for hole in taken.holes:
@@ -208,11 +220,16 @@ class BatchLedger:
         return every.select(schema.names).cast(schema)
 
 
+def _tables(codec: Codec, frames: Frames) -> Mapping[str, pa.Table]:
+    return codec.decode(frames).tables
+
+
 def _speaks(frames: Frames, up: Sequence[int]) -> npt.NDArray[np.bool_]:
     """Tell per frame whether its connection speaks for the feed; history never does.
 
-    The connection that is up longest speaks until it ends: where one takes over from another, what
-    has no key may come twice or not at all, so that happens only beside a recorded gap.
+    The connection that is up longest speaks until it ends. It is asked only about what has neither
+    a key nor the exchange's time: where one takes over from another, that may come twice or not at
+    all, beside a recorded gap.
     """
     if up:
         return np.asarray(frames.connection == up[0])

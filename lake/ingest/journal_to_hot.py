@@ -7,9 +7,11 @@ commit the same code runs: drop what is in memory, read the row, go on.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -19,20 +21,25 @@ import pyarrow.compute as pc
 
 from lake.clock import Clock
 from lake.contracts.contract import TICK_DATASETS
-from lake.errors import Unavailable
+from lake.errors import Damaged, Unavailable
 from lake.feeds.codec import Codec
 from lake.hot.hot_tier import HotBatch, HotTier
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions
 from lake.ingest.batch import BatchBuilder, BatchLedger, Built
 from lake.ingest.feed_gap import GapBook
+from lake.ingest.keyless import FRAMES_MAX as KEYLESS_FRAMES_MAX
 from lake.ingest.recent_batches import RecentBatches
 from lake.ingest.redelivery import Redelivery, StoredKeys
-from lake.journal.reader import JournalReader
+from lake.journal.reader import JournalReader, Run
+from lake.journal.segment import segments
 
 FRAMES_MAX = 20_000
 BYTES_MAX = 8 << 20
 """Frames and bytes of one micro-batch: about 60,000 events, 50 MB of Arrow."""
+
+RECALL_BYTES_MAX = 64 << 20
+"""Raw frames before a start's first that are kept at hand; older ones are left out."""
 
 DAY_US = 86_400_000_000
 
@@ -186,6 +193,25 @@ class JournalToHot:
             found.state.get("up", {}),
             epoch=self._lease.epoch,
         )
+        self._builder.recall(self._read_before(self.last_frame))
+
+    def _read_before(self, last_frame: int) -> list[Run]:
+        """Return the last runs up to a frame, inclusive; what can't be read is verify's to name."""
+        kept = [each.first_frame for each in segments(self._reader.directory)]
+        at = max(last_frame + 1 - KEYLESS_FRAMES_MAX, min(kept, default=last_frame + 1))
+        found: deque[Run] = deque()
+        size = 0
+        with suppress(Damaged, Unavailable):
+            while at <= last_frame and (
+                runs := self._reader.read(at, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
+            ):
+                at = runs[-1].frames.last_frame + 1
+                within = [each for each in runs if each.frames.first_frame <= last_frame]
+                found.extend(_upto(each, last_frame) for each in within)
+                size += sum(len(each.frames.payload) for each in within)
+                while size > RECALL_BYTES_MAX:
+                    size -= len(found.popleft().frames.payload)
+        return list(found)
 
     def _write(self, following: _Next) -> None:
         built = following.built
@@ -226,6 +252,11 @@ class JournalToHot:
             ensure_partitions(self._connection, dataset, _days(rows), self._partitions)
         except psycopg.Error as error:
             raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+
+
+def _upto(run: Run, last_frame: int) -> Run:
+    count = last_frame + 1 - run.frames.first_frame
+    return replace(run, frames=run.frames.slice(0, min(len(run.frames), count)))
 
 
 def _days(rows: pa.Table) -> list[date]:

@@ -2,14 +2,16 @@
 
 An event with a key (a venue's trade id, a quote's update id, an aggregate's bucket) is known by the
 key of its instrument, over memory first and over the stores for what lies below memory. An event
-without a key is taken from the connection that speaks for its feed: the one that has been up for
-longest; what others bring of it is redelivery.
+without a key is known by its content (see keyless). One that has not even the exchange's time is
+taken from the connection that speaks for its feed: the one that has been up for longest; what
+others bring of it is redelivery.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +20,28 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.feeds.codec import INDEX_BITS, Frames
+from lake.ingest.keyless import Heard, Keyless, Said
 from lake.ingest.seen_ids import ID_MAX, Hole, SeenIds
 
 Bool = npt.NDArray[np.bool_]
 
 OPAQUE_KEYS_MAX = 1_000_000
 """Keys that are no numbers, remembered since the start; past it the memory starts afresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from: per row its connection and whether that speaks for the feed.
+
+    connection: negative for a venue's history. last_frame: the run's last, inclusive.
+    """
+
+    connection: npt.NDArray[np.int32]
+    speaks: Bool
+    last_frame: int
 
 
 class StoredKeys(Protocol):
@@ -78,6 +96,14 @@ class Redelivery:
         self._stores = stores
         self._seen = {dataset: SeenIds(high.get(dataset)) for dataset in RULES}
         self._opaque: set[tuple[str, str, str]] = set()
+        self._keyless = {dataset: Keyless() for dataset in RULES}
+
+    def recall(self, frames: Frames, decoded: Callable[[], Mapping[str, pa.Table]]) -> None:
+        """Remember what was said in frames that are stored already; decoded: their rows."""
+        connections = frozenset(np.unique(frames.connection[frames.connection >= 0]).tolist())
+        for dataset, memory in self._keyless.items():
+            rows = partial(_recalled, dataset, frames, decoded)
+            memory.remember(Said(frames.last_frame, connections, rows))
 
     def high(self) -> dict[str, dict[str, int]]:
         """Return what a restart needs to know."""
@@ -87,16 +113,22 @@ class Redelivery:
         """Tell whether every trade id of a hole has come meanwhile."""
         return self._seen["crypto_trades"].covers(hole.instrument, hole.first, hole.last)
 
-    def take(self, dataset: str, rows: pa.Table, speaks: Bool, *, contiguous: bool) -> Taken:
+    def take(self, dataset: str, rows: pa.Table, source: Source, *, contiguous: bool) -> Taken:
         """Return the rows not taken before; rows are of one run, seq ascending.
 
-        speaks: per row, whether its connection speaks for the feed.
+        source: per row, where it comes from.
         contiguous: whether a jump in numeric keys is a hole.
         """
         if dataset not in RULES or not rows.num_rows:
             return Taken(rows, 0, [])
         keyed = _keyed(dataset, rows)
-        keep = speaks.copy()
+        keep = source.speaks.copy()
+        if not keyed.has_key.all():
+            said = known_by_content(rows, ~keyed.has_key, source.connection)
+            if said.any():
+                keep[said] = self._keyless[dataset].take(
+                    heard(rows, said, source.connection, source.last_frame), int(said.sum())
+                )
         holes: list[Hole] = []
         if keyed.has_key.any():
             fresh, holes = self._fresh(dataset, keyed, contiguous)
@@ -160,6 +192,35 @@ class _Keyed:
                 "event_time": self.event_time.gather(at),
             }
         )
+
+
+def known_by_content(rows: pa.Table, keyless: Bool, connection: npt.NDArray[np.int32]) -> Bool:
+    """Tell which of the keyless rows a connection said, with the exchange's time."""
+    told = keyless & (connection >= 0)
+    if "event_time_source" in rows.column_names:
+        told &= pc.equal(rows["event_time_source"], "exchange").to_numpy()
+    return told
+
+
+def heard(rows: pa.Table, which: Bool, connection: npt.NDArray[np.int32], last_frame: int) -> Said:
+    """Return these of the rows as said in frames up to last_frame, inclusive."""
+    chosen = (rows if which.all() else rows.filter(pa.array(which))), connection[which]
+    return Said(last_frame, frozenset(np.unique(chosen[1]).tolist()), lambda: chosen)
+
+
+def _recalled(dataset: str, frames: Frames, decoded: Callable[[], Mapping[str, pa.Table]]) -> Heard:
+    rows = decoded().get(dataset)
+    if rows is None or not rows.num_rows:
+        return arrow_schema(load(dataset)).empty_table(), np.zeros(0, np.int32)
+    connection = frames.connection[frame_index(rows, frames)]
+    which = known_by_content(rows, ~_keyed(dataset, rows).has_key, connection)
+    return rows.filter(pa.array(which)), connection[which]
+
+
+def frame_index(rows: pa.Table, frames: Frames) -> npt.NDArray[np.int64]:
+    """Return each row's place among its run's frames."""
+    index: npt.NDArray[np.int64] = (rows["seq"].to_numpy() >> INDEX_BITS) - frames.first_frame
+    return index
 
 
 def _keyed(dataset: str, rows: pa.Table) -> _Keyed:

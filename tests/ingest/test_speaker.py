@@ -2,69 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
-import polars as pl
-
-from lake.feeds.codec import frames_of
-from lake.feeds.massive_columns import MassiveColumns
-from lake.ingest.batch import BatchBuilder
-from lake.ingest.control import HISTORY_CONNECTION, Control, GapOpened, Started, Up, dump
-from lake.ingest.feed_gap import GapBook
-from lake.ingest.redelivery import Redelivery
-from lake.journal.reader import Run
-from tests.path.lakehouse import NOW_MS, frame, quote, trade
-
-NOW_US = NOW_MS * 1000
-
-
-class NothingStored:
-    """Stores that hold no key."""
-
-    def stored(self, dataset: str, keys: pl.DataFrame) -> npt.NDArray[np.bool_]:
-        return np.zeros(len(keys), np.bool_)
-
-
-@dataclass
-class Shard:
-    """Feeds a builder one frame at a time; taken: bids of the quotes that were taken."""
-
-    builder: BatchBuilder = field(
-        default_factory=lambda: BatchBuilder(
-            0,
-            {"sim": MassiveColumns("sim")},
-            Redelivery(NothingStored(), {}),
-            GapBook(0),
-            {},
-            epoch=1,
-        )
-    )
-    frame_no: int = 0
-    taken: list[float] = field(default_factory=list)
-
-    def hears(self, raw: bytes, connection: int, *, control: bool = False) -> dict[str, int]:
-        self.frame_no += 1
-        frames = frames_of(
-            [raw], first_frame=self.frame_no, received_us=NOW_US, connection=connection
-        )
-        built = self.builder.build([Run("sim", control, frames)], NOW_US)
-        if "crypto_quotes" in built.tables:
-            self.taken += map(float, built.tables["crypto_quotes"]["bid_price"].to_pylist())
-        return {name: table.num_rows for name, table in built.tables.items()}
-
-    def notes(self, *records: Control) -> None:
-        for record in records:
-            self.hears(dump(record), HISTORY_CONNECTION, control=True)
-
-    def quotes(self, bid: float, *connections: int) -> None:
-        for connection in connections:
-            self.hears(frame(quote(bid)), connection)
-
-
-def gap(connection: int) -> GapOpened:
-    return GapOpened(connection, "disconnect", NOW_US, NOW_US)
+from lake.ingest.control import HISTORY_CONNECTION, Started, Up
+from tests.ingest.shard import NOW_US, Shard, gap
+from tests.path.lakehouse import frame, quote, trade
 
 
 def test_the_connection_that_is_up_longest_speaks_until_it_ends() -> None:

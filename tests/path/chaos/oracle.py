@@ -25,6 +25,9 @@ from tests.path.chaos.place import Place
 from tests.path.chaos.socket import Sent, Socket
 
 TICKS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "quarantine")
+OURS = {"received_time", "shard", "seq"}
+"""Columns that are not the venue's words."""
+
 Row = dict[str, Any]
 Gone = Collection[tuple[str, date]]
 """Days that left hot by proof, by dataset; late rows may have made them anew."""
@@ -37,20 +40,15 @@ class Reference:
         self.rows: defaultdict[str, list[Row]] = defaultdict(list)
         self.gaps: dict[int, Row] = {}
         self._codec = MassiveCodec("sim")
-        self._up: list[int] = []
         self._keys: set[tuple[object, ...]] = set()
+        self._times_said: Counter[tuple[object, ...]] = Counter()
 
     def control(self, frame: int, raw: bytes) -> None:
         """Take a control record."""
         record = control.load(raw)
-        if isinstance(record, control.Started):
-            self._up.clear()
-        elif isinstance(record, control.Up):
-            self._up += [record.connection] * (record.connection not in self._up)
-        elif isinstance(record, control.GapOpened):
-            self._up = [each for each in self._up if each != record.connection]
+        if isinstance(record, control.GapOpened):
             self.gaps[frame << INDEX_BITS] = {"record": record, "closed": False}
-        else:
+        elif isinstance(record, control.GapClosed):
             self._close_gap(record.gap_frame << INDEX_BITS)
 
     def data(self, shard: int, frame: int, sent: Sent) -> None:
@@ -79,9 +77,12 @@ class Reference:
 
     def _is_new(self, dataset: str, row: Row, connection: int) -> bool:
         key = _key(dataset, row)
+        if key is None and connection == control.HISTORY_CONNECTION:
+            return False
         if key is None:
-            speaker = self._up[0] if self._up else max(0, connection)
-            return connection == speaker
+            said = (dataset, *(str(row[name]) for name in sorted(set(row) - OURS)))
+            self._times_said[(connection, *said)] += 1
+            key = (*said, self._times_said[(connection, *said)])
         fresh = key not in self._keys
         self._keys.add(key)
         return fresh
