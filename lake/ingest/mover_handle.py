@@ -124,7 +124,7 @@ class MoverHandle:
                 kind = getattr(errors, message["kind"], Unavailable)
                 self._fault = kind(*message["fault"])
             if "progress" in message:
-                self._drained = message.get("drained", False)
+                self._drained = self._drained or message.get("drained", False)
                 self.on_progress(message["progress"])
         if not self._shard.done():
             fault = self._fault or Unavailable(

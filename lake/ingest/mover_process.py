@@ -66,7 +66,7 @@ def main() -> int:
             RecentBatches(shard),
         )
         _listen(context)
-        _report(context)
+        reporting = _report(context)
         Mover(context).run()
     except (psycopg.OperationalError, OperationalError) as error:
         text = str(error).strip().splitlines()[0]
@@ -79,6 +79,8 @@ def main() -> int:
     except TicklakeError as error:
         say({"fault": [error.thing, error.fault, error.remedy], "kind": type(error).__name__})
         return 1
+    context.stop.set()
+    reporting.join()  # its lines say nothing of the end, so the end must be the last line
     say({"progress": asdict(context.progress), "drained": True})
     return 0
 
@@ -133,12 +135,14 @@ def _listen(context: MoverContext) -> None:
     threading.Thread(target=listen, daemon=True).start()
 
 
-def _report(context: MoverContext) -> None:
+def _report(context: MoverContext) -> threading.Thread:
     def report() -> None:
         while not context.stop.wait(PROGRESS_S):
             say({"progress": asdict(context.progress)})
 
-    threading.Thread(target=report, daemon=True).start()
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    return thread
 
 
 if __name__ == "__main__":
