@@ -1,9 +1,12 @@
 """Each stage beside the raw limit of what it writes to, in the same run.
 
-    python benchmarks/stages.py [--events 2000000] [--json]
+    python benchmarks/stages.py [--events 2000000] [--dsn DSN] [--json]
+
+on the embedded PostgreSQL, or on an empty database of a server of any edition (--dsn).
 
 - journal to hot (decode, take once, count, digest, one transaction a batch) beside a raw binary
   COPY of the same columns into the same tables, in batches of the same size;
+- trades to bars in the hot tier, where the roll-ups are ours;
 - hot to lake (rows, statistics, manifests, catalog) beside a raw Parquet write of the same rows:
   from the writer's memory, as it runs, and from PostgreSQL, as after a restart;
 - a grouped sum over the last hour of the union view beside the same query on one plain Parquet
@@ -33,6 +36,9 @@ from infra.exchange.options import ExchangeOptions
 from infra.exchange.order_flow import OrderFlow
 from infra.servers.embedded import down, up
 from lake.clock import SystemClock
+from lake.hot.arrange import prepare
+from lake.hot.bars import HotToBars, are_continuous
+from lake.hot.edition import ask
 from lake.hot.hot_reader import HotReader
 from lake.hot.hot_tier import HotTier
 from lake.hot.lease import COMMITTER, shard_lease, take
@@ -111,10 +117,9 @@ def raw_copy(dsn: str, batches: list[dict[str, pa.Table]]) -> float:
     return seconds
 
 
-def measure(events: int, home: Path) -> dict[str, Any]:
+def measure(events: int, home: Path, dsn: str) -> dict[str, Any]:
     """Run every stage; return the figures."""
     journal_to_hot.FRAMES_MAX = BATCH_FRAMES
-    dsn = up(home).state["postgres"]["dsn"]
     warehouse = str(home / "warehouse")
     folder = home / "journal" / "shard-0"
     journalled(folder, events)
@@ -139,7 +144,9 @@ def measure(events: int, home: Path) -> dict[str, Any]:
     writer.close()
     rows = {name: pa.concat_tables([b[name] for b in batches if name in b]) for name in TICKS}
     count = sum(table.num_rows for table in rows.values())
-    found: dict[str, Any] = {"events": count, "journal_to_hot_per_s": round(count / path_s)}
+    found: dict[str, Any] = {"edition": str(ask(connection)), "events": count}
+    found["journal_to_hot_per_s"] = round(count / path_s)
+    found |= bars_stage(connection, rows["crypto_trades"].num_rows)
     found |= lake_stage(dsn, warehouse, connection, committer.epoch, recent, rows, home)
     time.sleep(1)  # what the server counts for its statistics arrives with a delay
     for name in TICKS:  # as the mover's upkeep does every other second
@@ -156,6 +163,19 @@ def measure(events: int, home: Path) -> dict[str, Any]:
     found["journal_to_hot_of_raw"] = round(copy_s / path_s, 3)
     connection.close()
     return found
+
+
+def bars_stage(connection: psycopg.Connection, trades: int) -> dict[str, Any]:
+    """Merge all trades into the roll-ups; a server that keeps them does so in its own time."""
+    if are_continuous(connection):
+        return {}
+    bars = HotToBars(connection, SystemClock())
+
+    def roll() -> None:
+        while bars.step():
+            continue
+
+    return {"trades_to_bars_per_s": round(trades / timed(roll))}
 
 
 def lake_stage(
@@ -225,14 +245,21 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--dsn", help="an empty database, as postgresql://...")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        try:
-            found = measure(options.events, home)
-        finally:
-            down(home)
+        if options.dsn:
+            home.mkdir()
+            with psycopg.connect(options.dsn) as connection:
+                prepare(connection)
+            found = measure(options.events, home, options.dsn)
+        else:
+            try:
+                found = measure(options.events, home, up(home).state["postgres"]["dsn"])
+            finally:
+                down(home)
     lines = [f"{name:>34} {value}" for name, value in found.items()]
     print(json.dumps(found) if options.json else "\n".join(lines))
     return 0

@@ -14,6 +14,9 @@ from typing import Any
 from lake.errors import BadInput
 
 PREFIX = "TICKLAKE_"
+TEST_PREFIX = "TICKLAKE_TEST_"
+"""Variables that the tests read for themselves."""
+
 PROFILES = ("embedded",)
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -61,7 +64,12 @@ class Settings:
     lake_commit_ms: int = setting(
         2_000, "time between two commits to the lake, in milliseconds", 50, 3_600_000
     )
-
+    hot_chunk_hours: int = setting(
+        24, "length of new chunks where the hot tier has hypertables, in hours; divides 24", 1, 24
+    )
+    hot_pinned_tickers: str = setting(
+        "", "tickers with a slot of their own in new days of the hot tier, joined by commas"
+    )
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:
@@ -84,6 +92,11 @@ class Settings:
     def _shown(self, name: str, whole: bool) -> str:
         value = getattr(self, name)
         return repr(value) if whole or not value else "'***'"
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """Return the pinned tickers."""
+        return tuple(filter(None, (each.strip() for each in self.hot_pinned_tickers.split(","))))
 
     @property
     def journal(self) -> Path:
@@ -110,10 +123,14 @@ def from_env(environ: Mapping[str, str], **given: object) -> Settings:
         elif environ.get(variable(each.name)):
             values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
     known = {variable(each.name) for each in fields(Settings)}
-    unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in known)
+    unknown = sorted(k for k in environ if _is_ours(k) and k not in known)
     if unknown:
         raise BadInput(unknown[0], "no such setting", names(sorted(known)))
     return Settings(**values)
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)
 
 
 def variable(name: str) -> str:

@@ -72,7 +72,7 @@ def migrated_template(databases: Databases) -> str:
     """Migrate one database; the others are copies of it."""
     name = databases.create()
     with psycopg.connect(databases.dsn(name)) as connection:
-        importlib.import_module("lake.hot.migrations").migrate(connection)
+        importlib.import_module("lake.hot.arrange").prepare(connection)
     return name
 
 
@@ -82,6 +82,22 @@ def migrated_dsn(databases: Databases, migrated_template: str) -> Iterator[str]:
     name = databases.create(migrated_template)
     yield databases.dsn(name)
     databases.drop(name)
+
+
+@pytest.fixture(params=("plain", "apache", "community"))
+def edition(request: pytest.FixtureRequest) -> str:
+    """Return the name of an edition of the hot tier's server; a test that asks runs on each."""
+    return str(request.param)
+
+
+@pytest.fixture
+def edition_dsn(edition: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URI of a migrated database of the test's own, on a server of the edition."""
+    if edition == "plain":
+        yield request.getfixturevalue("migrated_dsn")
+        return
+    with importlib.import_module("tests.editions").server_database(edition) as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="session")

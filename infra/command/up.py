@@ -8,6 +8,7 @@ from infra.command.answer import Answer
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
 from infra.servers import embedded
+from lake.hot.look import look
 from lake.settings import Settings
 
 
@@ -18,15 +19,23 @@ def up(settings: Settings) -> Answer:
 
     Safe to call again, and after any crash.
     """
-    report = embedded.up(settings.home)
+    report = embedded.up(
+        settings.home, chunk_hours=settings.hot_chunk_hours, pinned=settings.pinned
+    )
     servers = embedded.status(settings.home)
+    hot = look(report.state["postgres"]["dsn"])
     words = {name: "started" if name in report.started else "was running" for name in servers}
     return Answer(
         {
             "home": settings.home.resolve(),
             "started": report.started,
             "servers": servers,
+            "hot": hot.document(),
             "warehouse": settings.warehouse.resolve(),
         },
-        [*server_lines(servers, words), f"warehouse   folder {settings.warehouse.resolve()}"],
+        [
+            *server_lines(servers, words),
+            *hot.lines(),
+            f"warehouse   folder {settings.warehouse.resolve()}",
+        ],
     )

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from infra.servers.process import wait_until
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import BadInput, Unavailable
-from lake.hot.migrations import migrate
+from lake.hot.arrange import CHUNK_HOURS, prepare
 from lake.state import read_state, write_state
 
 LOCK_S_MAX = 60.0
@@ -38,8 +38,17 @@ class Report:
     started: tuple[str, ...]
 
 
-def up(home: Path, clock: Clock | None = None) -> Report:
-    """Start what is down, prepare database and folders; safe to call again and at once."""
+def up(
+    home: Path,
+    clock: Clock | None = None,
+    *,
+    chunk_hours: int = CHUNK_HOURS,
+    pinned: Sequence[str] = (),
+) -> Report:
+    """Start what is down, prepare database and folders; safe to call again and at once.
+
+    chunk_hours, pinned: as for lake.hot.arrange.
+    """
     clock = clock or SystemClock()
     home = prepared(home)
     with locked(home, clock):
@@ -64,7 +73,7 @@ def up(home: Path, clock: Clock | None = None) -> Report:
         }
         write_state(home, {**before, **state})
         with psycopg.connect(dsn(master, passwords["postgres"])) as connection:
-            migrate(connection)
+            prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
     now = (("postgres", master.pid), ("valkey", keeper.pid))
     return Report(
         state, tuple(name for (name, pid), old in zip(now, found, strict=True) if pid != old)

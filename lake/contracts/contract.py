@@ -60,6 +60,11 @@ class Column:
     unit: str
     description: str
 
+    @property
+    def meaning(self) -> str:
+        """Return the description with its unit, as the engines show it."""
+        return f"{self.description} [{self.unit}]" if self.unit else self.description
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -78,6 +83,7 @@ class Contract:
     key: columns that tell one row from another; key_enforced: by a primary key in the hot tier.
     partition_column is "" where the dataset has no partitions, else cut by partition_transform.
     retention_days: tier -> age at which a row leaves it, None: kept.
+    compression_days: age at which a row is compressed where the hot tier can, None: never.
     freshness_minutes: None where no age is promised.
     ledger_*: columns that the loss ledger groups and sums; "" for none.
     generated_columns: (name, PostgreSQL type, expression), in the hot tier only.
@@ -96,6 +102,7 @@ class Contract:
     partition_transform: str
     sort: tuple[str, ...]
     retention_days: Mapping[str, int | None] = field(hash=False)
+    compression_days: int | None
     freshness_minutes: int | None
     rules: tuple[Rule, ...]
     ledger_ticker: str
@@ -161,7 +168,8 @@ def _contract(document: Mapping[str, Any]) -> Contract:
         partition_transform=custom.get("partitionTransform", ""),
         sort=tuple(custom["sortOrder"]),
         retention_days=_retention(document["slaProperties"]),
-        freshness_minutes=_freshness(document["slaProperties"]),
+        compression_days=_promise(document["slaProperties"], "compression"),
+        freshness_minutes=_promise(document["slaProperties"], "latency"),
         rules=tuple(_rule(each) for each in table["quality"]),
         ledger_ticker=custom.get("ledgerTicker", ""),
         ledger_time=custom.get("ledgerTime", ""),
@@ -201,8 +209,8 @@ def _retention(promises: list[Mapping[str, Any]]) -> Mapping[str, int | None]:
     return {tier: None if days[tier] == "kept" else int(days[tier]) for tier in TIERS}
 
 
-def _freshness(promises: list[Mapping[str, Any]]) -> int | None:
-    found = [each["value"] for each in promises if each["property"] == "latency"]
+def _promise(promises: list[Mapping[str, Any]], name: str) -> int | None:
+    found = [each["value"] for each in promises if each["property"] == name]
     return int(found[0]) if found else None
 
 

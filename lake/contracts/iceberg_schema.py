@@ -35,7 +35,7 @@ ICEBERG_TYPES: Mapping[ColumnType, PrimitiveType] = {
 
 
 def iceberg_schema(contract: Contract) -> Schema:
-    """Return the columns under the contract's field ids, descriptions as their documentation."""
+    """Return the columns under the contract's field ids, meanings as their documentation."""
     return Schema(
         *(
             NestedField(
@@ -43,7 +43,7 @@ def iceberg_schema(contract: Contract) -> Schema:
                 name=column.name,
                 field_type=ICEBERG_TYPES[column.type],
                 required=column.required,
-                doc=column.description,
+                doc=column.meaning,
             )
             for column in contract.columns
         )

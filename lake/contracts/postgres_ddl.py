@@ -34,14 +34,10 @@ def _comments(contract: Contract, table: str) -> list[str]:
     return [
         f"COMMENT ON TABLE {table} IS {_text(contract.description)};",
         *(
-            f"COMMENT ON COLUMN {table}.{_name(column.name)} IS\n    {_text(_meaning(column))};"
+            f"COMMENT ON COLUMN {table}.{_name(column.name)} IS\n    {_text(column.meaning)};"
             for column in contract.columns
         ),
     ]
-
-
-def _meaning(column: Column) -> str:
-    return f"{column.description} [{column.unit}]" if column.unit else column.description
 
 
 def _name(name: str) -> str:

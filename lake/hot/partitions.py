@@ -1,20 +1,30 @@
-"""Daily partitions of the tick tables: created ahead and on demand, dropped whole."""
+"""Days of the tick tables: made ahead and on demand, dropped whole.
+
+A day is a partition, or the chunks of a hypertable (lake.hot.chunks) where the table is one; the
+functions here are the same for both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 
 import psycopg
 from psycopg import errors, sql
 
 from lake.contracts.contract import TICK_DATASETS
 from lake.errors import Unavailable, WrongUse
-
-SCHEMA = "market"
-
-DROP_LOCK_TIMEOUT_MS = 200
-"""How long a drop may wait for its lock; while it waits, writers queue behind it."""
+from lake.hot.chunks import (
+    DROP_LOCK_TIMEOUT_MS,
+    SCHEMA,
+    bounds,
+    chunk_days,
+    drop_chunks,
+    identifier,
+    lock_chunks,
+)
+from lake.hot.edition import is_hypertable
+from lake.hot.slots import cut_by, cut_hypertable, native_slots, plan
 
 SUMMARIZE_LOCK_TIMEOUT_MS = 50
 ANALYZE_ROWS_MIN = 10_000
@@ -40,6 +50,10 @@ def ensure_partitions(
     missing = sorted({day for day in days if (dataset, day) not in known})
     if not missing:
         return []
+    if is_hypertable(connection, _tick_dataset(dataset)):
+        cut_hypertable(connection, dataset, plan(connection, dataset))
+        known.update((dataset, day) for day in missing)
+        return []  # the server makes a chunk when its first row comes
     with connection.transaction():
         found = existing_partitions(connection, dataset)
         created = [
@@ -52,8 +66,10 @@ def ensure_partitions(
 
 
 def existing_partitions(connection: psycopg.Connection, dataset: str) -> dict[date, str]:
-    """Return UTC day -> name with schema, in order of days."""
+    """Return UTC day -> name with schema, in order of days; the table's where days are chunks."""
     prefix = f"{_tick_dataset(dataset)}_p"
+    if is_hypertable(connection, dataset):
+        return dict.fromkeys(chunk_days(connection, dataset), f"{SCHEMA}.{dataset}")
     rows = connection.execute(
         "SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid"
         " WHERE i.inhparent = %s::regclass AND c.relname ~ %s ORDER BY c.relname",
@@ -62,12 +78,32 @@ def existing_partitions(connection: psycopg.Connection, dataset: str) -> dict[da
     return {_day(name.removeprefix(prefix)): f"{SCHEMA}.{name}" for (name,) in rows}
 
 
-def drop_partition(connection: psycopg.Connection, dataset: str, day: date) -> bool:
+def lock_day(connection: psycopg.Connection, dataset: str, day: date) -> list[str]:
+    """Keep readers and writers out of a day until the transaction ends; return what was locked.
+
+    Waits no longer than DROP_LOCK_TIMEOUT_MS for each lock (psycopg.errors.LockNotAvailable).
+    """
+    connection.execute(
+        "SELECT set_config('lock_timeout', %s, true)", (f"{DROP_LOCK_TIMEOUT_MS}ms",)
+    )
+    if is_hypertable(connection, dataset):
+        return lock_chunks(connection, dataset, day)
+    name = partition_name(dataset, day)
+    connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(identifier(name)))
+    return [name]
+
+
+def drop_partition(
+    connection: psycopg.Connection, dataset: str, day: date, locked: list[str] | None = None
+) -> bool:
     """Drop a UTC day with all its rows; False when it is not there. Proves nothing: callers do.
 
+    locked: what lock_day returned in this transaction; Damaged when a late row has added to it.
     Inside an open transaction the drop belongs to it. Raises Unavailable when the table is in use
     for longer than DROP_LOCK_TIMEOUT_MS.
     """
+    if is_hypertable(connection, _tick_dataset(dataset)):
+        return drop_chunks(connection, dataset, day, locked)
     name = partition_name(dataset, day)
     try:
         with connection.transaction():
@@ -76,7 +112,7 @@ def drop_partition(connection: psycopg.Connection, dataset: str, day: date) -> b
             )
             if not _is_there(connection, name):
                 return False
-            connection.execute(sql.SQL("DROP TABLE {}").format(_identifier(name)))
+            connection.execute(sql.SQL("DROP TABLE {}").format(identifier(name)))
             return True
     except errors.LockNotAvailable as error:
         raise Unavailable(name, "in use", "try again later") from error
@@ -91,8 +127,7 @@ def summarize(connection: psycopg.Connection, dataset: str, days: Iterable[date]
     """
     ranges = 0
     with connection.transaction():
-        found = existing_partitions(connection, dataset)
-        names = [found[day] for day in days if day in found]
+        names = _leaves(connection, dataset, days)
         connection.execute(
             "SELECT set_config('lock_timeout', %s, true)", (f"{SUMMARIZE_LOCK_TIMEOUT_MS}ms",)
         )
@@ -111,6 +146,20 @@ def summarize(connection: psycopg.Connection, dataset: str, days: Iterable[date]
     return ranges
 
 
+def _leaves(connection: psycopg.Connection, dataset: str, days: Iterable[date]) -> list[str]:
+    """Return the tables that hold these days' rows."""
+    if is_hypertable(connection, _tick_dataset(dataset)):
+        chunks = chunk_days(connection, dataset)
+        return [name for day in days for name in chunks.get(day, ())]
+    found = existing_partitions(connection, dataset)
+    rows = connection.execute(
+        "SELECT relid::regclass::text FROM unnest(%s::regclass[]) AS day,"
+        " pg_partition_tree(day) WHERE isleaf",
+        ([found[day] for day in days if day in found],),
+    )
+    return [name for (name,) in rows]
+
+
 def _analyze_first(connection: psycopg.Connection, names: list[str]) -> None:
     """Give the planner statistics of partitions that never had any; later ones are the server's."""
     rows = connection.execute(
@@ -119,7 +168,7 @@ def _analyze_first(connection: psycopg.Connection, names: list[str]) -> None:
         (names, ANALYZE_ROWS_MIN),
     ).fetchall()
     for (name,) in rows:
-        connection.execute(sql.SQL("ANALYZE {}").format(_identifier(name)))
+        connection.execute(sql.SQL("ANALYZE {}").format(identifier(name)))
 
 
 def partition_name(dataset: str, day: date) -> str:
@@ -133,19 +182,25 @@ def _create(connection: psycopg.Connection, dataset: str, day: date) -> bool:
     CREATE TABLE ... PARTITION OF would lock the parent against writers; ATTACH does not.
     """
     name = partition_name(dataset, day)
-    names = {"part": _identifier(name), "parent": _identifier(f"{SCHEMA}.{dataset}")}
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    bounds = {"start": start.isoformat(), "end": (start + timedelta(days=1)).isoformat()}
+    start, end = bounds(day)
     connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (PARTITION_LOCK, dataset))
     if _is_there(connection, name):
         return False
+    wanted = plan(connection, dataset)
     connection.execute(
         sql.SQL(
             "CREATE TABLE {part} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES"
-            " EXCLUDING COMMENTS);"
+            " EXCLUDING COMMENTS){cut}; {slots}"
             "ALTER TABLE {parent} ATTACH PARTITION {part}"
             " FOR VALUES FROM ({start}) TO ({end})"
-        ).format(**names, **{key: sql.Literal(value) for key, value in bounds.items()})
+        ).format(
+            part=identifier(name),
+            parent=identifier(f"{SCHEMA}.{dataset}"),
+            cut=cut_by(wanted),
+            slots=native_slots(name, wanted),
+            start=start.isoformat(),
+            end=end.isoformat(),
+        )
     )
     return True
 
@@ -153,10 +208,6 @@ def _create(connection: psycopg.Connection, dataset: str, day: date) -> bool:
 def _is_there(connection: psycopg.Connection, name: str) -> bool:
     row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
     return bool(row and row[0])
-
-
-def _identifier(name: str) -> sql.Identifier:
-    return sql.Identifier(*name.split("."))
 
 
 def _day(digits: str) -> date:

@@ -14,24 +14,29 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 
 from lake import ledger
 from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import TICK_DATASETS, load
+from lake.contracts.contract import TICK_DATASETS
 from lake.errors import Damaged, Unavailable
-from lake.hot.partitions import (
-    DROP_LOCK_TIMEOUT_MS,
-    drop_partition,
-    existing_partitions,
-    partition_name,
-)
+from lake.hot.alerts import clear_alert, raise_alert
+from lake.hot.bars import are_rolled, keep_bars
+from lake.hot.chunks import bounds
+from lake.hot.edition import Edition, ask, leave_age_days
+from lake.hot.partitions import drop_partition, existing_partitions, lock_day
 from lake.steps import Steps
 from lake.views.client import Client
 from lake.views.snapshot import CATALOG, NAMESPACE, Snapshot, goes_on_from
 
 GRACE_S = 900
 """Seconds since a day's last row: longer than the longest allowed query on the hot tier."""
+
+
+DROP_TRIES_MAX = 3
+DROP_PAUSE_S = 0.5
+"""A day in use is tried again so often, with a pause in which its writers and readers go on; then
+not before the next look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +49,39 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A day and what became of it: dropped, or the reason why it stays."""
+    """A day and what became of it: dropped, or the reason why it stays.
+
+    failed: the reason is a failed proof, and not that the day is young, busy or on its way.
+    """
 
     dataset: str
     day: date
     rows: int
     dropped: bool
     reason: str = ""
+    failed: bool = False
 
 
-def due_days(connection: psycopg.Connection, dataset: str, clock: Clock) -> list[date]:
-    """Return the days whose retention age in hot has passed, oldest first."""
-    age_days = load(dataset).retention_days["hot"]
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What was proven of a day: the ledger's totals and every shard's last frame just before."""
+
+    dataset: str
+    day: date
+    promised: Totals
+    frames: dict[int, int]
+    lake: Snapshot | None
+
+
+def due_days(
+    connection: psycopg.Connection, dataset: str, clock: Clock, edition: Edition
+) -> list[date]:
+    """Return the days whose retention age in the hot tier has passed, oldest first."""
+    age_days = leave_age_days(dataset, edition)
     if age_days is None:
         return []
     horizon = utc_from_us(clock.now_us()) - timedelta(days=age_days + 1)
-    return [day for day in existing_partitions(connection, dataset) if _start(day) <= horizon]
+    return [day for day in existing_partitions(connection, dataset) if bounds(day)[0] <= horizon]
 
 
 def drop_due(
@@ -72,14 +94,21 @@ def drop_due(
 ) -> list[Leaving]:
     """Drop every day that is due and proven; say of the others why they stay.
 
-    connection is in autocommit mode.
+    connection is in autocommit mode. A failed proof is an open alert until the day has left.
     """
     client.refresh()
-    return [
-        _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
-        for dataset in TICK_DATASETS
-        for day in due_days(connection, dataset, clock)
-    ]
+    edition = ask(connection)
+    found = []
+    for dataset in TICK_DATASETS:
+        for day in due_days(connection, dataset, clock, edition):
+            leaving = _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
+            thing = f"hot {dataset} of {day}"
+            if leaving.failed:
+                raise_alert(connection, clock, thing, leaving.reason, "run `ticklake verify`")
+            elif leaving.dropped:
+                clear_alert(connection, thing)
+            found.append(leaving)
+    return found
 
 
 def _leave(
@@ -91,53 +120,93 @@ def _leave(
     grace_s: int,
     steps: Steps,
 ) -> Leaving:
+    frames = _last_frames(connection)
     promised, last_frames = ledger_totals(connection, dataset, day)
+
+    def stays(reason: str, *, failed: bool = False) -> Leaving:
+        return Leaving(dataset, day, promised.rows, False, reason, failed)
+
     held = client.snapshots[dataset].through if dataset in client.snapshots else {}
     behind = [shard for shard, frame in last_frames.items() if held.get(shard, 0) < frame]
     if behind:
-        return Leaving(dataset, day, promised.rows, False, f"not yet in the lake: shards {behind}")
-    if _last_write(connection, last_frames) > utc_from_us(clock.now_us()) - timedelta(
-        seconds=grace_s
-    ):
-        return Leaving(dataset, day, promised.rows, False, f"written to within {grace_s} s")
+        return stays(f"not yet in the lake: shards {behind}")
+    oldest = utc_from_us(clock.now_us()) - timedelta(seconds=grace_s)
+    if _last_write(connection, last_frames) > oldest:
+        return stays(f"written to within {grace_s} s")
     found = lake_totals(client, dataset, day)
     if found != promised:
         reason = f"the lake has {found.rows} rows, the ledger {promised.rows}, or they differ"
-        return Leaving(dataset, day, promised.rows, False, reason)
+        return stays(reason, failed=True)
+    if dataset == "crypto_trades" and not are_rolled(connection, last_frames):
+        return stays("not yet in the roll-ups")
     steps.at("day.drop")
+    proof = _Proof(dataset, day, promised, frames, client.snapshots.get(dataset))
     try:
-        _drop_proven(connection, dataset, day, promised, client.snapshots.get(dataset))
-    except (Unavailable, errors.LockNotAvailable):
-        return Leaving(dataset, day, promised.rows, False, "in use; tried again later")
+        if dataset == "crypto_trades":
+            keep_bars(connection, day)
+    except psycopg.DatabaseError as error:
+        if connection.broken:
+            raise
+        return stays(f"its bars could not be kept ({str(error).splitlines()[0]})", failed=True)
+    try:
+        left = _drop_in_tries(connection, clock, proof)
     except Damaged as error:
-        return Leaving(dataset, day, promised.rows, False, error.fault)
-    return Leaving(dataset, day, promised.rows, True)
+        return stays(error.fault, failed=error.thing.startswith("lake."))
+    return (
+        Leaving(dataset, day, promised.rows, True) if left else stays("in use; tried again later")
+    )
 
 
-def _drop_proven(
-    connection: psycopg.Connection,
-    dataset: str,
-    day: date,
-    promised: Totals,
-    proven: Snapshot | None,
-) -> None:
-    """Lock, prove again, drop, all or nothing."""
+def _drop_in_tries(connection: psycopg.Connection, clock: Clock, proof: _Proof) -> bool:
+    for left in reversed(range(DROP_TRIES_MAX)):
+        try:
+            _drop_proven(connection, proof)
+            return True
+        except (Unavailable, errors.LockNotAvailable, errors.DeadlockDetected):
+            if left:
+                clock.sleep(DROP_PAUSE_S)
+    return False
+
+
+def _drop_proven(connection: psycopg.Connection, proof: _Proof) -> None:
+    """Lock, look whether the proof still stands, drop, all or nothing."""
+    dataset, day = proof.dataset, proof.day
     with connection.transaction():
-        connection.execute(
-            "SELECT set_config('lock_timeout', %s, true)", (f"{DROP_LOCK_TIMEOUT_MS}ms",)
-        )
-        name = sql.Identifier(*partition_name(dataset, day).split("."))
-        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
-        again, _ = ledger_totals(connection, dataset, day)
-        if again != promised:
-            raise Damaged(partition_name(dataset, day), "a late row came in", "prove again")
-        _hold_lake(connection, dataset, proven)
-        drop_partition(connection, dataset, day)
+        locked = lock_day(connection, dataset, day)
+        if _has_more(connection, proof):
+            raise Damaged(f"hot {dataset} of {day}", "a late row came in", "prove again")
+        _hold_lake(connection, dataset, proof.lake)
+        drop_partition(connection, dataset, day, locked)
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
             " VALUES (%s, %s, %s, %s)",
-            (dataset, day, *_beyond_dropped(connection, dataset, day, promised)),
+            (dataset, day, *_beyond_dropped(connection, dataset, day, proof.promised)),
         )
+
+
+def _last_frames(connection: psycopg.Connection) -> dict[int, int]:
+    return dict(connection.execute("SELECT shard::int, last_frame FROM market.shards").fetchall())
+
+
+def _has_more(connection: psycopg.Connection, proof: _Proof) -> bool:
+    """Tell whether the ledger has rows of the day beyond the frames of the proof.
+
+    Costs what came since the proof: the day is locked meanwhile, and its ledger may be long.
+    """
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM market.ledger_minutes AS l"
+        " LEFT JOIN unnest(%s::int[], %s::bigint[]) AS f (shard, frame) ON f.shard = l.shard"
+        " WHERE l.dataset = %s AND l.minute >= %s AND l.minute < %s"
+        " AND l.first_frame > %s AND l.first_frame > coalesce(f.frame, 0))",
+        (
+            list(proof.frames),
+            list(proof.frames.values()),
+            proof.dataset,
+            *bounds(proof.day),
+            min(proof.frames.values(), default=0),
+        ),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _hold_lake(connection: psycopg.Connection, dataset: str, proven: Snapshot | None) -> None:
@@ -173,7 +242,7 @@ def ledger_totals(
     rows = connection.execute(
         "SELECT shard, sum(rows), sum(digest), max(last_frame) FROM market.ledger_minutes"
         " WHERE dataset = %s AND minute >= %s AND minute < %s GROUP BY shard",
-        (dataset, _start(day), _start(day) + timedelta(days=1)),
+        (dataset, *bounds(day)),
     ).fetchall()
     total = Totals(sum(int(r[1]) for r in rows), sum((r[2] for r in rows), Decimal(0)))
     return total, {int(r[0]): int(r[3]) for r in rows}
@@ -181,7 +250,7 @@ def ledger_totals(
 
 def lake_totals(client: Client, dataset: str, day: date) -> Totals:
     """Recompute rows and digest of a day from the lake's files."""
-    start = int(_start(day).timestamp()) * 1_000_000
+    start = int(bounds(day)[0].timestamp()) * 1_000_000
     where = (
         f"event_time >= make_timestamptz({start})"
         f" AND event_time < make_timestamptz({start + 86_400_000_000})"
@@ -205,7 +274,3 @@ def _last_write(connection: psycopg.Connection, last_frames: dict[int, int]) -> 
         if row and row[0]:
             times.append(row[0])
     return max(times)
-
-
-def _start(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

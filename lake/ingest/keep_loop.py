@@ -86,6 +86,7 @@ class KeepLoop:
                 book.freed(table.dataset, upkeep.expire())
                 if whole:
                     self._remove(upkeep, table.dataset, book)
+                    upkeep.forget()
                 if rounds % ORPHANS_EVERY == 0:
                     old_us = context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
                     book.freed(table.dataset, upkeep.orphans(old_us))

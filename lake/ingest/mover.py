@@ -1,4 +1,4 @@
-"""The process beside a socket reader: journal to hot, hot to lake, upkeep; three threads.
+"""The process beside a socket reader: journal to hot, hot to lake, upkeep; four threads.
 
 It ends when told to drain and everything durable is in the lake, or at once when it is fenced. A
 thread that meets a server that is not there waits and goes on; it never loses its place, since its
@@ -19,6 +19,7 @@ from lake.ingest.commit_loop import CommitLoop
 from lake.ingest.hot_to_lake import LAKE_DATASETS
 from lake.ingest.keep_loop import KeepLoop
 from lake.ingest.mover_context import MoverContext
+from lake.ingest.roll_loop import RollLoop
 from lake.ingest.write_loop import WriteLoop
 from lake.tables.catalog import open_catalog
 from lake.tables.lake_table import announce
@@ -42,7 +43,7 @@ class Mover:
         with closing(open_catalog(place.dsn, place.warehouse)) as catalog:
             announce(catalog, LAKE_DATASETS, place.shard, tries_max=ANNOUNCE_TRIES_MAX)
         with psycopg.connect(place.dsn, autocommit=True) as connection:
-            loops = (WriteLoop(context), CommitLoop(context), KeepLoop(context))
+            loops = (WriteLoop(context), CommitLoop(context), KeepLoop(context), RollLoop(context))
             threads = [threading.Thread(target=self._guard, args=(loop.run,)) for loop in loops]
             self._beat_once(connection)
             for thread in threads:

@@ -68,6 +68,7 @@ class MoverContext:
     commit_lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
     drain: threading.Event = field(default_factory=threading.Event)
+    written: threading.Event = field(default_factory=threading.Event)
     committer: Lease | None = None
     tables: list[LakeTable] = field(default_factory=list)
 

@@ -40,6 +40,7 @@ class WriteLoop:
                     self._let_go()
                     backoff.wait(error)
         finally:
+            self._context.written.set()
             self._let_go()
             self._hot.close()
             self._reader.close()

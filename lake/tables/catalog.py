@@ -67,7 +67,7 @@ def ensure_table(catalog: SqlCatalog, dataset: str) -> Table:
             iceberg_schema(contract),
             partition_spec=partition_spec(contract),
             sort_order=sort_order(contract),
-            properties=PROPERTIES,
+            properties={**PROPERTIES, "comment": contract.description},
         )
     except TableAlreadyExistsError:
         return catalog.load_table(name)

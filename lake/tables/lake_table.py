@@ -22,6 +22,7 @@ from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE, ensure_table
 from lake.tables.commit import COMMIT_FAULTS, commit_on_head, translated
 from lake.tables.data_file import time_column_of, write_data_files
+from lake.tables.lake_marks import note_mark
 
 THROUGH = "ticklake.through."
 SNAPSHOT = "ticklake.snapshot"
@@ -75,13 +76,15 @@ class LakeTable:
             files = write_data_files(self.table, rows, time_column=time_column_of(self.table))
             self._steps.at("lake.parquet")
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in through.items()}
-            held = {f"{THROUGH}{k}": str(v) for k, v in self.holdings().through.items()}
+            before = self.holdings().through
+            held = {f"{THROUGH}{k}": str(v) for k, v in before.items()}
             transaction = self.table.transaction()
             evidence = {**held, **marks, EPOCH: str(self.epoch)}
             with transaction.update_snapshot(snapshot_properties=evidence).merge_append() as new:
                 for file in files:
                     new.append_data_file(file)
                 snapshot_id = new.snapshot_id
+            note_mark(self._catalog, self.dataset, snapshot_id, {**before, **through})
             self._steps.at("lake.manifest")
             transaction.set_properties({**held, **marks, SNAPSHOT: str(snapshot_id)})
             self._steps.at("lake.pointer")

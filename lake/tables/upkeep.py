@@ -29,6 +29,7 @@ from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import COMMIT_FAULTS, commit_on_head, translated
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
+from lake.tables.lake_marks import forget_marks, note_mark
 from lake.tables.lake_table import EPOCH, SNAPSHOT, THROUGH, holdings_of
 
 REMOVE_AFTER_S = 900
@@ -122,6 +123,13 @@ class Upkeep:
             except COMMIT_FAULTS as error:
                 raise translated(error, self.dataset) from error
 
+    def forget(self) -> int:
+        """Forget what was noted of snapshots that are long gone; return how many."""
+        table = self._load()
+        kept = {each.snapshot_id for each in table.metadata.snapshots}
+        named = table.properties.get(SNAPSHOT)
+        return forget_marks(self._catalog, self.dataset, kept | ({int(named)} if named else set()))
+
     def referenced(self, paths: Iterable[str]) -> set[str]:
         """Return which of these data or metadata files some kept snapshot still needs."""
         table = self._load()
@@ -210,6 +218,7 @@ class Upkeep:
                 for file in new:
                     change.append_data_file(file)
                 snapshot_id = change.snapshot_id
+            note_mark(self._catalog, self.dataset, snapshot_id, held.through)
             transaction.set_properties({SNAPSHOT: str(snapshot_id)})
             self._steps.at("upkeep.commit")
             transaction.commit_transaction()

@@ -21,8 +21,9 @@ from lake.ingest.redelivery import RULES
 from lake.ingest.stored_keys import KEY_SQL, MARGIN_US
 from lake.journal import segment
 from lake.journal.reader import JournalReader, Run
+from lake.verify.hot_units import WHOLE
 from lake.verify.marks import DatasetMarks
-from lake.verify.reading import WHOLE, Reading
+from lake.verify.reading import Reading
 from lake.verify.report import Fault
 from lake.verify.totals import Totals
 from lake.views.union_view import union_sql

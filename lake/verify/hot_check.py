@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 from lake.contracts.contract import TICK_DATASETS
 from lake.verify.difference import Side, difference, minute_faults
+from lake.verify.hot_units import HotUnit
 from lake.verify.marks import DatasetMarks, UnitMark
-from lake.verify.reading import HotUnit, Reading, hot_relation
+from lake.verify.reading import Reading
 from lake.verify.report import Fault
 from lake.verify.totals import Totals
 from lake.views.union_view import lake_sql, through_sql
@@ -58,11 +59,11 @@ def _proven(
     if unit is None or mark is None or mark.stamp != unit.stamp or not reading.settled:
         return False
     # The counter of inserts lags by up to a second and has aborted ones too: count instead.
-    if unit.inserted - mark.inserted != new.rows and reading.hot_count(
-        f'market."{unit.relation}"'
-    ) != (mark.totals.rows + new.rows - gone.rows):
+    if unit.inserted - mark.inserted != new.rows and reading.hot_count(unit) != (
+        mark.totals.rows + new.rows - gone.rows
+    ):
         return False
-    return not new.rows or reading.hot_new(dataset, unit.relation, frames) == new
+    return not new.rows or reading.hot_new(unit, frames) == new
 
 
 def _unit_faults(
@@ -73,16 +74,16 @@ def _unit_faults(
     expected: Totals,
     gone: Totals,
 ) -> list[Fault]:
-    actual = reading.totals(dataset, hot_relation(unit.relation)) if unit else Totals()
+    actual = reading.totals(dataset, unit.in_duckdb()) if unit else Totals()
     if _agree(expected, actual, gone):
         return []
-    where = f"partition market.{unit.relation}" if unit else f"no partition of {name}"
+    where = unit.place if unit else f"no partition of {name}"
     if gone.rows or unit is None:
         what, lost, extra = difference(Totals(expected.rows - gone.rows), Totals(actual.rows))
         return [Fault("hot", dataset, where, what, lost=lost, duplicated=extra)]
     minutes = reading.ledger_minutes(dataset, name, reading.shards)
     snapshot = reading.snapshot(dataset)
-    relation = hot_relation(unit.relation)
+    relation = unit.in_duckdb()
     compared = None
     if snapshot is not None:
         lake = Side(f"({lake_sql(dataset, snapshot)})")

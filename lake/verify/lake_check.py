@@ -18,8 +18,9 @@ from lake import ledger
 from lake.contracts.contract import load
 from lake.errors import Damaged
 from lake.verify.difference import Side, difference, minute_faults
+from lake.verify.hot_units import WHOLE, hot_relation, unit_bounds_us
 from lake.verify.marks import DatasetMarks, FileMark, UnitMark
-from lake.verify.reading import WHOLE, Reading, hot_relation, unit_bounds_us, unit_sql
+from lake.verify.reading import Reading, unit_sql
 from lake.verify.report import Fault
 from lake.verify.totals import Totals
 from lake.views.engine import first_line, quote

@@ -16,15 +16,15 @@ def check_left(
 
     hot, lake: what the ledger says of either, as their own checks have just proven it.
     """
-    relations = {each.unit: each.relation for each in reading.units if each.dataset == dataset}
+    units = {each.unit: each for each in reading.units if each.dataset == dataset}
     faults = []
     for (name, unit), gone in sorted(reading.dropped().items()):
         if name != dataset or not gone.rows or unit not in hot.units:
             continue
         expected = hot.units[unit].totals
         shown = lake.units[unit].totals if unit in lake.units else Totals()
-        if shown != expected and unit in relations:
-            shown += reading.hot_new(dataset, relations[unit], lake.frames)
+        if shown != expected and unit in units:
+            shown += reading.hot_new(units[unit], lake.frames)
         if shown != expected:
             what, lost, extra = difference(expected, shown)
             where = f"day {unit}, which was dropped from hot"

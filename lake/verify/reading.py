@@ -6,18 +6,15 @@ are digested in DuckDB, four times as fast as PostgreSQL can.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any, cast
 
 import duckdb
 
 from lake import ledger
+from lake.verify.hot_units import WHOLE, HotUnit, hot_units, unit_bounds_us
 from lake.verify.totals import Totals
 from lake.views.engine import (
-    HOT_CATALOG,
     HOT_EXTENSIONS,
     LAKE_EXTENSIONS,
     attach_hot,
@@ -28,31 +25,10 @@ from lake.views.engine import (
 from lake.views.snapshot import Snapshot, load_snapshot, locations
 from lake.views.union_view import last_seq
 
-DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
-
-WHOLE = "all"
-"""The unit of a table that is not partitioned by day."""
 
 SETTLE_S = 12
 """A session idle for longer has handed its counters over (PostgreSQL does after 10 s)."""
-
-_PARTITION_DAY = re.compile(r"_p(\d{8})$")
-
-_UNITS = """
-SELECT c.relname AS dataset, coalesce(p.relname, c.relname) AS relation,
-  coalesce(p.oid, c.oid)::bigint AS oid,
-  coalesce(pg_relation_filenode(coalesce(p.oid, c.oid)), 0)::bigint AS filenode,
-  coalesce(pg_stat_get_tuples_inserted(coalesce(p.oid, c.oid)), 0) AS inserted,
-  coalesce(pg_stat_get_tuples_updated(coalesce(p.oid, c.oid)), 0) AS updated,
-  coalesce(pg_stat_get_tuples_deleted(coalesce(p.oid, c.oid)), 0) AS deleted,
-  coalesce((SELECT stats_reset FROM pg_stat_database WHERE datname = current_database())::text, '')
-    || '/' || coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '') AS reset
-FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid
-LEFT JOIN pg_class p ON p.oid = i.inhrelid
-WHERE c.relnamespace = 'market'::regnamespace AND c.relkind IN ('r', 'p')
-  AND NOT c.relispartition AND coalesce(p.relkind, c.relkind) = 'r'
-"""
 
 _UNSETTLED = f"""
 SELECT count(*) FROM pg_stat_activity
@@ -65,22 +41,6 @@ _TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'market'::regnamespace "
     "AND relkind IN ('r', 'p') AND NOT relispartition"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class HotUnit:
-    """A table or day partition of the hot tier.
-
-    unit: the UTC day as YYYY-MM-DD, or WHOLE. stamp: changes when a row was updated or deleted,
-    when the table was rewritten, truncated or replaced, and when the counters were lost.
-    inserted: PostgreSQL's count of inserts, aborted ones included.
-    """
-
-    dataset: str
-    relation: str
-    unit: str
-    stamp: str
-    inserted: int
 
 
 class Reading:
@@ -103,7 +63,7 @@ class Reading:
             self.places = locations(self._duckdb)
             # Sessions before counters: whoever is gone by now has handed its counters over.
             self.settled = self.hot(_UNSETTLED) == [(0,)]
-            self.units = [_unit(row) for row in self.hot(_UNITS)]
+            self.units = hot_units(self.hot)
         except BaseException:
             self._duckdb.close()
             raise
@@ -177,17 +137,17 @@ class Reading:
         ).fetchall()
         return {(ticker, minute): Totals.read(values) for ticker, minute, *values in rows}
 
-    def hot_count(self, relation: str) -> int:
-        """Count the rows of a hot table in PostgreSQL."""
-        return int(self.hot(f"SELECT count(*) FROM {relation}")[0][0])
+    def hot_count(self, unit: HotUnit) -> int:
+        """Count the rows of a unit in PostgreSQL."""
+        return int(self.hot(f"SELECT count(*) FROM {unit.in_postgres()}")[0][0])
 
-    def hot_new(self, dataset: str, relation: str, after: Mapping[int, int]) -> Totals:
-        """Recompute the known shards' rows beyond the frames in after."""
+    def hot_new(self, unit: HotUnit, after: Mapping[int, int]) -> Totals:
+        """Recompute the known shards' rows of a unit beyond the frames in after."""
         after = {shard: after.get(shard, 0) for shard in self.shards}
         # Asked for by ranges of pages, PostgreSQL would pass its index on seq by.
         self._duckdb.execute("SET pg_use_ctid_scan = false")
         try:
-            return self.totals(dataset, hot_relation(relation), beyond_frames_sql(after))
+            return self.totals(unit.dataset, unit.in_duckdb(), beyond_frames_sql(after))
         finally:
             self._duckdb.execute("SET pg_use_ctid_scan = true")
 
@@ -227,19 +187,6 @@ def beyond_frames_sql(after: Mapping[int, int]) -> str:
     return f"({' OR '.join(ranges)})" if ranges else "true"
 
 
-def hot_relation(relation: str) -> str:
-    """Return a hot table's name in DuckDB."""
-    return f'{HOT_CATALOG}.market."{relation}"'
-
-
-def unit_bounds_us(unit: str) -> tuple[int, int]:
-    """Return a unit's event times, low inclusive and high exclusive, in µs."""
-    if unit == WHOLE:
-        return 0, 1 << 62
-    low = int(datetime.combine(date.fromisoformat(unit), datetime.min.time(), UTC).timestamp())
-    return low * 1_000_000, low * 1_000_000 + DAY_US
-
-
 def unit_sql(time: str, *, daily: bool) -> str:
     """Return DuckDB's expression of the unit that a time column's value falls in."""
     return f"strftime({time} AT TIME ZONE 'UTC', '%Y-%m-%d')" if daily else f"'{WHOLE}'"
@@ -248,12 +195,3 @@ def unit_sql(time: str, *, daily: bool) -> str:
 def read_list(paths: Iterable[str]) -> str:
     """Return paths as an SQL list."""
     return f"[{', '.join(quote(path) for path in paths)}]"
-
-
-def _unit(row: tuple[Any, ...]) -> HotUnit:
-    dataset, relation, oid, filenode, inserted, updated, deleted, reset = row
-    found = _PARTITION_DAY.search(relation)
-    unit = f"{found[1][:4]}-{found[1][4:6]}-{found[1][6:]}" if found else WHOLE
-    return HotUnit(
-        dataset, relation, unit, f"{oid}/{filenode}/{updated}/{deleted}/{reset}", inserted
-    )

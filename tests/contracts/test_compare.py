@@ -139,11 +139,11 @@ def test_newest_release_counts_by_number_not_by_spelling(contracts, tmp_path):
     released = tmp_path / "released" / "crypto_trades"
     released.mkdir(parents=True)
     current = (contracts / "crypto_trades.yaml").read_text()
-    newest = current.replace("version: 1.0.0", "version: 1.10.0")
-    (released / "1.9.0.yaml").write_text(current.replace("version: 1.0.0", "version: 1.9.0"))
+    newest = current.replace("version: 1.1.0", "version: 1.10.0")
+    (released / "1.9.0.yaml").write_text(current.replace("version: 1.1.0", "version: 1.9.0"))
     (released / "1.10.0.yaml").write_text(newest)
     found = check(contracts, tmp_path / "released")
-    assert [finding.fault for finding in found] == ["version was 1.10.0, now 1.0.0"]
+    assert [finding.fault for finding in found] == ["version was 1.10.0, now 1.1.0"]
 
 
 def test_damaged_contract_is_bad_input(contracts):

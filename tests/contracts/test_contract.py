@@ -118,7 +118,7 @@ def test_arrow_and_iceberg_schemas_agree(dataset):
     for field, stored in zip(arrow, lake, strict=True):
         assert _wide(stored.type) == _wide(field.type), field.name
         assert stored.nullable == field.nullable
-        assert stored.metadata[b"doc"].decode() == contract.column(field.name).description
+        assert stored.metadata[b"doc"].decode() == contract.column(field.name).meaning
 
 
 def test_iceberg_field_ids_are_the_contracts_own():

@@ -151,8 +151,9 @@ def test_tick_tables_have_block_range_indexes_and_no_unique_one(migrated):
         ("crypto_trades",),
     ).fetchall()
     text = "\n".join(sorted(row[0] for row in rows))
-    assert text.count("USING brin") == 2
+    assert text.count("USING brin") == 4
     assert text.count("pages_per_range='32', autosummarize='on'") == 2
+    assert text.count("pages_per_range='128', autosummarize='on'") == 2
     assert "UNIQUE" not in text
 
 

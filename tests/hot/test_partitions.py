@@ -53,7 +53,9 @@ def test_partition_has_the_indexes_of_its_table(connection):
     ).fetchall()
     assert [row[0].split(" USING ")[1].split(" WITH ")[0] for row in rows] == [
         "brin (event_time)",
+        "brin (market.place(shard, seq) int8_minmax_multi_ops)",
         "brin (seq)",
+        "brin (ticker, event_time)",
     ]
 
 

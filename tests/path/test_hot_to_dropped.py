@@ -9,6 +9,8 @@ import psycopg
 import pytest
 
 from lake.clock import Clock, ManualClock, SystemClock
+from lake.hot.bars import LEVELS
+from lake.hot.look import look
 from lake.hot.partitions import existing_partitions
 from lake.ingest.hot_to_dropped import drop_due
 from lake.steps import Steps
@@ -22,8 +24,8 @@ DAY = date(2025, 10, 9)
 
 
 @pytest.fixture
-def lakehouse(migrated_dsn: str, tmp_path: Path) -> Lakehouse:
-    lakehouse = Lakehouse(migrated_dsn, tmp_path)
+def lakehouse(edition_dsn: str, tmp_path: Path) -> Lakehouse:
+    lakehouse = Lakehouse(edition_dsn, tmp_path)
     lakehouse.journal(stream(0, 10))
     assert lakehouse.move() == 0
     return lakehouse
@@ -86,6 +88,44 @@ def test_a_failed_proof_keeps_the_day(lakehouse: Lakehouse) -> None:
         )
     assert "differ" in dropped(lakehouse)["crypto_trades"]
     assert days(lakehouse, "crypto_trades") == [DAY]
+
+
+def test_a_failed_proof_is_an_alert_until_the_day_has_left(
+    lakehouse: Lakehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    change = "UPDATE market.ledger_minutes SET digest = digest + %s WHERE dataset = 'crypto_trades'"
+    with psycopg.connect(lakehouse.dsn) as connection:
+        connection.execute(change, (1,))
+    dropped(lakehouse)
+    dropped(lakehouse)
+    alert = f"hot crypto_trades of {DAY}"
+    found = look(lakehouse.dsn)
+    assert [each.thing for each in found.alerts] == [alert]
+    assert found.alerts[0].seen_at > found.alerts[0].raised_at
+    assert found.lines()[1].startswith(f"ALERT       {alert}: the lake has 30 rows")
+    assert [record.message.partition(": ")[0] for record in caplog.records] == [alert]
+
+    with psycopg.connect(lakehouse.dsn) as connection:
+        connection.execute(change, (-1,))
+    assert dropped(lakehouse)["crypto_trades"] == ""
+    assert look(lakehouse.dsn).alerts == []
+
+
+def test_a_day_whose_bars_are_not_made_stays(lakehouse: Lakehouse) -> None:
+    with psycopg.connect(lakehouse.dsn) as connection:
+        connection.execute("UPDATE market.roll_marks SET frame = 1")
+    assert dropped(lakehouse)["crypto_trades"] == "not yet in the roll-ups"
+
+
+def test_bars_outlive_their_trades(lakehouse: Lakehouse) -> None:
+    query = "SELECT sum(trades), sum(volume) FROM market.crypto_agg_"
+    with psycopg.connect(lakehouse.dsn, autocommit=True) as connection:
+        before = [connection.execute(f"{query}{level}".encode()).fetchone() for level in LEVELS]
+        assert dropped(lakehouse)["crypto_trades"] == ""
+        after = [connection.execute(f"{query}{level}".encode()).fetchone() for level in LEVELS]
+    assert before == after
+    assert before[0] is not None
+    assert before[0][0] == 30
 
 
 def test_a_day_beyond_the_lakes_mark_stays(lakehouse: Lakehouse) -> None:

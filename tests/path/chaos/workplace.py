@@ -11,7 +11,7 @@ import psycopg
 
 from infra.servers.postgres_server import PostgresServer
 from lake.clock import SystemClock
-from lake.hot.migrations import migrate
+from lake.hot.arrange import prepare
 from tests.conftest import PASSWORD, Databases
 from tests.path.chaos.campaign import Campaign
 
@@ -29,7 +29,7 @@ def opened_databases(folder: Path) -> Iterator[tuple[Databases, str]]:
         databases = Databases(server.up(None, PASSWORD))
         migrated = databases.create()
         with psycopg.connect(databases.dsn(migrated)) as connection:
-            migrate(connection)
+            prepare(connection)
         yield databases, migrated
     finally:
         server.down()

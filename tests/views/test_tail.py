@@ -1,0 +1,113 @@
+"""The hot tier's tail beyond a noted snapshot: exact, per shard, and read by the index alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lake.contracts.contract import load
+from lake.database import BY_RANGE, with_options
+from lake.tables.lake_marks import forget_marks, note_mark
+from lake.views.union_view import UNION_DATASETS
+from tests.verify.lakehouse import Lakehouse
+
+OLD_FRAMES = 4_000
+FAR = 20_000
+"""A shard whose frames all lie beyond the other's."""
+
+
+@pytest.fixture
+def lakehouse(migrated_dsn: str, tmp_path: Path) -> Iterator[Lakehouse]:
+    house = Lakehouse(migrated_dsn, tmp_path)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def connection(lakehouse: Lakehouse) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(with_options(lakehouse.dsn, **BY_RANGE), autocommit=True) as found:
+        yield found
+
+
+def tail(connection: psycopg.Connection, snapshot_id: int) -> dict[int, int]:
+    """Return rows per shard beyond a snapshot."""
+    rows = connection.execute(
+        "SELECT shard, count(*) FROM market.crypto_trades_tail WHERE snapshot_id = %s GROUP BY 1",
+        (snapshot_id,),
+    )
+    return dict(rows.fetchall())
+
+
+@pytest.mark.parametrize("dataset", UNION_DATASETS)
+def test_tail_has_the_contract_s_columns_and_nothing_noted_shows_every_row(
+    connection: psycopg.Connection, dataset: str
+) -> None:
+    query = f"SELECT * FROM market.{dataset}_tail WHERE snapshot_id = 0"
+    found = connection.execute(query.encode())
+    assert [each.name for each in found.description or ()] == ["snapshot_id", *load(dataset).names]
+
+
+def test_tail_is_each_shard_s_rows_beyond_the_snapshot(
+    lakehouse: Lakehouse, connection: psycopg.Connection
+) -> None:
+    lakehouse.write(frames=10, shard=0)
+    lakehouse.write(frames=10, shard=1)
+    note_mark(lakehouse.catalog, "crypto_trades", 7, {0: 4})
+
+    assert tail(connection, 0) == {0: 30, 1: 30}
+    assert tail(connection, 7) == {0: 18, 1: 30}  # a shard it does not know has all of its rows
+    assert tail(connection, 8) == {}
+
+    note_mark(lakehouse.catalog, "crypto_trades", 8, {0: 10, 1: 9})
+    assert tail(connection, 8) == {1: 3}
+
+
+def test_old_rows_of_a_shard_that_is_far_on_are_not_read_for_a_young_one(
+    lakehouse: Lakehouse, connection: psycopg.Connection
+) -> None:
+    lakehouse.start_shard(0)
+    lakehouse.frames[0] = FAR
+    for _ in range(4):
+        lakehouse.write(frames=OLD_FRAMES, shard=0)
+        lakehouse.write(frames=OLD_FRAMES, shard=1)
+    note_mark(lakehouse.catalog, "crypto_trades", 7, lakehouse.frames)
+    connection.execute(
+        "SELECT brin_summarize_new_values('market.crypto_trades_p20240808_place_idx')"
+    )
+    lakehouse.write(frames=2, shard=1)
+
+    plan = "\n".join(
+        str(line)
+        for (line,) in connection.execute(
+            "EXPLAIN (ANALYZE, COSTS off) SELECT * FROM market.crypto_trades_tail"
+            " WHERE snapshot_id = 7 AND ticker = 'X:BTCUSD'"
+        )
+    )
+    blocks = [int(count) for count in re.findall(r"lossy=(\d+)", plan)]
+    pages = connection.execute(
+        "SELECT pg_relation_size('market.crypto_trades_p20240808') / 8192"
+    ).fetchone()
+    assert pages is not None
+    assert sum(blocks) < pages[0] / 10, plan
+    assert tail(connection, 7) == {1: 6}
+
+
+def test_notes_are_forgotten_once_old_and_not_kept(
+    lakehouse: Lakehouse, connection: psycopg.Connection
+) -> None:
+    for snapshot_id in (7, 8, 9):
+        note_mark(lakehouse.catalog, "crypto_trades", snapshot_id, {0: 1})
+    connection.execute(
+        "UPDATE market.lake_marks SET noted_at = now() - interval '2 h' WHERE snapshot_id < 9"
+    )
+
+    assert forget_marks(lakehouse.catalog, "crypto_trades", [8]) == 1
+
+    left = connection.execute(
+        "SELECT snapshot_id FROM market.lake_marks WHERE dataset = 'crypto_trades' ORDER BY 1"
+    )
+    assert left.fetchall() == [(0,), (8,), (9,)]
