@@ -18,10 +18,14 @@ SCHEMA = pa.schema(
         ("venue", pa.int8()),
         ("trade_id", pa.int64()),
         ("time_ms", pa.int64()),
+        ("price", pa.int64()),
+        ("size", pa.int64()),
         ("sent_us", pa.int64()),
     ]
 )
-"""pair and venue are indices into the exchange's pairs and venues; trade_id is 0 for quotes."""
+"""pair and venue are indices into the exchange's pairs and venues; trade_id is 0 for quotes; price
+and size, of quotes the bid's, are in PRICE_UNITS and SIZE_UNITS.
+"""
 
 
 class TruthLog:
@@ -33,7 +37,7 @@ class TruthLog:
     def add(self, rows: TickRows, sent_us: int) -> None:
         """Log the events of a tick."""
         columns = [rows.trade, rows.pair, rows.venue, rows.trade_id, rows.time_ms]
-        columns.append(np.full(len(rows), sent_us))
+        columns += [rows.price, rows.size, np.full(len(rows), sent_us)]
         arrays = [
             pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)
         ]

@@ -15,7 +15,7 @@ import pytest
 from infra.exchange.history import HistoryLimits
 from infra.exchange.options import Silence
 from infra.exchange.order_flow import VENUES
-from infra.exchange.pairs import pair_names
+from infra.exchange.pairs import PRICE_UNITS, SIZE_UNITS, pair_names
 from tests.exchange.listening import (
     BASE_US,
     Event,
@@ -44,6 +44,8 @@ def seen(event: Event) -> dict[str, Any]:
         "venue": VENUES.index(event["x"]),
         "trade_id": event.get("i", 0),
         "time_ms": event["t"],
+        "price": round(event.get("p", event.get("bp")) * PRICE_UNITS),
+        "size": round(event.get("s", event.get("bs")) * SIZE_UNITS),
     }
 
 

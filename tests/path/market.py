@@ -24,7 +24,7 @@ import pyarrow as pa
 from infra.exchange.exchange import Exchange
 from infra.exchange.options import ExchangeOptions
 from infra.exchange.order_flow import VENUES
-from infra.exchange.pairs import pair_names
+from infra.exchange.pairs import PRICE_UNITS, SIZE_UNITS, pair_names
 from infra.servers.process import wait_until
 from lake import state
 from lake.clock import SystemClock
@@ -37,8 +37,10 @@ START_S_MAX = 30.0
 TRANSIT_US = 500_000
 """A frame may be heard so long after it was sent, on a busy machine."""
 
-KEYS = ("ticker", "exchange", "trade_id", "event_us")
-Key = tuple[str, str, str | None, int]
+KEYS = ("ticker", "exchange", "trade_id", "event_us", "price", "size")
+"""What tells one event from another: two quotes of one millisecond differ in what they say."""
+
+Key = tuple[str, str, str | None, int, int, int]
 
 
 class Market:
@@ -88,6 +90,8 @@ class Market:
             pl.lit(pl.Series([f"sim:{x}" for x in VENUES])).gather("venue").alias("exchange"),
             pl.when("trade").then(pl.col("trade_id").cast(pl.String)).alias("trade_id"),
             (pl.col("time_ms") * 1000).alias("event_us"),
+            "price",
+            "size",
             "trade",
             "sent_us",
         ).with_row_index("place")
@@ -136,14 +140,22 @@ class Home:
             return client.polars(query)
 
     def stored(self, prefix: str = "") -> pl.DataFrame:
-        """Return trades and quotes in the order of seq: KEYS, trade, received_us, seq."""
-        common = "ticker, exchange, {} AS trade_id, epoch_us(event_time) AS event_us"
-        more = "epoch_us(received_time) AS received_us, shard, seq"
-        return self.rows(
-            f"SELECT {common.format('trade_id')}, true AS trade, {more} FROM {prefix}crypto_trades"
-            f" UNION ALL SELECT {common.format('NULL::varchar')}, false, {more}"
-            f" FROM {prefix}crypto_quotes ORDER BY shard, seq"
-        )
+        """Return trades and quotes in the order of seq: KEYS, trade, received_us, seq.
+
+        price and size, of quotes the bid's, are in the exchange's units.
+        """
+
+        def rows(dataset: str, trade_id: str, price: str, size: str) -> str:
+            return (
+                f"SELECT ticker, exchange, {trade_id} AS trade_id,"
+                f" epoch_us(event_time) AS event_us, ({price} * {PRICE_UNITS})::bigint AS price,"
+                f" ({size} * {SIZE_UNITS})::bigint AS size, {trade_id} IS NOT NULL AS trade,"
+                f" epoch_us(received_time) AS received_us, shard, seq FROM {prefix}{dataset}"
+            )
+
+        trades = rows("crypto_trades", "trade_id", "price", "size")
+        quotes = rows("crypto_quotes", "NULL::varchar", "bid_price", "bid_size")
+        return self.rows(f"{trades} UNION ALL {quotes} ORDER BY shard, seq")
 
     def gaps(self) -> list[dict[str, Any]]:
         """Return feed_gaps, times in microseconds."""
@@ -222,16 +234,13 @@ def missing(sent: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     venue's history. Fails when anything is stored that was not sent, or more often than it was.
     """
     held = Counter(keys(stored))
-    every = Counter(keys(sent))
-    # two quotes of one millisecond look alike here: one heard of two does not say which it was
-    whole = {key for key, count in every.items() if held[key] == count}
     gone, heard = [], []
     for place, key in enumerate(keys(sent)):
         if not held[key]:
             gone.append(place)
             continue
         held[key] -= 1
-        if key[2] is None and key in whole:
+        if key[2] is None:
             heard.append(place)
     extra = [key for key, count in held.items() if count]
     assert not extra, f"{len(extra)} stored and never sent, or doubled: {extra[:5]}"
