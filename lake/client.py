@@ -11,16 +11,25 @@ from pathlib import Path
 
 from lake import state
 from lake.views.client import Client, query_error
+from lake.warehouse import Warehouse, warehouse_of
 
 __all__ = ["Client", "connect", "query_error"]
 
 
-def connect(home: str | os.PathLike[str] = ".ticklake", *, dsn: str | None = None) -> Client:
-    """Open the lakehouse of a home whose servers run; dsn (libpq) goes before the home's own.
+def connect(
+    home: str | os.PathLike[str] = ".ticklake",
+    *,
+    dsn: str | None = None,
+    warehouse: Warehouse | None = None,
+) -> Client:
+    """Open the lakehouse of a home whose servers run; dsn (libpq) and warehouse go before its own.
 
     Raises Unavailable when the servers are not up.
     """
-    client = Client(dsn or state.postgres_dsn(Path(home)))
+    client = Client(
+        dsn or state.postgres_dsn(Path(home)),
+        warehouse or (None if dsn else warehouse_of(Path(home))),
+    )
     try:
         client.refresh()
     except BaseException:

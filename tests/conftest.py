@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from psycopg import sql
 from infra.servers.postgres_server import PostgresServer, Postmaster
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import SystemClock
+from lake.warehouse import Bucket, Folder, Warehouse, warehouse_of
 
 PASSWORD = "only-for-tests"
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,6 +112,24 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url(server.up(None, PASSWORD), PASSWORD)
     finally:
         server.down()
+
+
+@pytest.fixture(params=("folder", "bucket"))
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
+    """Return an empty warehouse of the test's own: a folder, and a place in the stack's bucket."""
+    if request.param == "folder":
+        yield Folder(tmp_path / "a warehouse")
+        return
+    home = os.environ.get("TICKLAKE_TEST_STACK")
+    if not home:
+        pytest.skip("no S3 store: TICKLAKE_TEST_STACK names no home whose stack is up")
+    whole = warehouse_of(Path(home))
+    assert isinstance(whole, Bucket)
+    own = replace(whole, location=f"{whole.location}-test/{uuid.uuid4().hex}")
+    yield own
+    module = importlib.import_module("lake.tables.warehouse_io")
+    store = module.WarehouseIO(own.iceberg_properties()).fs_by_scheme("s3", own.name)
+    store.delete_dir_contents(own.location.removeprefix("s3://"), missing_dir_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from lake.ingest.codecs import codecs
 from lake.settings import Settings
 from lake.verify.journal_to_sealed import Sealed, seal_due
 from lake.verify.verify import verify as prove
+from lake.warehouse import warehouse_of
 
 
 @click.command()
@@ -46,4 +47,5 @@ def seal(settings: Settings) -> list[Sealed]:
             codecs(),
             SystemClock(),
             keep_hours=settings.journal_keep_hours,
+            warehouse=warehouse_of(settings.home),
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import duckdb
 import psycopg
 from psycopg import errors
 
@@ -27,6 +28,7 @@ from lake.hot.edition import Edition, ask, leave_age_days
 from lake.hot.partitions import drop_partition, existing_partitions, lock_day
 from lake.steps import Steps
 from lake.views.client import Client
+from lake.views.engine import file_fault
 from lake.views.snapshot import CATALOG, NAMESPACE, Snapshot, goes_on_from
 
 GRACE_S = 900
@@ -149,7 +151,7 @@ def _leave(
             raise
         return stays(f"its bars could not be kept ({str(error).splitlines()[0]})", failed=True)
     try:
-        left = _drop_in_tries(connection, clock, proof)
+        left = _drop_in_tries(connection, client, clock, proof)
     except Damaged as error:
         return stays(error.fault, failed=error.thing.startswith("lake."))
     return (
@@ -157,10 +159,12 @@ def _leave(
     )
 
 
-def _drop_in_tries(connection: psycopg.Connection, clock: Clock, proof: _Proof) -> bool:
+def _drop_in_tries(
+    connection: psycopg.Connection, client: Client, clock: Clock, proof: _Proof
+) -> bool:
     for left in reversed(range(DROP_TRIES_MAX)):
         try:
-            _drop_proven(connection, proof)
+            _drop_proven(connection, client, proof)
             return True
         except (Unavailable, errors.LockNotAvailable, errors.DeadlockDetected):
             if left:
@@ -168,14 +172,14 @@ def _drop_in_tries(connection: psycopg.Connection, clock: Clock, proof: _Proof) 
     return False
 
 
-def _drop_proven(connection: psycopg.Connection, proof: _Proof) -> None:
+def _drop_proven(connection: psycopg.Connection, client: Client, proof: _Proof) -> None:
     """Lock, look whether the proof still stands, drop, all or nothing."""
     dataset, day = proof.dataset, proof.day
     with connection.transaction():
         locked = lock_day(connection, dataset, day)
         if _has_more(connection, proof):
             raise Damaged(f"hot {dataset} of {day}", "a late row came in", "prove again")
-        _hold_lake(connection, dataset, proof.lake)
+        _hold_lake(connection, client, dataset, proof.lake)
         drop_partition(connection, dataset, day, locked)
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
@@ -209,7 +213,9 @@ def _has_more(connection: psycopg.Connection, proof: _Proof) -> bool:
     return bool(row and row[0])
 
 
-def _hold_lake(connection: psycopg.Connection, dataset: str, proven: Snapshot | None) -> None:
+def _hold_lake(
+    connection: psycopg.Connection, client: Client, dataset: str, proven: Snapshot | None
+) -> None:
     """Keep the lake's table where it is until the transaction ends; it must follow the proof."""
     if proven is None or proven.snapshot_id is None:
         return  # nothing was ever written: the ledger promises no row either
@@ -218,7 +224,7 @@ def _hold_lake(connection: psycopg.Connection, dataset: str, proven: Snapshot | 
         " AND table_namespace = %s AND table_name = %s FOR SHARE",
         (CATALOG, NAMESPACE, dataset),
     ).fetchone()
-    if row is None or not goes_on_from(row[0], proven.snapshot_id):
+    if row is None or not goes_on_from(client.duckdb, row[0], proven.snapshot_id):
         raise Damaged(f"lake.{dataset}", "was rolled back since the proof", "prove again")
 
 
@@ -256,9 +262,12 @@ def lake_totals(client: Client, dataset: str, day: date) -> Totals:
         f" AND event_time < make_timestamptz({start + 86_400_000_000})"
     )
     totals = ledger.totals_sql(dataset, "duckdb", f"lake.{dataset}", where)
-    row = client.duckdb.execute(
-        f"SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM ({totals})"
-    ).fetchone()
+    try:
+        row = client.duckdb.execute(
+            f"SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM ({totals})"
+        ).fetchone()
+    except duckdb.Error as error:
+        raise file_fault(f"lake.{dataset}", error) from error
     assert row is not None
     return Totals(int(row[0]), Decimal(row[1]))
 

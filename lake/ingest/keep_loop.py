@@ -104,8 +104,11 @@ class KeepLoop:
     def _leave(self) -> None:
         """Drop hot days after proof; a day that stays is looked at again next time."""
         context = self._context
-        dsn = context.place.dsn
-        with psycopg.connect(dsn, autocommit=True) as connection, Client(dsn) as client:
+        place = context.place
+        with (
+            psycopg.connect(place.dsn, autocommit=True) as connection,
+            Client(place.dsn, place.warehouse) as client,
+        ):
             for leaving in drop_due(connection, client, context.clock):
                 if not leaving.dropped:
                     fault = f"{leaving.dataset} {leaving.day} stays in hot: {leaving.reason}"

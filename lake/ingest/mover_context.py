@@ -18,6 +18,7 @@ from lake.ingest.recent_batches import RecentBatches
 from lake.settings import Settings
 from lake.steps import Steps
 from lake.tables.lake_table import LakeTable
+from lake.warehouse import Warehouse
 
 SERVER_FAULTS = (Unavailable, psycopg.OperationalError, OperationalError, ConnectionError)
 """A server is not there, or its answer never came: wait, look, go on."""
@@ -48,7 +49,7 @@ class MoverPlace:
     """Where a mover works."""
 
     dsn: str
-    warehouse: str
+    warehouse: Warehouse
     journal: Path
     shard: int
 

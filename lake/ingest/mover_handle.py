@@ -12,6 +12,7 @@ from typing import Any
 
 from lake import errors
 from lake.errors import TicklakeError, Unavailable
+from lake.warehouse import warehouse_of
 
 START_S_MAX = 60.0
 END_S_MAX = 3.0
@@ -33,7 +34,7 @@ class MoverHandle:
     def __init__(self, dsn: str, home: Path, claims: list[str]) -> None:
         self._order = {
             "dsn": dsn,
-            "warehouse": str(home / "warehouse"),
+            "warehouse": warehouse_of(home).order(),
             "journal": str(home / "journal"),
             "claims": claims,
         }

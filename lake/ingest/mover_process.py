@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import asdict
@@ -29,7 +28,9 @@ from lake.ingest.mover_context import MoverContext, MoverPlace
 from lake.ingest.recent_batches import RecentBatches
 from lake.settings import from_env
 from lake.steps import Steps
+from lake.tables.warehouse_io import ready
 from lake.views.client import with_application
+from lake.warehouse import warehouse_at
 
 PROGRESS_S = 0.25
 APPLICATION = "ticklake-mover"
@@ -47,12 +48,13 @@ def main() -> int:
     try:
         dsn = with_application(order["dsn"], APPLICATION)
         clock = SystemClock()
-        _check_writable(Path(order["warehouse"]))
+        warehouse = warehouse_at(order["warehouse"])
+        ready(warehouse)
         shard, lease = _own_shard(dsn, order["claims"], clock)
         say({"shard": shard, "epoch": lease.epoch})
         place = MoverPlace(
             dsn,
-            order["warehouse"],
+            warehouse,
             Path(order["journal"]) / f"shard-{shard}",
             shard,
         )
@@ -89,13 +91,6 @@ def say(message: object) -> None:
     """Write one line for the parent."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
-
-
-def _check_writable(folder: Path) -> None:
-    """Find out now, not at the first commit; raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 def _own_shard(dsn: str, claims: list[str], clock: Clock) -> tuple[int, Lease]:

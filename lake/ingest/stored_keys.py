@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from lake.ingest.redelivery import RULES
 from lake.views.client import Client
+from lake.views.engine import file_fault
+from lake.warehouse import Warehouse
 
 MARGIN_US = 3_600_000_000
 """A redelivered event carries its exchange's time again, give or take a venue's rounding; one hour
@@ -25,14 +28,15 @@ KEY_SQL = {
 class StoredUnion:
     """The union view as a set of keys; raises Unavailable when the servers are not there."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, warehouse: Warehouse | None = None) -> None:
         self._dsn = dsn
+        self._warehouse = warehouse
         self._client: Client | None = None
 
     def stored(self, dataset: str, keys: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell which rows of keys (instrument, key, event_time) are stored already."""
         if self._client is None:
-            self._client = Client(self._dsn)
+            self._client = Client(self._dsn, self._warehouse)
         self._client.refresh()
         instrument = ", ".join(f'"{name}"' for name in RULES[dataset].instrument)
         ticker = RULES[dataset].instrument[-1]
@@ -42,15 +46,20 @@ class StoredUnion:
         low, high = wanted["event_time"].dt.epoch("us").sort().gather([0, -1]).to_list()
         connection = self._client.duckdb
         connection.register("wanted", wanted.to_arrow())
-        found = connection.execute(
+        query = (
             f"SELECT DISTINCT i FROM wanted JOIN ("
             f" SELECT concat_ws('|', {instrument}) AS instrument, {KEY_SQL[dataset]} AS key"
             f" FROM {dataset} WHERE event_time BETWEEN make_timestamptz(?) AND make_timestamptz(?)"
             f' AND "{ticker}" IN (SELECT DISTINCT ticker FROM wanted)'
-            f") USING (instrument, key)",
-            [low - MARGIN_US, high + MARGIN_US],
-        ).fetchnumpy()["i"]
-        connection.unregister("wanted")
+            f") USING (instrument, key)"
+        )
+        try:
+            rows = connection.execute(query, [low - MARGIN_US, high + MARGIN_US])
+            found = rows.fetchnumpy()["i"]
+        except duckdb.Error as error:
+            raise file_fault(dataset, error) from error
+        finally:
+            connection.unregister("wanted")
         mask = np.zeros(len(keys), np.bool_)
         mask[found.astype(np.int64)] = True
         return mask

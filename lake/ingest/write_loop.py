@@ -22,7 +22,7 @@ class WriteLoop:
         place = context.place
         self._reader = JournalReader(place.journal, place.shard)
         self._hot = HotTier(place.dsn, steps=context.steps)
-        self._stores = StoredUnion(place.dsn)
+        self._stores = StoredUnion(place.dsn, place.warehouse)
         self._connection: psycopg.Connection | None = None
         self._mover: JournalToHot | None = None
 

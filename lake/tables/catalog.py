@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
@@ -14,6 +13,7 @@ from lake.contracts.contract import load
 from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
 from lake.database import IDLE_IN_TRANSACTION_MS, with_options
 from lake.tables.warehouse_io import IMPLEMENTATION
+from lake.warehouse import Warehouse, warehouse_at
 
 CATALOG = "ticklake"
 IDLE_SETTING = "idle_in_transaction_session_timeout"
@@ -33,23 +33,24 @@ PROPERTIES = {
 }
 
 
-def open_catalog(dsn: str, warehouse: str, *, epoch: int | None = None) -> SqlCatalog:
+def open_catalog(dsn: str, warehouse: Warehouse | str, *, epoch: int | None = None) -> SqlCatalog:
     """Open the catalog; with an epoch, its commits are refused once a newer committer exists.
 
-    dsn: postgresql://user:password@host:port/database; warehouse: a URI or a folder.
+    dsn: postgresql://user:password@host:port/database;
+    warehouse: where its files lie, a text is a folder's path.
     """
     uri = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
     if epoch is not None:
         settings = {"ticklake.epoch": epoch, IDLE_SETTING: IDLE_IN_TRANSACTION_MS}
         uri = with_options(uri, **settings)
-    location = warehouse if "://" in warehouse else f"file://{Path(warehouse).resolve()}"
+    place = warehouse_at(warehouse) if isinstance(warehouse, str) else warehouse
     return SqlCatalog(
         CATALOG,
         uri=uri,
-        warehouse=location,
+        warehouse=place.location,
         init_catalog_tables="false",
         pool_pre_ping="true",
-        **{PY_IO_IMPL: IMPLEMENTATION},
+        **{PY_IO_IMPL: IMPLEMENTATION, **place.iceberg_properties()},
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
@@ -13,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from lake.errors import Damaged, DiskFull, Fenced, Unavailable
 
 COMMIT_FAULTS = (CommitFailedException, ValidationException, DBAPIError, OSError)
-"""What a commit may meet, on the catalog's side and on the disk's."""
+"""What a commit may meet, on the catalog's side and on the disk's or the store's."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -33,12 +35,23 @@ def commit_on_head(table: Table, *updates: TableUpdate) -> None:
     transaction.commit_transaction()
 
 
+@contextmanager
+def faults_of(dataset: str) -> Iterator[None]:
+    """Raise what a table's commit or reading may meet in our words."""
+    try:
+        yield
+    except COMMIT_FAULTS as error:
+        raise translated(error, dataset) from error
+
+
 def translated(error: Exception, dataset: str) -> Exception:
     """Return our error for one of COMMIT_FAULTS."""
     thing = f"lake.{dataset}"
     if isinstance(error, DBAPIError) and "fenced" in str(error):
         return Fenced(thing, "a newer committer holds the lease", "this one must end")
     text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+    if "NO_SUCH_BUCKET" in text:
+        return Unavailable(thing, "its bucket is not there", "make it: ticklake up --profile stack")
     if isinstance(error, FileNotFoundError):
         return Damaged(thing, text, "restore the file")
     if isinstance(error, OSError) and error.errno in NO_ROOM:

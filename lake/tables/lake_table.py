@@ -20,7 +20,7 @@ from pyiceberg.table.update import SetPropertiesUpdate
 from lake.errors import Damaged
 from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE, ensure_table
-from lake.tables.commit import COMMIT_FAULTS, commit_on_head, translated
+from lake.tables.commit import COMMIT_FAULTS, commit_on_head, faults_of, translated
 from lake.tables.data_file import time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
 
@@ -47,15 +47,14 @@ class LakeTable:
         self._catalog = catalog
         self.epoch = epoch
         self._steps = steps or Steps()
-        self.table = ensure_table(catalog, dataset)
+        with faults_of(dataset):
+            self.table = ensure_table(catalog, dataset)
         self._touched: set[int] = set()
 
     def refresh(self) -> None:
         """Load the newest metadata; raises Unavailable, or Damaged when its file is gone."""
-        try:
+        with faults_of(self.dataset):
             self.table = self._catalog.load_table((NAMESPACE, self.dataset))
-        except COMMIT_FAULTS as error:
-            raise translated(error, self.dataset) from error
 
     def holdings(self) -> Holdings:
         """Return how far the loaded metadata holds each shard."""
@@ -72,7 +71,7 @@ class LakeTable:
         Raises Fenced when a newer committer exists; DiskFull; Unavailable when the race was lost or
         the outcome is unknown: refresh, look at holdings, decide again.
         """
-        try:
+        with faults_of(self.dataset):
             files = write_data_files(self.table, rows, time_column=time_column_of(self.table))
             self._steps.at("lake.parquet")
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in through.items()}
@@ -91,8 +90,6 @@ class LakeTable:
             self.table = transaction.commit_transaction()
             self._touched |= {file.partition[0] for file in files if len(file.partition)}
             self._steps.at("lake.committed")
-        except COMMIT_FAULTS as error:
-            raise translated(error, self.dataset) from error
 
 
 def holdings_of(table: Table) -> Holdings:

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,10 +26,11 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate
 from lake.errors import Unavailable
 from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE
-from lake.tables.commit import COMMIT_FAULTS, commit_on_head, translated
+from lake.tables.commit import commit_on_head, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_marks import forget_marks, note_mark
 from lake.tables.lake_table import EPOCH, SNAPSHOT, THROUGH, holdings_of
+from lake.tables.warehouse_io import WarehouseIO
 
 REMOVE_AFTER_S = 900
 """Seconds a file stays after the table let go of it: longer than the longest allowed query."""
@@ -97,7 +97,7 @@ class Upkeep:
         looks at the whole table. Raises Fenced, or Unavailable when somebody else changed the table
         meanwhile.
         """
-        try:
+        with faults_of(self.dataset):
             table = self._load()
             within = _within(time_column_of(table), days)
             group = _group_to_merge(_live_files(table, within), self._limits)
@@ -107,8 +107,6 @@ class Upkeep:
             self._steps.at("upkeep.rewrite")
             new = write_data_files(table, rows, time_column=time_column_of(table), compact=True)
             self._swap(table, within, group, new)
-        except COMMIT_FAULTS as error:
-            raise translated(error, self.dataset) from error
         freed = [file.file_path for file in group]
         return Merged(len(group), len(new), rows.num_rows, freed)
 
@@ -117,60 +115,59 @@ class Upkeep:
 
         Heads of branches and tags are kept, and everything they need.
         """
-        with self._lock:
-            try:
-                return self._expire()
-            except COMMIT_FAULTS as error:
-                raise translated(error, self.dataset) from error
+        with self._lock, faults_of(self.dataset):
+            return self._expire()
 
     def forget(self) -> int:
         """Forget what was noted of snapshots that are long gone; return how many."""
-        table = self._load()
-        kept = {each.snapshot_id for each in table.metadata.snapshots}
-        named = table.properties.get(SNAPSHOT)
-        return forget_marks(self._catalog, self.dataset, kept | ({int(named)} if named else set()))
+        with faults_of(self.dataset):
+            table = self._load()
+            kept = {each.snapshot_id for each in table.metadata.snapshots}
+            named = table.properties.get(SNAPSHOT)
+            kept |= {int(named)} if named else set()
+            return forget_marks(self._catalog, self.dataset, kept)
 
     def referenced(self, paths: Iterable[str]) -> set[str]:
         """Return which of these data or metadata files some kept snapshot still needs."""
-        table = self._load()
-        ids = [snapshot.snapshot_id for snapshot in table.metadata.snapshots]
         wanted = set(paths)
-        metadata = _metadata_files(table, ids)
         data = {path for path in wanted if path.endswith(".parquet")}
-        needed = wanted & metadata
-        if data:
-            needed |= data & _data_files(table)
+        with faults_of(self.dataset):
+            table = self._load()
+            ids = [snapshot.snapshot_id for snapshot in table.metadata.snapshots]
+            needed = wanted & _metadata_files(table, ids)
+            if data:
+                needed |= data & _data_files(table)
         return needed
 
     def remove(self, paths: Iterable[str]) -> int:
         """Remove files that no kept snapshot needs; return how many are gone."""
         wanted = list(paths)
         needed = self.referenced(wanted)
-        io = self._load().io
         removed = 0
-        for path in wanted:
-            if path in needed:
-                continue
-            self._steps.at("upkeep.remove")
-            with suppress(FileNotFoundError):  # an earlier run died before it could say so
-                io.delete(path)
-            removed += 1
+        with faults_of(self.dataset):
+            io = self._load().io
+            for path in wanted:
+                if path in needed:
+                    continue
+                self._steps.at("upkeep.remove")
+                with suppress(FileNotFoundError):  # an earlier run died before it could say so
+                    io.delete(path)
+                removed += 1
         return removed
 
     def orphans(self, before_us: int) -> list[str]:
-        """Return files of a local table that no kept snapshot needs and that are older than this.
+        """Return files of the table that no kept snapshot needs and that are older than this.
 
         A commit that died left them, or an entry in the book of removals that was never written.
         """
-        table = self._load()
-        root = Path(table.location().removeprefix("file://"))
-        if not root.is_dir():
-            return []
-        old = {
-            f"file://{path}"
-            for path in (*root.rglob("*.parquet"), *root.rglob("*.avro"))
-            if path.stat().st_mtime_ns // 1000 < before_us
-        }
+        with faults_of(self.dataset):
+            table = self._load()
+            assert isinstance(table.io, WarehouseIO)
+            old = {
+                file.location
+                for file in table.io.listed(table.location())
+                if file.location.endswith((".parquet", ".avro")) and file.changed_us < before_us
+            }
         return sorted(old - self.referenced(old))
 
     def _expire(self) -> list[str]:

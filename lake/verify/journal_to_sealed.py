@@ -20,6 +20,7 @@ from lake.ingest.hot_to_lake import LAKE_DATASETS
 from lake.journal.segment import Segment, segments
 from lake.verify.frames_check import prove_frames
 from lake.verify.reading import Reading
+from lake.warehouse import Warehouse
 
 SEGMENTS_AT_ONCE_MAX = 32
 """Segments sealed in one call: about 2 GiB of journal."""
@@ -44,6 +45,7 @@ def seal_due(
     clock: Clock,
     *,
     keep_hours: float,
+    warehouse: Warehouse | None = None,
 ) -> list[Sealed]:
     """Seal and delete what is due in every shard's journal; the newest segment always stays.
 
@@ -58,7 +60,8 @@ def seal_due(
         for segment, following in pairs:
             if segment.path.stat().st_mtime_ns // 1000 > horizon_us:
                 break
-            one = _seal(connection, dsn, shard, segment, following.first_frame - 1, codecs)
+            place = (dsn, warehouse)
+            one = _seal(connection, place, shard, segment, following.first_frame - 1, codecs)
             outcome.append(one)
             if not one.deleted:
                 break
@@ -67,7 +70,7 @@ def seal_due(
 
 def _seal(
     connection: psycopg.Connection,
-    dsn: str,
+    place: tuple[str, Warehouse | None],
     shard: int,
     segment: Segment,
     last_frame: int,
@@ -78,7 +81,7 @@ def _seal(
     if upto is None:
         return Sealed(segment.path, False, "not yet in the hot tier")
     if after < last_frame:
-        with Reading(dsn) as reading:
+        with Reading(*place) as reading:
             behind = _behind(connection, reading, shard, upto)
             if behind:
                 return Sealed(segment.path, False, f"not yet in the lake: {', '.join(behind)}")

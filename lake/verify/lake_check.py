@@ -7,16 +7,16 @@ frames through which the table says it holds that day.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
 
 from lake import ledger
 from lake.contracts.contract import load
-from lake.errors import Damaged
+from lake.errors import Damaged, Unavailable
+from lake.tables.warehouse_io import WarehouseIO, local_stamp
 from lake.verify.difference import Side, difference, minute_faults
 from lake.verify.hot_units import WHOLE, hot_relation, unit_bounds_us
 from lake.verify.marks import DatasetMarks, FileMark, UnitMark
@@ -26,6 +26,7 @@ from lake.verify.totals import Totals
 from lake.views.engine import first_line, quote
 from lake.views.snapshot import DataFile, Snapshot, live_files
 from lake.views.union_view import lake_sql, through_sql
+from lake.warehouse import Bucket, Warehouse
 
 FILES_PER_READ_MAX = 64
 """Files that one query recomputes."""
@@ -95,9 +96,10 @@ def _read_files(reading: Reading, snapshot: Snapshot, known: Mapping[str, FileMa
         # Another engine deleted rows without rewriting files: only the whole scan knows what lives.
         found.marks[snapshot.metadata_location] = FileMark("", _scan(reading, snapshot))
         return found
+    stamps = _stamps(reading.warehouse, snapshot.metadata_location)
     unread: list[tuple[DataFile, str]] = []
     for file in live:
-        stamp = file_stamp(file.path)
+        stamp = stamps(file.path)
         if not stamp:
             what = f"file missing: {file.rows:,} rows"
             found.faults.append(Fault("lake", snapshot.dataset, file.path, what))
@@ -223,10 +225,20 @@ def parquet_sql(dataset: str, paths: Sequence[str]) -> str:
     return f"read_parquet([{listed}], filename = true, hive_partitioning = false)"
 
 
-def file_stamp(path: str) -> str:
-    """Return what changes when a file does; "" when it is gone."""
+def _stamps(warehouse: Warehouse | None, metadata_location: str) -> Callable[[str], str]:
+    """Return what tells a file's stamp: "" when it is gone.
+
+    A bucket is listed once, which is a request per thousand files; a folder's files are asked for.
+    Raises Unavailable when the store does not answer.
+    """
+    if not isinstance(warehouse, Bucket):
+        return local_stamp
+    table = metadata_location.rpartition("/metadata/")[0]
     try:
-        stat = os.stat(path)
-    except OSError:
-        return ""
-    return f"{stat.st_ino}/{stat.st_size}/{stat.st_mtime_ns}/{stat.st_ctime_ns}"
+        files = WarehouseIO(warehouse.iceberg_properties()).listed(f"{table}/data")
+        found = {file.location: file.stamp for file in files}
+    except OSError as error:
+        raise Unavailable(
+            f"files of {table}", "the store does not answer", "see: ticklake status"
+        ) from error
+    return lambda path: found.get(path, "")

@@ -18,12 +18,14 @@ from lake.views.engine import (
     HOT_EXTENSIONS,
     LAKE_EXTENSIONS,
     attach_hot,
+    attach_warehouse,
     hot_query,
     open_duckdb,
     quote,
 )
 from lake.views.snapshot import Snapshot, load_snapshot, locations
 from lake.views.union_view import last_seq
+from lake.warehouse import Warehouse
 
 MINUTE_US = 60_000_000
 
@@ -46,10 +48,12 @@ _TABLES = (
 class Reading:
     """An open look; a context manager. Nothing in it changes while it is open."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, warehouse: Warehouse | None = None) -> None:
         self.rows_read = 0
+        self.warehouse = warehouse
         self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
         try:
+            attach_warehouse(self._duckdb, warehouse)
             attach_hot(self._duckdb, dsn)
             # A file that can't be read would end the transaction of the connection it is read in.
             self.files = self._duckdb.cursor()
@@ -86,7 +90,7 @@ class Reading:
     def snapshot(self, dataset: str) -> Snapshot | None:
         """Return the lake table as this look's catalog names it; None when there is none."""
         place = self.places.get(dataset)
-        return load_snapshot(dataset, place) if place else None
+        return load_snapshot(self.files, dataset, place) if place else None
 
     def ledger_units(
         self, dataset: str, after: Mapping[int, int], upto: Mapping[int, int], *, daily: bool

@@ -19,6 +19,7 @@ from lake.verify.marks import DatasetMarks, Marks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault, Report, Tier
 from lake.views.client import with_application
+from lake.warehouse import Warehouse, warehouse_of
 
 APPLICATION = "ticklake-verify"
 
@@ -28,23 +29,26 @@ def verify(
     *,
     dsn: str | None = None,
     journal: Path | None = None,
+    warehouse: Warehouse | None = None,
     full: bool = False,
 ) -> Report:
     """Compare every tier of a home with the loss ledger.
 
-    dsn (libpq) goes before the home's own and then journal (the folder of shards) does too; with
-    neither folder, frames are not decoded again.
+    dsn (libpq) goes before the home's own, and then journal (the folder of shards) and warehouse do
+    too; with neither folder, frames are not decoded again.
     full: trust no earlier proof and read everything again. Safe while ingest runs. Raises
     Unavailable when the servers are not up.
     """
     if dsn is None and journal is None:
         journal = Path(home) / "journal"
+    if dsn is None and warehouse is None:
+        warehouse = warehouse_of(Path(home))
     address = with_application(dsn or state.postgres_dsn(Path(home)), APPLICATION)
     try:
         with psycopg.connect(address) as connection:
             marks = Marks(connection)
             marks.lock()
-            with Reading(address) as reading:
+            with Reading(address, warehouse) as reading:
                 return _check(reading, marks, journal, full)
     except psycopg.OperationalError as error:
         raise Unavailable(

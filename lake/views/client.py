@@ -20,6 +20,7 @@ from lake.views.engine import (
     HOT_EXTENSIONS,
     LAKE_EXTENSIONS,
     attach_hot,
+    attach_warehouse,
     first_line,
     hot_query,
     open_duckdb,
@@ -27,6 +28,7 @@ from lake.views.engine import (
 )
 from lake.views.snapshot import Snapshot, load_snapshot, locations
 from lake.views.union_view import view_statements
+from lake.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,11 +53,13 @@ class Client:
     and so on for every dataset. Times are UTC. Nothing can be written through it.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, warehouse: Warehouse | None = None) -> None:
+        """Connect; warehouse: where the lake's files lie, None for a folder of this machine."""
         self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
         self._snapshots: dict[str, Snapshot] = {}
         self._seen: object = None
         try:
+            attach_warehouse(self._duckdb, warehouse)
             attach_hot(self._duckdb, with_options(with_application(dsn), **BY_RANGE))
         except BaseException:
             self._duckdb.close()
@@ -138,7 +142,7 @@ class Client:
         known = self._snapshots.get(dataset)
         if known and known.metadata_location == place:
             return known
-        return load_snapshot(dataset, place)
+        return load_snapshot(self._duckdb, dataset, place)
 
 
 def query_error(error: DuckDBError) -> WrongUse | Unavailable:

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import duckdb
 
-from lake.errors import BadInput, Unavailable
+from lake.errors import BadInput, Damaged, TicklakeError, Unavailable
+from lake.warehouse import Warehouse
 
 HOT_CATALOG = "pg"
 """The name under which `attach_hot` attaches PostgreSQL."""
 
 LAKE_EXTENSIONS = ("avro", "iceberg")
 HOT_EXTENSIONS = ("postgres_scanner",)
+STORE_EXTENSION = "httpfs"
+
+STORE_SETTINGS = {"http_timeout": 10, "http_retries": 4, "http_retry_wait_ms": 100}
+"""Seconds, tries and milliseconds: what a store does not answer by then is not there."""
+
+GONE = ("404", "No files found", "No such file")
+"""How DuckDB says that a file is not there."""
 
 _PASSWORD = re.compile(r"(://[^:/@\s]*:|\bpassword=)[^@\s]+")
 
@@ -36,6 +44,32 @@ def open_duckdb(extensions: Sequence[str]) -> duckdb.DuckDBPyConnection:
     for name in extensions:
         connection.execute(f"LOAD {quote(str(extension_path(name)))}")
     return connection
+
+
+def attach_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse | None) -> None:
+    """Let a connection read the files of a warehouse; a folder needs nothing."""
+    secret = warehouse.duckdb_secret() if warehouse else ""
+    if not secret:
+        return
+    connection.execute(f"LOAD {quote(str(extension_path(STORE_EXTENSION)))}")
+    for name, value in STORE_SETTINGS.items():
+        connection.execute(f"SET {name} = {value}")
+    try:
+        connection.execute(secret)
+    except duckdb.Error:
+        # The engine's own words repeat the statement, and the statement holds the keys.
+        raise BadInput(
+            "warehouse", "DuckDB refuses its address or keys", "see run/state.json"
+        ) from None
+
+
+def file_fault(thing: str, error: duckdb.Error) -> TicklakeError:
+    """Return what it means that a file of the lake can't be read."""
+    said = first_line(error)
+    remote = isinstance(error, duckdb.IOException) and "://" in said
+    if remote and not any(word in said for word in GONE):
+        return Unavailable(thing, f"its store does not answer ({said})", "see: ticklake status")
+    return Damaged(thing, said, "restore the file")
 
 
 def extension_path(name: str) -> Path:

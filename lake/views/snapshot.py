@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import duckdb
 import orjson
 
 from lake.errors import Damaged
-from lake.views.engine import first_line, hot_query
+from lake.views.engine import file_fault, hot_query
+from lake.warehouse import readable
 
 CATALOG = "ticklake"
 NAMESPACE = "market"
@@ -66,9 +66,14 @@ def locations(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return {str(name): str(place) for name, place in hot_query(connection, _LOCATIONS)}
 
 
-def load_snapshot(dataset: str, metadata_location: str) -> Snapshot:
-    """Read a table's metadata file; raises Damaged when it is gone or not what was written."""
-    metadata = _load_metadata(metadata_location)
+def load_snapshot(
+    connection: duckdb.DuckDBPyConnection, dataset: str, metadata_location: str
+) -> Snapshot:
+    """Read a table's metadata file, through a connection that may read the warehouse.
+
+    Raises Damaged when it is gone or not what was written; Unavailable when its store is away.
+    """
+    metadata = _load_metadata(connection, metadata_location)
     snapshots = {each["snapshot-id"]: each for each in metadata.get("snapshots", ())}
     head = snapshots.get(metadata.get("current-snapshot-id"))
     schema = next(
@@ -84,12 +89,14 @@ def load_snapshot(dataset: str, metadata_location: str) -> Snapshot:
     )
 
 
-def goes_on_from(metadata_location: str, snapshot_id: int) -> bool:
+def goes_on_from(
+    connection: duckdb.DuckDBPyConnection, metadata_location: str, snapshot_id: int
+) -> bool:
     """Tell whether the head of this metadata is the snapshot or follows it; False if unknown.
 
-    Raises Damaged as load_snapshot does.
+    Raises as load_snapshot does.
     """
-    metadata = _load_metadata(metadata_location)
+    metadata = _load_metadata(connection, metadata_location)
     snapshots = {each["snapshot-id"]: each for each in metadata.get("snapshots", ())}
     at = snapshots.get(metadata.get("current-snapshot-id"))
     while at is not None and at["snapshot-id"] != snapshot_id:
@@ -97,13 +104,17 @@ def goes_on_from(metadata_location: str, snapshot_id: int) -> bool:
     return at is not None
 
 
-def _load_metadata(location: str) -> dict[str, Any]:
-    path = local_path(location)
+def _load_metadata(connection: duckdb.DuckDBPyConnection, location: str) -> dict[str, Any]:
+    path = readable(location)
     try:
-        return cast("dict[str, Any]", orjson.loads(path.read_bytes()))
-    except (OSError, orjson.JSONDecodeError) as error:
+        # In a cursor: a file that can't be read must not end a transaction of the caller's.
+        row = connection.cursor().execute("SELECT content FROM read_text(?)", [path]).fetchone()
+        return cast("dict[str, Any]", orjson.loads(row[0] if row else ""))
+    except duckdb.Error as error:
+        raise file_fault(f"table metadata {path}", error) from error
+    except orjson.JSONDecodeError as error:
         raise Damaged(
-            str(path), f"table metadata can't be read ({error})", "restore the file"
+            path, f"table metadata can't be read ({error})", "restore the file"
         ) from error
 
 
@@ -155,31 +166,25 @@ def _frames(properties: Mapping[str, str]) -> dict[int, int]:
 def live_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> list[DataFile]:
     """Return the files that make up a snapshot, delete files included.
 
-    The connection needs the avro extension. Raises Damaged when a manifest is gone or unreadable.
+    The connection needs the avro extension. Raises Damaged when a manifest is gone or unreadable;
+    Unavailable when its store is away.
     """
     if not snapshot.manifest_list:
         return []
     try:
         manifests = connection.execute(
-            "SELECT manifest_path FROM read_avro(?)", [str(local_path(snapshot.manifest_list))]
+            "SELECT manifest_path FROM read_avro(?)", [readable(snapshot.manifest_list)]
         ).fetchall()
         if not manifests:
             return []
         rows = connection.execute(
             "SELECT data_file.file_path, data_file.content, data_file.record_count, "
             "data_file.file_size_in_bytes FROM read_avro(?) WHERE status <> 2",
-            [[str(local_path(path)) for (path,) in manifests]],
+            [[readable(path) for (path,) in manifests]],
         ).fetchall()
     except duckdb.Error as error:
-        raise Damaged(
-            f"lake table {snapshot.dataset}", first_line(error), "restore the manifest"
-        ) from error
+        raise file_fault(f"lake table {snapshot.dataset}", error) from error
     return [
-        DataFile(str(local_path(path)), content or 0, count, size)
+        DataFile(readable(path), content or 0, count, size)
         for path, content, count, size in cast("list[tuple[str, int, int, int]]", rows)
     ]
-
-
-def local_path(location: str) -> Path:
-    """Return the path of a `file:` location or a plain path."""
-    return Path(location.removeprefix("file://"))

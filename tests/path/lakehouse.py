@@ -24,6 +24,7 @@ from lake.journal.reader import JournalReader
 from lake.steps import Steps
 from lake.verify.verify import verify
 from lake.views.client import Client
+from lake.warehouse import Folder, Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 MOVE_S_MAX = 90
@@ -38,6 +39,12 @@ class Lakehouse:
     folder: Path
     claims: tuple[str, ...] = ("sim|*",)
     settings: dict[str, str] = field(default_factory=dict)
+    warehouse: Warehouse | None = None
+
+    @property
+    def place(self) -> Warehouse:
+        """Where the lake's files lie; else in the folder."""
+        return self.warehouse or Folder(self.folder / "warehouse")
 
     @property
     def journal_folder(self) -> Path:
@@ -67,7 +74,7 @@ class Lakehouse:
         """Start a mover process."""
         order = {
             "dsn": self.dsn,
-            "warehouse": str(self.folder / "warehouse"),
+            "warehouse": self.place.order(),
             "journal": str(self.folder / "journal"),
             "claims": list(self.claims),
         }
@@ -138,7 +145,7 @@ class Lakehouse:
 
     def stored(self, view: str) -> list[dict[str, Any]]:
         """Return a view's rows, seq ascending."""
-        with Client(self.dsn) as client:
+        with Client(self.dsn, self.place) as client:
             return client.arrow(f"SELECT * FROM {view} ORDER BY seq").to_pylist()
 
     def assert_whole(self) -> None:
@@ -154,7 +161,7 @@ class Lakehouse:
                     f"{view}: doubled at frames {[s >> INDEX_BITS for s in doubled]}"
                 )
                 assert found == wanted, f"{view}: {len(found)} rows of {len(wanted)}"
-        report = verify(dsn=self.dsn)
+        report = verify(dsn=self.dsn, warehouse=self.place)
         assert report.holds, [str(fault) for fault in report.faults]
 
 

@@ -23,6 +23,7 @@ from lake.hot.partitions import ensure_partitions
 from lake.tables.catalog import ensure_table, open_catalog
 from lake.verify.report import Report
 from lake.verify.verify import verify
+from lake.warehouse import Folder, Warehouse
 
 NOON = datetime(2024, 8, 8, 12, tzinfo=UTC)
 EVENTS_PER_FRAME = 4
@@ -71,14 +72,19 @@ def poison(frame: int, i: int, shard: int = 0) -> dict[str, Any]:
 
 @dataclass
 class Lakehouse:
-    """One database and one warehouse folder."""
+    """One database and one warehouse; a path is a folder's."""
 
     dsn: str
-    warehouse: Path
+    warehouse: Warehouse | Path
     frames: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.catalog = open_catalog(self.dsn, str(self.warehouse))
+        self.catalog = open_catalog(self.dsn, self.place)
+
+    @property
+    def place(self) -> Warehouse:
+        """Where the files lie."""
+        return Folder(self.warehouse) if isinstance(self.warehouse, Path) else self.warehouse
 
     def close(self) -> None:
         self.catalog.engine.dispose()
@@ -167,7 +173,7 @@ class Lakehouse:
         """Verify once every session of this test has ended, so that marks can be trusted."""
         self.catalog.engine.dispose()
         self._settle()
-        return verify(dsn=self.dsn, journal=journal, full=full)
+        return verify(dsn=self.dsn, journal=journal, warehouse=self.place, full=full)
 
     def _settle(self) -> None:
         name = "ticklake-test"
