@@ -13,7 +13,7 @@ import duckdb
 
 from infra.command.prompt import converse, show_table
 from infra.command.verb import note, verb
-from lake.client import Client, connect, query_error
+from lake.client import connect, query_error
 from lake.errors import BadInput, WrongUse
 from lake.settings import Settings
 from lake.views.engine import quote
@@ -24,6 +24,7 @@ COPY_OPTIONS = {
     "parquet": "FORMAT parquet, COMPRESSION zstd",
 }
 FORMATS = ("table", *COPY_OPTIONS)
+ENGINES = ("duckdb", "trino")
 
 
 @click.command()
@@ -36,29 +37,59 @@ FORMATS = ("table", *COPY_OPTIONS)
     metavar="FILE",
     help="Write the rows to a file, by its ending .csv, .json or .parquet.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="Who answers; trino in the stack profile.",
+)
 @verb
 def sql(
-    settings: Settings, query: str | None, form: str | None, output: Path | None, as_json: bool
+    settings: Settings,
+    query: str | None,
+    form: str | None,
+    output: Path | None,
+    engine: str,
+    as_json: bool,
 ) -> None:
-    """Query with DuckDB: `crypto_trades` (fresh, each row once), `lake.crypto_trades`, ...
+    """Query `crypto_trades` (fresh, each row once), `lake.crypto_trades`, ...
 
     Without a query: a prompt, or the query from standard input. Times are UTC, numbers exact.
     """
     form = chosen_format(form, output, as_json)
     if output is not None and output.exists() and not output.is_file():
         raise BadInput(str(output), "is no regular file, which we would replace", "use another -o")
+    if engine == "trino":
+        ask_trino(settings.home, query, form, output)
+        return
     with connect(settings.home) as client:
         if query is None and sys.stdin.isatty() and output is None:
             converse(client, settings.home / "run" / "sql_history")
             return
-        text = query if query is not None else sys.stdin.read()
-        if not text.strip():
-            raise WrongUse(
-                "query", "is empty", 'write one, as "SELECT count(*) FROM crypto_trades"'
-            )
-        relation = client.sql(text)
+        relation = client.sql(asked(query))
         if relation is not None:
-            show(client, relation, form, output)
+            show(relation, form, output)
+
+
+def asked(query: str | None) -> str:
+    """Return the query, from standard input where none is given; WrongUse for an empty one."""
+    text = query if query is not None else sys.stdin.read()
+    if not text.strip():
+        raise WrongUse("query", "is empty", 'write one, as "SELECT count(*) FROM crypto_trades"')
+    return text
+
+
+def ask_trino(home: Path, query: str | None, form: str, output: Path | None) -> None:
+    """Show what Trino answers, by the same means."""
+    if query is None and sys.stdin.isatty():
+        raise WrongUse("--engine trino", "has no prompt here", "give a query, or use Trino's CLI")
+    from lake.views.trino_client import connect_trino
+
+    text = asked(query).strip().removesuffix(";")
+    with connect_trino(home) as session, duckdb.connect() as shower:
+        shower.execute("SET TimeZone = 'UTC'")
+        show(shower.from_arrow(session.arrow(text)), form, output)
 
 
 def chosen_format(form: str | None, output: Path | None, as_json: bool) -> str:
@@ -76,7 +107,7 @@ def chosen_format(form: str | None, output: Path | None, as_json: bool) -> str:
     return form
 
 
-def show(client: Client, relation: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
+def show(relation: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
     """Write a query's rows; a file appears whole or not at all."""
     if form == "table":
         try:
@@ -88,7 +119,7 @@ def show(client: Client, relation: duckdb.DuckDBPyRelation, form: str, output: P
         folder = output.resolve().parent if output else None
         with tempfile.TemporaryDirectory(prefix=".ticklake-", dir=folder) as place:
             rows = Path(place) / "rows"
-            copy(client, relation, form, rows)
+            copy(relation, form, rows)
             if output is None:
                 sys.stdout.flush()
                 with rows.open("rb") as file:
@@ -100,7 +131,7 @@ def show(client: Client, relation: duckdb.DuckDBPyRelation, form: str, output: P
     note(f"wrote {output}")
 
 
-def copy(client: Client, relation: duckdb.DuckDBPyRelation, form: str, path: Path) -> None:
+def copy(relation: duckdb.DuckDBPyRelation, form: str, path: Path) -> None:
     """Write a relation to a file by DuckDB, which keeps decimals exact in every format."""
     view = "ticklake_answer"
     try:

@@ -1,0 +1,212 @@
+"""A connection to Trino: statements, and rows as Arrow; its faults in our words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import requests
+import trino
+from trino.dbapi import Cursor
+from trino.exceptions import TrinoQueryError
+
+from lake.errors import BadInput, Refused, TicklakeError, Unavailable, WrongUse
+from lake.state import read_state
+from lake.views.trino_views import HOT_CATALOG, LAKE_CATALOG, VIEW_CATALOG, trino_view_statements
+from lake.views.union_view import SCHEMA
+
+TRIES_MAX = 3
+REQUEST_S_MAX = 30.0
+ROWS_AT_ONCE = 10_000
+SOURCE = "ticklake"
+
+LOST_RACES = frozenset({"ICEBERG_COMMIT_ERROR", "TRANSACTION_CONFLICT"})
+"""Names of Trino's errors when somebody else committed first."""
+
+_PRECISE = re.compile(r"(decimal|timestamp|time)\((\d+)(?:, ?(\d+))?\)")
+
+
+class LostRace(Unavailable):
+    """Somebody else changed the table meanwhile; nothing was done."""
+
+
+class Trino:
+    """One session; a context manager, of one thread at a time."""
+
+    def __init__(
+        self, url: str, *, user: str, password: str | None = None, catalog: str = VIEW_CATALOG
+    ) -> None:
+        place = urlsplit(url)
+        self.url = url
+        self._connection = trino.dbapi.connect(
+            host=place.hostname or "",
+            port=place.port,
+            http_scheme=place.scheme,
+            user=user,
+            auth=trino.auth.BasicAuthentication(user, password) if password else None,
+            catalog=catalog,
+            schema=SCHEMA,
+            source=SOURCE,
+            timezone="UTC",
+            max_attempts=TRIES_MAX,
+            request_timeout=REQUEST_S_MAX,
+        )
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows.
+
+        Raises WrongUse for SQL that can't run, Refused for what this user may not, LostRace,
+        Unavailable.
+        """
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()]
+        except _FAULTS as error:
+            raise query_fault(self.url, error) from error
+
+    def arrow(self, query: str) -> pa.Table:
+        """Return a query's rows as Arrow, decimals and times exact; raises as execute does."""
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(query)
+            return _table(cursor)
+        except _FAULTS as error:
+            raise query_fault(self.url, error) from error
+
+    def close(self) -> None:
+        """End the session."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_FAULTS = (trino.exceptions.Error, requests.RequestException, trino.exceptions.HttpError)
+
+
+def connect_trino(home: Path) -> Trino:
+    """Open a session on the Trino of a home; Unavailable where there is none."""
+    found = trino_of(home)
+    if found is None:
+        raise Unavailable(
+            f"trino of {home}", "not started", "start it: ticklake up --profile stack"
+        )
+    return Trino(**found)
+
+
+def trino_of(home: Path) -> dict[str, str] | None:
+    """Return a home's Trino as the words of `Trino`; None where it has none."""
+    found = read_state(home).get("trino", {})
+    if not isinstance(found.get("url"), str):
+        return None
+    return {key: str(found[key]) for key in ("url", "user", "password") if key in found}
+
+
+def publish_views(session: Trino) -> None:
+    """(Re)create the union views, after the tables; safe to call again.
+
+    Raises BadInput with the remedy where Trino lacks what they need.
+    """
+    catalogs = {str(name) for (name,) in session.execute("SHOW CATALOGS")}
+    lacking = {LAKE_CATALOG, HOT_CATALOG, VIEW_CATALOG} - catalogs
+    if lacking:
+        raise BadInput(
+            f"trino at {session.url}",
+            f"has no catalog {' or '.join(sorted(lacking))}",
+            "give it the files of infra/config/trino/catalog",
+        )
+    held = {str(name) for (name,) in session.execute(f"SHOW TABLES FROM {LAKE_CATALOG}.{SCHEMA}")}
+    if not held:
+        raise BadInput(
+            f"trino at {session.url}",
+            f"its catalog {LAKE_CATALOG} shows no table of ours",
+            "its iceberg.jdbc-catalog.catalog-name must be ticklake, in the hot tier's database",
+        )
+    for statement in trino_view_statements():
+        session.execute(statement)
+
+
+def query_fault(url: str, error: Exception) -> TicklakeError:
+    """Return one of Trino's faults as ours."""
+    if not isinstance(error, TrinoQueryError):
+        return Unavailable(f"trino at {url}", _line(error), "see: ticklake status")
+    said, name = " ".join(str(error.message).split()), str(error.error_name)
+    if "eventually update SQL schema" in said:
+        return BadInput(
+            f"trino at {url}", "its catalog has no tables in PostgreSQL yet", "run: ticklake up"
+        )
+    if name in LOST_RACES:
+        return LostRace(f"trino at {url}", said, "try again")
+    if name == "PERMISSION_DENIED":
+        return Refused("query", said, "ask an operator for the right to it")
+    if error.error_type == "USER_ERROR":
+        return WrongUse("query", said, "correct it there")
+    return Unavailable(f"trino at {url}", said, "see: ticklake status")
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _table(cursor: Cursor) -> pa.Table:
+    """Fetch all rows, by the batch."""
+    described = cursor.description or ()
+    schema = pa.schema([(each[0], arrow_type(str(each[1]))) for each in described])
+    batches = []
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        batches.append(_batch(schema, rows))
+    return pa.Table.from_batches(batches, schema)
+
+
+def _batch(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    arrays = [
+        pa.array([None if v is None else _plain(v, field.type) for v in column], field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _plain(value: Any, kind: pa.DataType) -> Any:
+    """Return a value as Arrow takes it; what Arrow has no type for is text."""
+    return str(value) if pa.types.is_string(kind) and not isinstance(value, str) else value
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """Return Arrow's type for one of Trino's; text for those that have none here."""
+    precise = _PRECISE.match(name)
+    if precise and precise[1] == "decimal":
+        return pa.decimal128(int(precise[2]), int(precise[3] or 0))
+    if name.startswith("timestamp"):
+        return pa.timestamp("us", "UTC" if name.endswith("with time zone") else None)
+    if name.startswith(("array(", "map(", "row(")):
+        return pa.string()
+    return _TYPES.get(name.partition("(")[0], pa.string())
+
+
+_TYPES = {
+    "boolean": pa.bool_(),
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "integer": pa.int32(),
+    "bigint": pa.int64(),
+    "real": pa.float32(),
+    "double": pa.float64(),
+    "date": pa.date32(),
+    "varbinary": pa.binary(),
+}
