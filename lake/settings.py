@@ -70,6 +70,13 @@ class Settings:
     hot_pinned_tickers: str = setting(
         "", "tickers with a slot of their own in new days of the hot tier, joined by commas"
     )
+    metrics_host: str = setting("127.0.0.1", "address that an ingest's own metrics are served on")
+    metrics_port: int = setting(
+        0,
+        "port that an ingest's own metrics are served on for Prometheus; 0: not at all",
+        0,
+        65_535,
+    )
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:

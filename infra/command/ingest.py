@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
 import click
@@ -10,9 +12,12 @@ from infra.command.answer import Answer
 from infra.command.panel import panel
 from infra.command.units import Duration
 from infra.command.verb import verb
+from infra.watch.ingest_report import reporting
 from lake import state
+from lake.clock import SystemClock
 from lake.ingest.request import CONNECTIONS_MAX, LIVE_FEEDS, REPLAY, IngestRequest
 from lake.ingest.run import ingest as run_ingest
+from lake.ingest.status import Show, Status
 from lake.settings import Settings
 
 FEEDS = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
@@ -40,6 +45,12 @@ FEEDS = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
 @click.option("--for", "for_s", type=Duration(), help="End after this time (90s, 5m, 2h).")
 @click.option("--until-end", is_flag=True, help="End when every replay has ended.")
 @click.option("--url", metavar="WS", help="The socket to use instead of the venue's own.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Serve this ingest's own metrics (or TICKLAKE_METRICS_PORT; 0: not).",
+)
 @verb
 def ingest(
     settings: Settings,
@@ -50,6 +61,7 @@ def ingest(
     for_s: float | None,
     until_end: bool,
     url: str | None,
+    metrics_port: int | None,
 ) -> Answer:
     """Take ticks from sockets or recordings through the journal into hot tier and lake."""
     request = IngestRequest(
@@ -61,7 +73,12 @@ def ingest(
         until_end=until_end,
         url=url,
     )
-    with panel() as show:
+    port = settings.metrics_port if metrics_port is None else metrics_port
+    with ExitStack() as stack:
+        show = stack.enter_context(panel())
+        show = stack.enter_context(reporting(settings.home, SystemClock(), show))
+        if port:
+            show = stack.enter_context(served(settings, port, show))
         status = run_ingest(
             request,
             dsn=state.postgres_dsn(settings.home),
@@ -76,3 +93,21 @@ def ingest(
         *(f"  {name:20} {count:>12,} rows" for name, count in rows.items() if count),
     ]
     return Answer(asdict(status), lines)
+
+
+@contextmanager
+def served(settings: Settings, port: int, show: Show) -> Iterator[Show]:
+    """Serve what is shown as metrics too; Unavailable when the port is taken."""
+    from infra.watch.exporter import ingest_collector, serving
+    from infra.watch.ingest_report import as_report
+
+    clock = SystemClock()
+    newest: list[Status] = []
+
+    def shown(status: Status) -> None:
+        newest[:] = [status]
+        show(status)
+
+    collector = ingest_collector(lambda: as_report(newest[0], clock) if newest else None)
+    with serving(collector, settings.metrics_host, port):
+        yield shown

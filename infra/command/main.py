@@ -21,7 +21,7 @@ GROUPS = {
     "Run it": {
         "up": "Start the servers.",
         "down": "Stop the servers.",
-        "status": "Say what runs, and where.",
+        "status": "Say what runs, where, how far, and what is wrong.",
         "demo": "Show the main job, start to proof, in under a minute.",
     },
     "Data in": {
@@ -32,6 +32,7 @@ GROUPS = {
         "sql": "Query the fresh union view with DuckDB.",
         "verify": "Prove that no event was lost or doubled.",
         "contracts": "Say what each dataset promises.",
+        "metrics": "Give what is measured to Prometheus.",
     },
 }
 """Verbs by group. A verb `x` is the click command `x` of the module infra.command.x."""

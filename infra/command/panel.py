@@ -95,8 +95,8 @@ def facts(status: Status, rate: float) -> list[tuple[str, str]]:
         found.append(("reconnects", f"{status.reconnects:,}"))
     if status.replays_left:
         found.append(("replays left", f"{status.replays_left:,}"))
-    if mover.get("last_fault"):
-        found.append(("waits for", str(mover["last_fault"])))
+    if mover.get("waits"):
+        found.append(("waits for", "; ".join(dict.fromkeys(mover["waits"].values()))))
     return found
 
 

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from infra.command.answer import Answer
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
 from infra.servers import embedded
-from lake.hot.look import look
+from infra.watch.probes import Health
+from infra.watch.status import document, lines, see
+from infra.watch.wrong import wrong
+from lake.clock import SystemClock
 from lake.settings import Settings
-from lake.state import postgres_dsn
 
 
 @click.command()
 @verb
 def status(settings: Settings) -> Answer:
-    """Say what runs, and where, and what needs somebody; end with 1 when a server is down."""
+    """Say what runs, where, how far behind it is, and what is wrong; end with 1 then.
+
+    Every fault comes with its remedy. Answers within seconds, also while servers hang.
+    """
     servers = embedded.status(settings.home)
-    hot = look(postgres_dsn(settings.home)) if servers["postgres"]["running"] else None
-    words = {name: "running" if each["running"] else "down" for name, each in servers.items()}
+    seen = see(settings, SystemClock())
+    down = {name: Health(False, 0.0, "down") for name, each in servers.items()
+            if not each["running"]}  # fmt: skip
+    seen = replace(seen, servers={**seen.servers, **down})
+    words = {name: word(each["running"], seen.servers.get(name)) for name, each in servers.items()}
+    found = wrong(seen)
     return Answer(
-        {
-            "home": settings.home.resolve(),
-            "servers": servers,
-            "hot": hot.document() if hot else None,
-        },
-        [*server_lines(servers, words), *(hot.lines() if hot else ())],
-        holds=all(each["running"] for each in servers.values()),
+        {"home": settings.home.resolve(), "servers": servers, **document(seen, found)},
+        [*server_lines(servers, words), *lines(seen, found)],
+        holds=not found,
     )
+
+
+def word(running: bool, health: Health | None) -> str:
+    """Return a server's state in a word."""
+    if not running:
+        return "down"
+    return "running" if health is None or health.up else "HANGS"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 
 from lake.database import IDLE_IN_TRANSACTION_MS, with_options
+from lake.durations import StageTimes
 from lake.errors import Fenced, Unavailable
 from lake.hot.lease import Lease
 from lake.steps import LostAnswer, Steps
@@ -45,9 +47,12 @@ class HotBatch:
 class HotTier:
     """A connection to PostgreSQL for one shard's writer."""
 
-    def __init__(self, dsn: str, *, steps: Steps | None = None) -> None:
+    def __init__(
+        self, dsn: str, *, steps: Steps | None = None, times: StageTimes | None = None
+    ) -> None:
         self._dsn = dsn
         self._steps = steps or Steps()
+        self._stage = times.stage if times else lambda name: nullcontext()
         self._connection: adbc.Connection | None = None
 
     def write(self, batch: HotBatch, lease: Lease) -> None:
@@ -59,15 +64,18 @@ class HotTier:
         try:
             connection = self._open()
             with connection.cursor() as cursor:
-                for name, table in batch.tables.items():
-                    _copy(cursor, name, table)
-                _copy(cursor, LEDGER, batch.ledger())
+                with self._stage("copy"):
+                    for name, table in batch.tables.items():
+                        _copy(cursor, name, table)
+                with self._stage("ledger"):
+                    _copy(cursor, LEDGER, batch.ledger())
                 for statement in batch.gap_updates:
                     cursor.execute(statement)
                 self._steps.at("hot.copy")
                 self._advance(cursor, batch, lease)
             self._steps.at("hot.commit")
-            connection.commit()
+            with self._stage("commit"):
+                connection.commit()
             self._steps.at("hot.committed")
         except LostAnswer as error:
             self.close()

@@ -37,6 +37,15 @@ class FeedCount:
     duplicate: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
 
+    def fates(self) -> dict[str, int]:
+        """Return what became of the events, by class."""
+        return {
+            "stored": self.stored,
+            "quarantined": self.quarantined,
+            "duplicate": self.duplicate,
+            "ignored": self.ignored.total(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -48,6 +57,8 @@ class Built:
     gap_updates: list[str]
     events: int
     first_received_us: int
+    fates: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Feed -> stored, quarantined, duplicate, ignored -> events."""
 
 
 class BatchBuilder:
@@ -112,7 +123,8 @@ class BatchBuilder:
         tables["feed_gaps"] = self._gaps.opened_rows()
         events = sum(count.events for count in counts.values())
         received_us = min(int(run.frames.received_us.min()) for run in runs)
-        return Built(first, last, tables, self._gaps.updates(), events, received_us)
+        fates = {feed: count.fates() for feed, count in counts.items()}
+        return Built(first, last, tables, self._gaps.updates(), events, received_us, fates)
 
     def _control(self, run: Run, count: FeedCount) -> None:
         up = self._up.setdefault(run.feed, [])

@@ -29,13 +29,14 @@ class CommitLoop:
     def run(self) -> None:
         """Run in a thread of its own."""
         context = self._context
-        backoff = Backoff(context)
+        backoff = Backoff(context, "committer")
         while not context.stop.is_set():
             try:
                 if context.committer is not None:
                     done = self._commit(context.committer, backoff)
                 else:
                     done = context.drain.is_set() and self._is_in_lake()
+                    backoff.reset()
                     context.stop.wait(0 if done else FOLLOW_S)
                 if done:
                     return
@@ -61,6 +62,8 @@ class CommitLoop:
                     context.tables,
                     recent=context.recent,
                     commit_lock=context.commit_lock,
+                    commits=context.progress.commits,
+                    times=context.times,
                 )
                 return self._steps(mover, connection, backoff)
         finally:
@@ -75,7 +78,8 @@ class CommitLoop:
             last = context.drain.is_set() and self._is_written(connection)
             moved = mover.step()
             backoff.reset()
-            context.progress.lake_frame = last_frames(connection).get(context.place.shard, 0)
+            if not moved.more:
+                context.progress.lake_frame = moved.frames.get(context.place.shard, 0)
             # The oldest row of this commit came just after the commit before had looked.
             context.progress.lake_lag_ms = context.seconds_since(before_us) * 1e3
             before_us = start_us

@@ -95,6 +95,10 @@ class FeedToJournal:
         self._backoff_s = BACKOFF_S_MIN
         self.last_us = last_us or 0
         self.reconnects = 0
+        self.gaps_opened = 0
+        self.gaps_closed = 0
+        self.paused_us = 0
+        """Time in which the socket was not read, since the journal was behind."""
         if last_us:
             self._open_gap("restart")
 
@@ -198,7 +202,13 @@ class FeedToJournal:
             lane.frames.append(frame)
             lane.received_us.append(self.last_us)
             if len(lane.frames) > FRAMES_WAITING_MAX:
-                await self._intake.flush()
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Let the journal catch up; meanwhile the venue's buffer fills."""
+        start_us = self._clock.monotonic_us()
+        await self._intake.flush()
+        self.paused_us += self._clock.monotonic_us() - start_us
 
     async def _watch(
         self, socket: ClientConnection, silence_s_max: float, stop: asyncio.Event
@@ -233,6 +243,7 @@ class FeedToJournal:
 
     def _open_gap(self, reason: control.GapKind) -> None:
         gap = self._gap = Gap(self.last_us)
+        self.gaps_opened += 1
         record = control.GapOpened(self.connection, reason, gap.from_us, self._clock.now_us())
         self._intake.note(self.feed, lambda: record, lambda frame: setattr(gap, "frame", frame))
 
@@ -249,6 +260,7 @@ class FeedToJournal:
         """Ask the venue's history for the gap, then close it; what it lacks is not said filled."""
         filled = await self._history.refill(gap.from_us, to_us) if self._history else ""
         closed_us = self._clock.now_us()
+        self.gaps_closed += 1
         self._intake.note(self.feed, lambda: control.GapClosed(gap.frame, to_us, closed_us, filled))
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import psycopg
 import pyarrow as pa
 
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.durations import StageTimes
 from lake.hot.hot_reader import HotReader, frame_within, last_frames
 from lake.ingest.recent_batches import RecentBatches
 from lake.tables.lake_table import LakeTable
@@ -33,12 +35,24 @@ LAKE_DATASETS = (
 )
 
 
+@dataclass
+class Commits:
+    """Commits per dataset, and races lost to another committer or to upkeep, since the start."""
+
+    by_dataset: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LAKE_DATASETS, 0))
+    conflicts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Rows appended per dataset, and whether more were waiting."""
+    """Rows appended per dataset, and whether more were waiting.
+
+    frames: shard -> the last frame in hot when this began; unless more, the lake holds it now.
+    """
 
     rows: Mapping[str, int]
     more: bool
+    frames: Mapping[int, int]
 
 
 class HotToLake:
@@ -46,6 +60,7 @@ class HotToLake:
 
     recent: the batches that this process' own writer has just committed, if it has one.
     commit_lock is held while a commit is made: upkeep makes its commits under the same lock.
+    commits, times: where it counts and times what it does.
     """
 
     def __init__(
@@ -56,12 +71,16 @@ class HotToLake:
         *,
         recent: RecentBatches | None = None,
         commit_lock: threading.Lock | None = None,
+        commits: Commits | None = None,
+        times: StageTimes | None = None,
     ) -> None:
         self._connection = connection
         self._reader = reader
         self._tables = tables
         self._recent = recent
         self.commit_lock = commit_lock or threading.Lock()
+        self._commits = commits or Commits()
+        self._stage = times.stage if times else lambda name: nullcontext()
 
     def step(self) -> Moved:
         """Append what hot has beyond each table; one commit per table with new rows.
@@ -77,7 +96,7 @@ class HotToLake:
             more = more or waiting
         if self._recent is not None and not more:
             self._recent.forget(frames.get(self._recent.shard, 0))
-        return Moved(rows, more)
+        return Moved(rows, more, frames)
 
     def _move(self, table: LakeTable, frames: Mapping[int, int]) -> tuple[int, bool]:
         with self.commit_lock:
@@ -90,7 +109,8 @@ class HotToLake:
             after = held.get(shard, 0)
             if after >= last:
                 continue
-            upto, found = self._rows(table.dataset, shard, after, last)
+            with self._stage("lake_read"):
+                upto, found = self._rows(table.dataset, shard, after, last)
             through[shard] = upto
             waiting = waiting or upto < last
             parts.extend(found)
@@ -100,8 +120,11 @@ class HotToLake:
         with self.commit_lock:
             table.refresh()
             if table.holdings().through != held:
+                self._commits.conflicts += 1
                 return 0, True
-            table.append(rows, through)
+            with self._stage("lake_append"):
+                table.append(rows, through)
+            self._commits.by_dataset[table.dataset] += 1
         return rows.num_rows, waiting
 
     def _rows(self, dataset: str, shard: int, after: int, last: int) -> tuple[int, list[pa.Table]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lake.clock import Clock
+from lake.durations import Durations
 from lake.ingest import control
 from lake.journal.journal import Journal
 
@@ -50,6 +51,10 @@ class Intake:
         self._flushing = asyncio.Lock()
         self.frames_total = 0
         self.bytes_total = 0
+        self.taken: dict[str, tuple[int, int]] = {}
+        """Feed -> frames and bytes on their way to the disk, or there."""
+        self.flush_times = Durations()
+        """Of writes and fsyncs of the journal, a batch each."""
         self.lag_ms = 0.0
         self.durable_frame = journal.next_frame - 1
 
@@ -84,7 +89,10 @@ class Intake:
         async with self._flushing:
             self._seal()
             entries, self._sealed = self._sealed, []
+            start_us = self._clock.monotonic_us()
             self.durable_frame = await asyncio.to_thread(self._write, entries)
+            if entries:
+                self.flush_times.note((self._clock.monotonic_us() - start_us) / 1e6)
             oldest = [entry.received_us[0] for entry in entries if entry.received_us]
             if oldest:
                 self.lag_ms = (self._clock.now_us() - min(oldest)) / 1000
@@ -113,5 +121,8 @@ class Intake:
                 continue
             self._journal.append(entry.feed, entry.connection, entry.frames, entry.received_us)
             self.frames_total += len(entry.frames)
-            self.bytes_total += sum(map(len, entry.frames))
+            size = sum(map(len, entry.frames))
+            self.bytes_total += size
+            frames, before = self.taken.get(entry.feed, (0, 0))
+            self.taken[entry.feed] = frames + len(entry.frames), before + size
         return self._journal.flush()

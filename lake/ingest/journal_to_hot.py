@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from lake.clock import Clock
 from lake.contracts.contract import TICK_DATASETS
+from lake.durations import StageTimes
 from lake.errors import Damaged, Unavailable
 from lake.feeds.codec import Codec
 from lake.hot.hot_tier import HotBatch, HotTier
@@ -107,6 +108,7 @@ class JournalToHot:
         clock: Clock,
         *,
         recent: RecentBatches | None = None,
+        times: StageTimes | None = None,
     ) -> None:
         self._connection = connection
         self._hot = hot
@@ -116,6 +118,7 @@ class JournalToHot:
         self._lease = lease
         self._clock = clock
         self._recent = recent
+        self._stage = times.stage if times else lambda name: nullcontext()
         self._builder: BatchBuilder | None = None
         self._partitions: set[tuple[str, date]] = set()
         self._instruments: set[str] = set()
@@ -167,7 +170,8 @@ class JournalToHot:
         runs = self._reader.read(after + 1, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
         if not runs:
             return None
-        built = self._builder.build(runs, self._clock.now_us())
+        with self._stage("build"):
+            built = self._builder.build(runs, self._clock.now_us())
         counted = self._counter.submit(self._ledger.rows, built)
         return _Next(built, self._builder.state(), counted)
 

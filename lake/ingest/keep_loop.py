@@ -44,14 +44,15 @@ class KeepLoop:
     def run(self) -> None:
         """Run in a thread of its own; ends when a drain begins."""
         context = self._context
-        backoff = Backoff(context)
+        backoff = Backoff(context, "keeper")
         rounds = 0
         while not (context.stop.is_set() or context.drain.is_set()):
             try:
                 if context.committer is not None and context.tables:
                     self._round(context.committer, rounds)
                     if rounds % LEAVE_EVERY == LEAVE_EVERY - 1:
-                        self._leave()
+                        with context.times.stage("leave"):
+                            self._leave()
                     rounds += 1
                     backoff.reset()
             except SERVER_FAULTS as error:
@@ -83,7 +84,8 @@ class KeepLoop:
                 if touched and table.dataset in TICK_DATASETS:
                     summarize(connection, table.dataset, map(_date, touched))
                 self._merge(upkeep, table.dataset, book, whole=whole)
-                book.freed(table.dataset, upkeep.expire())
+                with context.times.stage("expire"):
+                    book.freed(table.dataset, upkeep.expire())
                 if whole:
                     self._remove(upkeep, table.dataset, book)
                     upkeep.forget()
@@ -118,7 +120,8 @@ class KeepLoop:
         days = self._unmerged[dataset]
         if not (whole or days):
             return
-        merged = upkeep.merge(None if whole else days)
+        with self._context.times.stage("merge"):
+            merged = upkeep.merge(None if whole else days)
         if merged is None:
             days.clear()
             return
@@ -128,7 +131,8 @@ class KeepLoop:
     def _remove(self, upkeep: Upkeep, dataset: str, book: RemovalBook) -> None:
         due = book.due(dataset)
         if due:
-            upkeep.remove(due)
+            with self._context.times.stage("remove"):
+                self._context.progress.files_removed += upkeep.remove(due)
             book.removed(due)
 
 

@@ -15,10 +15,11 @@ import psycopg
 
 from lake.errors import TicklakeError
 from lake.hot.lease import COMMITTER, LEASE_SECONDS, beat, release, take
+from lake.hot.standing import newest_through
 from lake.ingest.commit_loop import CommitLoop
 from lake.ingest.hot_to_lake import LAKE_DATASETS
 from lake.ingest.keep_loop import KeepLoop
-from lake.ingest.mover_context import MoverContext
+from lake.ingest.mover_context import MoverContext, first_words
 from lake.ingest.roll_loop import RollLoop
 from lake.ingest.write_loop import WriteLoop
 from lake.tables.catalog import open_catalog
@@ -79,8 +80,11 @@ class Mover:
             elif not context.stop.is_set():
                 context.committer = take(connection, COMMITTER)
                 context.progress.committer = context.committer is not None
+            if context.committer is None:
+                held = newest_through(connection)
+                context.progress.lake_frame = held.get(context.place.shard, 0)
         except psycopg.Error as error:
-            context.progress.last_fault = str(error).strip()
+            context.progress.last_fault = first_words(error)
             connection.close()
         except TicklakeError as error:
             self._end(error)

@@ -133,6 +133,7 @@ def _listen(context: MoverContext) -> None:
 def _report(context: MoverContext) -> threading.Thread:
     def report() -> None:
         while not context.stop.wait(PROGRESS_S):
+            context.progress.at_us = context.clock.now_us()
             say({"progress": asdict(context.progress)})
 
     thread = threading.Thread(target=report, daemon=True)

@@ -29,7 +29,7 @@ class RollLoop:
     def run(self) -> None:
         """Run in a thread of its own."""
         context = self._context
-        backoff = Backoff(context)
+        backoff = Backoff(context, "roller")
         while not context.stop.is_set():
             if context.committer is None:
                 if context.written.is_set():
@@ -55,7 +55,8 @@ class RollLoop:
         while not context.stop.is_set():
             start_us = context.clock.monotonic_us()
             last = context.written.is_set()
-            taken = bars.step()
+            with context.times.stage("roll_up"):
+                taken = bars.step()
             backoff.reset()
             if taken:
                 continue

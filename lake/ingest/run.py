@@ -8,47 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError, Unavailable
 from lake.ingest import control
+from lake.ingest.backlog import Backlog
 from lake.ingest.feed_to_journal import FeedToJournal
 from lake.ingest.intake import Intake
 from lake.ingest.last_heard import LastHeard
 from lake.ingest.mover_handle import MoverHandle
 from lake.ingest.recording_to_journal import RecordingToJournal
 from lake.ingest.request import IngestRequest
+from lake.ingest.status import FeedStatus, Show, Status
 from lake.ingest.venue import Venue, venue_for
-from lake.journal.journal import Journal, Recovery
+from lake.journal.journal import Journal
 from lake.settings import Settings
 from lake.steps import Steps
 
 SHOW_S = 0.25
+LOOK_S = 0.25
 STOP_S_MAX = 5.0
 """Connections that have not closed by then are left to the operating system."""
 
 
-@dataclass
-class Status:
-    """What an ingest is doing; shown while it runs and returned at its end."""
-
-    shard: int = -1
-    frames: int = 0
-    durable_frame: int = 0
-    reconnects: int = 0
-    journal_lag_ms: float = 0.0
-    recovery: Recovery | None = None
-    mover: dict[str, Any] = field(default_factory=dict)
-    replays_left: int = 0
-    ended: bool = False
-
-
-Show = Callable[[Status], None]
 Feeds = Mapping[FeedToJournal, Venue]
 
 
@@ -91,6 +77,8 @@ class _Ingest:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
+        self._backlog = Backlog()
+        self._noted_us = 0
         self.status = Status(replays_left=len(self._recordings))
 
     async def run(self) -> Status:
@@ -98,6 +86,7 @@ class _Ingest:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
         fault: TicklakeError | None = None
+        looking = asyncio.create_task(self._look_often())
         try:
             self.status.shard = await self._mover.start()
             journal = self._open_journal()
@@ -114,6 +103,7 @@ class _Ingest:
             except TicklakeError as error:
                 fault = fault or error
         finally:
+            looking.cancel()
             await self._mover.close()
         if fault is not None:
             raise fault
@@ -141,7 +131,7 @@ class _Ingest:
 
     async def _drain(self) -> None:
         """Wait until everything durable is in the lake, or for a second signal."""
-        self._draining = True
+        self._draining = self.status.draining = True
         waits = [
             asyncio.create_task(self._mover.drain(self._on_progress)),
             asyncio.create_task(self._hurry.wait()),
@@ -219,8 +209,12 @@ class _Ingest:
     ) -> None:
         period_s = self._settings.flush_ms_max / 2000
         self._mover.on_progress = self._on_progress
+        self.status.flushes = intake.flush_times
         while not ended.is_set():
+            start_us = self._clock.monotonic_us()
             await asyncio.sleep(period_s)
+            late_s = (self._clock.monotonic_us() - start_us) / 1e6 - period_s
+            self.status.loop_delays.note(late_s)
             await self._make_durable(intake, feeds, heard)
 
     async def _make_durable(self, intake: Intake, feeds: Feeds, heard: LastHeard) -> None:
@@ -236,6 +230,23 @@ class _Ingest:
         self.status.durable_frame = intake.durable_frame
         self.status.journal_lag_ms = intake.lag_ms
         self.status.reconnects = sum(feed.reconnects for feed in feeds)
+        now_us = self.status.flushed_us = self._clock.now_us()
+        self._backlog.note(intake.durable_frame, now_us)
+        if now_us - self._noted_us >= LOOK_S * 1e6:
+            self._noted_us = now_us
+            self.status.feeds = _by_feed(intake, feeds)
+
+    async def _look_often(self) -> None:
+        """Keep the lags right even while the mover says nothing."""
+        while True:
+            now_us = self._clock.now_us()
+            status, mover = self.status, self.status.mover
+            status.at_us = now_us
+            lake_frame = mover.get("lake_frame", 0)
+            status.hot_lag_ms = self._backlog.age_ms(mover.get("hot_frame", 0), now_us)
+            status.lake_lag_ms = self._backlog.age_ms(lake_frame, now_us)
+            self._backlog.forget(lake_frame)
+            await asyncio.sleep(LOOK_S)
 
     def _on_progress(self, progress: dict[str, Any]) -> None:
         self.status.mover = progress
@@ -247,4 +258,17 @@ class _Ingest:
         return claims + [claim for recording in self._recordings for claim in recording.claims()]
 
 
-__all__ = ["IngestRequest", "Status", "Venue", "ingest"]
+def _by_feed(intake: Intake, feeds: Feeds) -> dict[str, FeedStatus]:
+    """Return what each feed's connections did, a recording's too."""
+    found = {feed: FeedStatus(*taken) for feed, taken in intake.taken.items()}
+    for each in feeds:
+        one = found.setdefault(each.feed, FeedStatus())
+        one.last_us = max(one.last_us, each.last_us)
+        one.reconnects += each.reconnects
+        one.gaps_opened += each.gaps_opened
+        one.gaps_closed += each.gaps_closed
+        one.paused_ms += each.paused_us / 1000
+    return found
+
+
+__all__ = ["IngestRequest", "Show", "Status", "Venue", "ingest"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import psycopg
 
 from lake.hot.hot_tier import HotTier
@@ -21,14 +23,14 @@ class WriteLoop:
         self._context = context
         place = context.place
         self._reader = JournalReader(place.journal, place.shard)
-        self._hot = HotTier(place.dsn, steps=context.steps)
+        self._hot = HotTier(place.dsn, steps=context.steps, times=context.times)
         self._stores = StoredUnion(place.dsn, place.warehouse)
         self._connection: psycopg.Connection | None = None
         self._mover: JournalToHot | None = None
 
     def run(self) -> None:
         """Run in a thread of its own."""
-        backoff = Backoff(self._context)
+        backoff = Backoff(self._context, "writer")
         try:
             while not self._context.stop.is_set():
                 try:
@@ -51,14 +53,18 @@ class WriteLoop:
         mover = self._opened()
         start_us = context.clock.monotonic_us()
         built = mover.step()
+        context.progress.hot_frame = mover.last_frame
         if built is None:
             context.stop.wait(IDLE_S)
             return False
         progress = context.progress
-        progress.hot_frame = built.last_frame
         progress.events += built.events
-        for name, table in built.tables.items():
-            progress.rows[name] = progress.rows.get(name, 0) + table.num_rows
+        progress.batches += 1
+        counted = {name: table.num_rows for name, table in built.tables.items()}
+        progress.rows = added(progress.rows, counted)
+        for feed, fates in built.fates.items():
+            known = progress.fates.get(feed, {})
+            progress.fates = {**progress.fates, feed: added(known, fates)}
         progress.lag_ms = (context.clock.now_us() - built.first_received_us) / 1000
         period_s = context.settings.hot_batch_ms / 1e3
         behind = mover.lag_frames() > 0 and context.seconds_since(start_us) > period_s
@@ -83,6 +89,7 @@ class WriteLoop:
                 context.lease,
                 context.clock,
                 recent=context.recent,
+                times=context.times,
             )
         return self._mover
 
@@ -94,3 +101,8 @@ class WriteLoop:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Return the sums by name."""
+    return {**counts, **{name: counts.get(name, 0) + count for name, count in more.items()}}

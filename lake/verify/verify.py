@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from lake import ledger, state
+from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
 from lake.ingest.codecs import codecs
 from lake.verify.frames_check import FRAMES, check_frames
@@ -18,6 +19,7 @@ from lake.verify.left_check import check_left
 from lake.verify.marks import DatasetMarks, Marks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault, Report, Tier
+from lake.verify.runs import note_run
 from lake.views.client import with_application
 from lake.warehouse import Warehouse, warehouse_of
 
@@ -31,25 +33,32 @@ def verify(
     journal: Path | None = None,
     warehouse: Warehouse | None = None,
     full: bool = False,
+    clock: Clock | None = None,
 ) -> Report:
     """Compare every tier of a home with the loss ledger.
 
     dsn (libpq) goes before the home's own, and then journal (the folder of shards) and warehouse do
     too; with neither folder, frames are not decoded again.
-    full: trust no earlier proof and read everything again. Safe while ingest runs. Raises
-    Unavailable when the servers are not up.
+    full: trust no earlier proof and read everything again. Safe while ingest runs. The run is
+    noted in market.verify_runs, faults are an alert. Raises Unavailable when the servers are not
+    up.
     """
     if dsn is None and journal is None:
         journal = Path(home) / "journal"
     if dsn is None and warehouse is None:
         warehouse = warehouse_of(Path(home))
     address = with_application(dsn or state.postgres_dsn(Path(home)), APPLICATION)
+    clock = clock or SystemClock()
+    start_us = clock.monotonic_us()
     try:
         with psycopg.connect(address) as connection:
             marks = Marks(connection)
             marks.lock()
             with Reading(address, warehouse) as reading:
-                return _check(reading, marks, journal, full)
+                report = _check(reading, marks, journal, full)
+            took_ms = (clock.monotonic_us() - start_us) // 1000
+            note_run(connection, report, clock, took_ms=took_ms, full=full)
+            return report
     except psycopg.OperationalError as error:
         raise Unavailable(
             "hot tier", str(error).strip().splitlines()[0], "start it: ticklake up"

@@ -1,0 +1,182 @@
+"""Every metric: its name, kind, labels and meaning; the one list that code and pages go by.
+
+Names follow Prometheus: base units, the unit last, counters end in _total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; the labels are in the order in which samples give them."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    labels: tuple[str, ...]
+    meaning: str
+
+    @property
+    def sample_names(self) -> tuple[str, ...]:
+        """Return the names that its samples have in the text format."""
+        if self.kind != "histogram":
+            return (self.name,)
+        return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+
+
+SHARD = ("shard",)
+FEED = ("shard", "feed")
+
+INGEST = (
+    Metric("ticklake_ingest_up", "gauge", SHARD, "1 while the ingest says that it runs."),
+    Metric("ticklake_mover_up", "gauge", SHARD, "1 while the ingest's mover says that it runs."),
+    Metric(
+        "ticklake_mover_committer", "gauge", SHARD, "1 where this mover commits for all shards."
+    ),
+    Metric(
+        "ticklake_ingest_report_age_seconds", "gauge", SHARD, "Time since the ingest spoke last."
+    ),
+    Metric("ticklake_intake_frames_total", "counter", FEED, "Frames taken in."),
+    Metric("ticklake_intake_bytes_total", "counter", FEED, "Bytes of frames taken in."),
+    Metric(
+        "ticklake_intake_paused_seconds_total",
+        "counter",
+        FEED,
+        "Time in which the socket was not read, since the journal was behind.",
+    ),
+    Metric(
+        "ticklake_intake_loop_delay_seconds",
+        "histogram",
+        SHARD,
+        "How late the socket reader's loop came to its next flush: the pause that a socket feels.",
+    ),
+    Metric(
+        "ticklake_journal_flush_seconds",
+        "histogram",
+        SHARD,
+        "Write and fsync of one flush of the journal.",
+    ),
+    Metric("ticklake_journal_lag_seconds", "gauge", SHARD, "Age of a flush's oldest frame."),
+    Metric(
+        "ticklake_feed_last_heard_timestamp_seconds", "gauge", FEED, "When the feed last spoke."
+    ),
+    Metric("ticklake_feed_reconnects_total", "counter", FEED, "Connections made again."),
+    Metric("ticklake_feed_gaps_opened_total", "counter", FEED, "Gaps that the reader opened."),
+    Metric("ticklake_feed_gaps_closed_total", "counter", FEED, "Gaps that the reader closed."),
+    Metric(
+        "ticklake_events_total",
+        "counter",
+        ("shard", "feed", "fate"),
+        "Events whose batch the hot tier has committed, by what became of them.",
+    ),
+    Metric(
+        "ticklake_rows_total", "counter", ("shard", "dataset"), "Rows committed to the hot tier."
+    ),
+    Metric("ticklake_batches_total", "counter", SHARD, "Micro-batches committed to the hot tier."),
+    Metric(
+        "ticklake_stage_seconds",
+        "histogram",
+        ("shard", "stage"),
+        "Time of one pass of a stage of the mover.",
+    ),
+    Metric(
+        "ticklake_hot_lag_seconds",
+        "gauge",
+        SHARD,
+        "Age of the oldest durable frame that the hot tier does not hold.",
+    ),
+    Metric(
+        "ticklake_lake_lag_seconds",
+        "gauge",
+        SHARD,
+        "Age of the oldest durable frame that the lake does not hold.",
+    ),
+    Metric(
+        "ticklake_hot_lag_frames", "gauge", SHARD, "Durable frames that the hot tier does not hold."
+    ),
+    Metric("ticklake_lake_lag_frames", "gauge", SHARD, "Durable frames that the lake lacks."),
+    Metric(
+        "ticklake_mover_faults_total",
+        "counter",
+        ("shard", "store"),
+        "Times that a store was not there and was tried again.",
+    ),
+    Metric(
+        "ticklake_mover_waits", "gauge", SHARD, "Threads of the mover that wait for a server now."
+    ),
+    Metric("ticklake_lake_commits_total", "counter", ("shard", "dataset"), "Commits to the lake."),
+    Metric(
+        "ticklake_lake_conflicts_total", "counter", SHARD, "Commits begun anew after a lost race."
+    ),
+    Metric("ticklake_upkeep_merges_total", "counter", SHARD, "Groups of small files merged."),
+    Metric("ticklake_upkeep_files_removed_total", "counter", SHARD, "Files removed for good."),
+    Metric(
+        "ticklake_ingest_ended",
+        "gauge",
+        ("shard", "kind"),
+        "1 where the last ingest ended by a fault; kind is the error, Fenced among them.",
+    ),
+)
+"""What a process says of itself; the exporter passes it on for every ingest of the home."""
+
+HOME = (
+    Metric("ticklake_wrong", "gauge", ("kind",), "Things that are wrong, as `ticklake status`."),
+    Metric("ticklake_server_up", "gauge", ("server",), "1 while the server answers."),
+    Metric(
+        "ticklake_server_answer_seconds", "gauge", ("server",), "Time of its last answer, or wait."
+    ),
+    Metric("ticklake_journal_bytes", "gauge", SHARD, "Bytes of the shard's journal on disk."),
+    Metric("ticklake_journal_budget_bytes", "gauge", (), "Bytes that one journal may use."),
+    Metric("ticklake_disk_free_bytes", "gauge", (), "Bytes free on the journals' disk."),
+    Metric("ticklake_disk_bytes", "gauge", (), "Bytes of the journals' disk."),
+    Metric("ticklake_journal_frame", "gauge", SHARD, "Last durable frame of the journal."),
+    Metric("ticklake_hot_frame", "gauge", SHARD, "Last frame in the hot tier."),
+    Metric("ticklake_lake_frame", "gauge", SHARD, "Last frame of the lake's newest commit."),
+    Metric(
+        "ticklake_lease_epoch", "gauge", ("lease",), "Fencing epoch: it grows with every new owner."
+    ),
+    Metric("ticklake_hot_bytes", "gauge", (), "Bytes of the hot tier's database."),
+    Metric(
+        "ticklake_slot_rows", "gauge", ("dataset", "slot"), "Rows of the newest day by its slots."
+    ),
+    Metric(
+        "ticklake_slot_skew_ratio",
+        "gauge",
+        ("dataset",),
+        "Fullest slot's rows over the mean of the newest day's slots; 1 is even.",
+    ),
+    Metric("ticklake_feed_gaps_open", "gauge", ("feed", "kind"), "Gaps in the book still open."),
+    Metric("ticklake_alerts_open", "gauge", (), "Open alerts."),
+    Metric("ticklake_lake_files", "gauge", ("dataset",), "Data files of the table's head."),
+    Metric("ticklake_lake_bytes", "gauge", ("dataset",), "Bytes of these files."),
+    Metric("ticklake_lake_rows", "gauge", ("dataset",), "Rows of these files."),
+    Metric("ticklake_lake_snapshots", "gauge", ("dataset",), "Snapshots that are kept."),
+    Metric("ticklake_verify_holds", "gauge", (), "1 where the last `verify` found no fault."),
+    Metric("ticklake_verify_timestamp_seconds", "gauge", (), "When `verify` last ran."),
+    Metric("ticklake_verify_duration_seconds", "gauge", (), "How long it took."),
+    Metric("ticklake_verify_lost_rows", "gauge", (), "Rows that it missed."),
+    Metric("ticklake_verify_duplicated_rows", "gauge", (), "Rows that it found twice."),
+    Metric("ticklake_look_age_seconds", "gauge", ("look",), "Time since the exporter looked."),
+    Metric("ticklake_look_seconds", "gauge", ("look",), "How long its last look took."),
+)
+"""What the exporter sees of a home as a whole."""
+
+BY_NAME = {each.name: each for each in (*INGEST, *HOME)}
+
+
+def markdown() -> Iterator[str]:
+    """Yield the page infra/METRICS.md, line by line."""
+    yield "# Metrics"
+    yield ""
+    yield "Made by `ticklake metrics --list`; a test holds the two equal."
+    parts = (("Of each ingest and its mover", INGEST), ("Of the home, by the exporter", HOME))
+    for title, metrics in parts:
+        yield from ("", f"## {title}", "")
+        yield "| metric | kind | labels | meaning |"
+        yield "|---|---|---|---|"
+        for each in metrics:
+            labels = ", ".join(each.labels) or "-"
+            yield f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |"

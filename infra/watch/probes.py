@@ -1,0 +1,117 @@
+"""Ask every server of a home whether it answers; all at once, each for PROBE_S_MAX at most.
+
+A server that is stopped (SIGSTOP, a host that swaps) still has its process and its port: only an
+answer says that it works.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+
+from lake.clock import Clock
+
+PROBE_S_MAX = 2
+START = "start it: ticklake up"
+GO_ON = "it is frozen or overloaded: let it go on, or kill it and start it: ticklake up"
+SILENT = f"no answer in {PROBE_S_MAX} s"
+
+HEALTH_PATHS = {
+    "s3": "/",
+    "trino": "/v1/info",
+    "prefect": "/api/health",
+    "mlflow": "/health",
+}
+"""What an HTTP server is asked; an S3 server's refusal of the nameless is an answer as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a server answered, in how long, and what was wrong."""
+
+    up: bool
+    answer_s: float
+    fault: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """Return what to do when it is not up."""
+        return GO_ON if self.fault == SILENT else START
+
+
+def probe_all(state: Mapping[str, Any], clock: Clock) -> dict[str, Health]:
+    """Return server -> its health, of every server that the state (lake.state) names."""
+    asks = {name: ask for name in state if (ask := _ask(name, state[name])) is not None}
+    if not asks:
+        return {}
+    with ThreadPoolExecutor(len(asks), thread_name_prefix="probe") as pool:
+        asked = {name: pool.submit(_probe, ask, clock) for name, ask in asks.items()}
+        return {name: each.result() for name, each in asked.items()}
+
+
+def _ask(name: str, found: Mapping[str, Any]) -> Callable[[], None] | None:
+    """Return what asks a server; None for what is no server."""
+    if name == "postgres" and "dsn" in found:
+        return partial(_ask_postgres, str(found["dsn"]))
+    if name == "valkey" and "url" in found:
+        return partial(_ask_redis, str(found["url"]))
+    address = found.get("endpoint" if name == "s3" else "url")
+    if name in HEALTH_PATHS and address:
+        return partial(_ask_http, str(address), HEALTH_PATHS[name])
+    return None
+
+
+def _probe(ask: Callable[[], None], clock: Clock) -> Health:
+    start_us = clock.monotonic_us()
+    fault = ""
+    try:
+        ask()
+    except (psycopg.Error, redis.RedisError, OSError) as error:
+        fault = _words(error)
+    return Health(not fault, (clock.monotonic_us() - start_us) / 1e6, fault)
+
+
+def _words(error: Exception) -> str:
+    """Return the fault in words without an address's password."""
+    if isinstance(error, TimeoutError | psycopg.errors.ConnectionTimeout | redis.TimeoutError):
+        return SILENT
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return SILENT if "timed out" in text else text
+
+
+def _ask_postgres(dsn: str) -> None:
+    # A session that is ready has been forked, has read the catalog, and has answered.
+    psycopg.connect(dsn, connect_timeout=PROBE_S_MAX).close()
+
+
+def _ask_redis(url: str) -> None:
+    client = redis.Redis.from_url(
+        url, socket_timeout=PROBE_S_MAX, socket_connect_timeout=PROBE_S_MAX, retry=None
+    )
+    with client:
+        client.ping()
+
+
+def _ask_http(address: str, path: str) -> None:
+    parts = urlsplit(address)
+    request = urllib.request.Request(f"{parts.scheme}://{parts.netloc}{path}")
+    try:
+        with _OPENER.open(request, timeout=PROBE_S_MAX):
+            return
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code >= 500:
+                raise OSError(f"answers {error.code} {error.reason}") from error
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Servers are asked directly, whatever proxy the environment names."""

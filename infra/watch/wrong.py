@@ -1,0 +1,165 @@
+"""What is wrong, from what was seen: thing, fault, remedy. A pure function, so it is the same in
+`ticklake status` and in the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from infra.watch.ingest_report import SILENT_S, IngestReport
+from infra.watch.seen import Seen
+
+HOT_LAG_S_MAX = 5.0
+"""Age of the oldest durable frame that hot does not hold, above which something is wrong: thirty
+batches at the default."""
+
+LAKE_LAG_COMMITS_MAX = 10
+"""The same for the lake, in times between two commits; half a minute at least."""
+
+LAKE_LAG_S_MIN = 30.0
+BUDGET_USED_MAX = 0.8
+DISK_FREE_MIN = 0.05
+FLUSH_S_MAX = 5.0
+
+Kind = Literal["server", "ingest", "mover", "feed", "lag", "disk", "alert"]
+KINDS: tuple[Kind, ...] = ("server", "ingest", "mover", "feed", "lag", "disk", "alert")
+AGAIN = "start the ingest again: it goes on from what is on disk"
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing that is wrong now."""
+
+    kind: Kind
+    thing: str
+    fault: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.thing}: {self.fault}: {self.remedy}"
+
+
+def wrong(seen: Seen) -> list[Wrong]:
+    """Return what is wrong, causes before effects."""
+    return [
+        *_servers(seen),
+        *_disk(seen),
+        *(each for report in seen.reports for each in _ingest(report, seen)),
+        *_left(seen),
+        *_alerts(seen),
+    ]
+
+
+def _servers(seen: Seen) -> Iterator[Wrong]:
+    for name, health in seen.servers.items():
+        if not health.up:
+            yield Wrong("server", name, health.fault, health.remedy)
+
+
+def _disk(seen: Seen) -> Iterator[Wrong]:
+    if seen.disk is None:
+        return
+    for shard, journal in seen.journals.items():
+        used = journal.bytes / seen.disk.budget
+        if used > BUDGET_USED_MAX:
+            yield Wrong(
+                "disk",
+                f"journal of shard {shard}",
+                f"{used:.0%} of its budget is used, intake stops at 100 %",
+                "let the lake catch up and run `ticklake verify`, which seals and deletes what is"
+                " proven, or raise TICKLAKE_JOURNAL_BYTES_MAX",
+            )
+    if seen.disk.free < seen.disk.total * DISK_FREE_MIN:
+        yield Wrong(
+            "disk",
+            "disk of the home",
+            f"{seen.disk.free / 2**30:.1f} GiB are free",
+            "free space: a full disk stops intake",
+        )
+
+
+def _ingest(report: IngestReport, seen: Seen) -> Iterator[Wrong]:
+    name = f"ingest of shard {report.shard}"
+    if report.fault is not None:
+        kind, thing, fault, remedy = report.fault
+        yield Wrong("ingest", name, f"ended ({kind}): {thing}: {fault}", remedy or AGAIN)
+    elif not report.alive:
+        yield Wrong("ingest", name, f"its process {report.pid} is gone", AGAIN)
+    elif not report.speaks:
+        yield Wrong(
+            "ingest",
+            name,
+            f"process {report.pid} has said nothing for {report.age_s:.0f} s",
+            f"let it go on (kill -CONT {report.pid}), or end it and start it again",
+        )
+    else:
+        yield from _reader(name, report)
+        yield from _mover(report)
+        yield from _lag(report, seen)
+
+
+def _reader(name: str, report: IngestReport) -> Iterator[Wrong]:
+    status = report.status
+    loop_s = (report.at_us - (status["at_us"] or report.at_us)) / 1e6
+    flush_s = (report.at_us - (status["flushed_us"] or report.at_us)) / 1e6
+    if loop_s > SILENT_S:
+        yield Wrong("ingest", name, f"its reader hangs since {loop_s:.0f} s", "end it; " + AGAIN)
+    elif flush_s > FLUSH_S_MAX and not status["draining"]:
+        fault = f"nothing was made durable for {flush_s:.0f} s"
+        yield Wrong("ingest", name, fault, "look at the journal's disk")
+    for feed, said in status["feeds"].items():
+        gaps = said["gaps_opened"] - said["gaps_closed"]
+        if gaps > 0 and not status["draining"]:
+            silent_s = (report.at_us - said["last_us"]) / 1e6
+            yield Wrong(
+                "feed",
+                f"feed {feed} of shard {report.shard}",
+                f"{gaps} gap{'s' if gaps > 1 else ''} open, last heard {silent_s:.0f} s ago",
+                "it connects again by itself; is the venue up?",
+            )
+
+
+def _mover(report: IngestReport) -> Iterator[Wrong]:
+    name = f"mover of shard {report.shard}"
+    age_s = report.mover_age_s
+    if age_s is not None and age_s > SILENT_S:
+        yield Wrong(
+            "mover",
+            name,
+            f"has said nothing for {age_s:.0f} s",
+            f"let it go on (kill -CONT), or end the ingest (process {report.pid}) and start it"
+            " again; frames are safe in the journal",
+        )
+    waits = report.status["mover"].get("waits", {})
+    for fault in dict.fromkeys(waits.values()):
+        threads = ", ".join(thread for thread, waited in waits.items() if waited == fault)
+        yield Wrong("mover", name, f"{threads} waits: {fault}", "it goes on when that is over")
+
+
+def _lag(report: IngestReport, seen: Seen) -> Iterator[Wrong]:
+    hot_s, lake_s = (report.status[f"{store}_lag_ms"] / 1000 for store in ("hot", "lake"))
+    lake_s_max = max(LAKE_LAG_S_MIN, LAKE_LAG_COMMITS_MAX * seen.lake_commit_ms / 1000)
+    remedy = "it catches up by itself once its servers answer and the load allows"
+    for store, lag_s, most_s in (("hot", hot_s, HOT_LAG_S_MAX), ("lake", lake_s, lake_s_max)):
+        if lag_s > most_s:
+            fault = f"the {store} tier is {lag_s:.0f} s behind the journal"
+            yield Wrong("lag", f"shard {report.shard}", fault.replace("lake tier", "lake"), remedy)
+
+
+def _left(seen: Seen) -> Iterator[Wrong]:
+    """Frames that nobody moves: no ingest of the shard speaks."""
+    speaking = {report.shard for report in seen.reports if report.speaks}
+    for shard in seen.journals.keys() - speaking:
+        hot, lake = seen.behind(shard)
+        if hot or lake:
+            fault = (
+                f"{max(hot, lake):,} journalled frames are not in the lake, and nobody moves them"
+            )
+            yield Wrong("lag", f"shard {shard}", fault, AGAIN)
+
+
+def _alerts(seen: Seen) -> Iterator[Wrong]:
+    if seen.hot is not None:
+        for alert in seen.hot.alerts:
+            yield Wrong("alert", alert.thing, alert.fault, alert.remedy)

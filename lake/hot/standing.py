@@ -1,0 +1,86 @@
+"""Where the hot tier stands: frames, leases, gaps, the last proof, bytes; one look, by counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from lake.database import with_options
+from lake.errors import Unavailable
+
+CONNECT_S_MAX = 2
+LOOK_MS_MAX = 2_000
+"""A look that takes longer is given up by the server: watching must not add to its load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the newest run of `verify` found; ran_at in UTC."""
+
+    ran_at: datetime
+    took_ms: int
+    holds: bool
+    lost: int
+    duplicated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """frames: shard -> last frame in hot. marks: shard -> last frame of the lake's newest commit.
+
+    epochs: lease -> epoch. gaps: (feed, kind) -> open ones. bytes: of the whole database.
+    """
+
+    frames: Mapping[int, int]
+    marks: Mapping[int, int]
+    epochs: Mapping[str, int]
+    gaps: Mapping[tuple[str, str], int]
+    proof: Proof | None
+    bytes: int
+
+
+def standing(dsn: str) -> Standing:
+    """Return where a migrated hot tier stands; Unavailable when it can't say so in time."""
+    address = with_options(dsn, statement_timeout=LOOK_MS_MAX)
+    try:
+        with psycopg.connect(address, connect_timeout=CONNECT_S_MAX) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            run = connection.execute
+            proof = run(_PROOF).fetchone()
+            size = run("SELECT pg_database_size(current_database())").fetchone()
+            return Standing(
+                dict(run("SELECT shard, last_frame FROM market.shards").fetchall()),
+                newest_through(connection),
+                dict(run("SELECT name, epoch FROM market.leases").fetchall()),
+                {(feed, kind): count for feed, kind, count in run(_GAPS)},
+                Proof(*proof) if proof else None,
+                int(size[0]) if size else 0,
+            )
+    except psycopg.Error as error:
+        fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Unavailable("hot tier", fault, "is the server up?") from error
+
+
+def newest_through(connection: psycopg.Connection) -> dict[int, int]:
+    """Return shard -> the last frame that the lake's newest noted commit was to hold.
+
+    For lags: a commit that is still under way counts as done, so it says too much by one commit.
+    """
+    row = connection.execute(_MARKS).fetchone()
+    return {int(shard): int(frame) for shard, frame in row[0].items()} if row else {}
+
+
+_MARKS = (
+    "SELECT through FROM market.lake_marks WHERE dataset = 'ingest_batches'"
+    " ORDER BY noted_at DESC LIMIT 1"
+)
+"""Of the table that is committed last: what it holds, the others hold too."""
+
+_PROOF = (
+    "SELECT ran_at, took_ms, holds, lost, duplicated FROM market.verify_runs"
+    " ORDER BY ran_at DESC LIMIT 1"
+)
+_GAPS = "SELECT feed, kind, count(*) FROM market.feed_gaps WHERE closed_time IS NULL GROUP BY 1, 2"
