@@ -6,13 +6,15 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 export TICKLAKE_DATA ?= $(abspath ../shared/data)
 BIN := .venv/bin
 STAMP := .venv/installed
+STACK_HOME := .ticklake/test-stack
+STACK_TESTS ?= tests/stack tests/hot
 RUFF_PATHS := lake infra warehouse_sql tests $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo stack test test-stack lint bench clean
 
 help:  ## say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP)  ## make .venv with the exact versions of constraints.txt
 
@@ -27,8 +29,21 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot to lake to SQL
 	@$(BIN)/ticklake demo
 
+stack: $(STAMP)  ## install and start the stack profile's servers, natively on Debian
+	@$(BIN)/python -m infra.native.install
+	@$(BIN)/ticklake up --profile stack
+
 test: $(STAMP) lint  ## run all checks and tests
 	@$(BIN)/python -m pytest -q
+
+test-stack: $(STAMP)  ## run the tests that need the stack profile's servers; starts and stops them
+	@$(BIN)/python -m infra.native.install
+	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME)
+	@export TICKLAKE_TEST_STACK=$(STACK_HOME); \
+	export TICKLAKE_TEST_TIMESCALE_APACHE_DSN=$$($(BIN)/python -c "import pathlib, lake.state; \
+		print(lake.state.postgres_dsn(pathlib.Path('$(STACK_HOME)')))"); \
+	$(BIN)/python -m pytest -q $(STACK_TESTS); ended=$$?; \
+	$(BIN)/ticklake down --home $(STACK_HOME); exit $$ended
 
 lint: $(STAMP)  ## ruff, mypy and the import layers
 	@$(BIN)/ruff check $(RUFF_PATHS)

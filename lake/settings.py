@@ -17,7 +17,7 @@ PREFIX = "TICKLAKE_"
 TEST_PREFIX = "TICKLAKE_TEST_"
 """Variables that the tests read for themselves."""
 
-PROFILES = ("embedded",)
+PROFILES = ("embedded", "stack")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
 
@@ -34,6 +34,9 @@ class Settings:
 
     home: Path = setting(Path(".ticklake"), "folder that holds everything of one lake")
     profile: str = setting("embedded", f"servers to run on: {' or '.join(PROFILES)}")
+    stack_software: Path = setting(
+        Path("/var/tmp/ticklake-stack"), "folder of the stack profile's software"
+    )
     data: Path | None = setting(None, "folder of recorded market data; none: what needs it is left")
     massive_api_key: str = setting("", "key for Massive's streams; none: they refuse", repr=False)
     massive_url: str = setting(

@@ -12,6 +12,7 @@ import click
 
 from infra.command.answer import Answer
 from infra.command.panel import panel
+from infra.command.profile import to_start
 from infra.command.units import Count, Duration
 from infra.command.verb import verb
 from infra.demo.books import books_of
@@ -22,13 +23,14 @@ from infra.demo.page import Page
 from infra.demo.questions import BTC, Answered, Question, ask, candle_named, questions
 from infra.demo.scene import TICKERS, exchange, recording_in, servers, stops_interrupt
 from infra.exchange.options import ExchangeOptions
-from infra.servers import embedded
+from infra.servers.profile import Profile
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import Unavailable, WrongUse
 from lake.ingest.request import IngestRequest
 from lake.ingest.run import Status
 from lake.ingest.run import ingest as run_ingest
 from lake.settings import Settings
+from lake.state import read_state
 from lake.verify.report import Report
 from lake.verify.verify import verify as prove
 from lake.views.client import Client
@@ -59,8 +61,9 @@ def demo(settings: Settings, for_s: float, rate: int, keep: bool, as_json: bool)
     home, clock = (settings.home / FOLDER).resolve(), SystemClock()
     page = Page(clock, stderr=as_json)
     page.title("ticklake: exchange socket → journal → hot tier → lake → SQL, exactly once")
-    show = Show(settings, home, for_s, page, clock)
-    with stops_interrupt(), servers(home, clock, keep=keep) as dsn:
+    profile = to_start(settings, home)
+    show = Show(settings, profile, home, for_s, page, clock)
+    with stops_interrupt(), servers(profile, home, clock, keep=keep) as dsn:
         show.say_servers()
         document = show.ingest(dsn, rate)
         with stops_interrupt():  # again: ingest has used these signals for an end of its own
@@ -76,6 +79,7 @@ class Show:
     """One demonstration: its lake, its length in seconds, the page that it is told on."""
 
     settings: Settings
+    profile: Profile
     home: Path
     seconds: float
     page: Page
@@ -86,9 +90,10 @@ class Show:
     def say_servers(self) -> None:
         """Say what was started, and where."""
         self.page.step("Servers")
-        for name, each in embedded.status(self.home, self.clock).items():
+        for name, each in self.profile.status(self.home, self.clock).items():
             self.page.line(f"{name:11} {each['version']:7} {each['address']}")
-        self.page.line(f"{'lake':11} {'Iceberg':7} {nearby(self.home / 'warehouse')}")
+        warehouse = read_state(self.home).get("warehouse", {}).get("location")
+        self.page.line(f"{'lake':11} {'Iceberg':7} {warehouse or nearby(self.home / 'warehouse')}")
 
     def ingest(self, dsn: str, rate: int) -> dict[str, Any]:
         """Ingest the simulated exchange, and a recording where there is one, under the panel."""
@@ -184,7 +189,7 @@ class Show:
 
     def say_next(self) -> None:
         """Say what runs, and what to try."""
-        each = embedded.status(self.home, self.clock).values()
+        each = self.profile.status(self.home, self.clock).values()
         running = any(server["running"] for server in each)
         call, home = command(), f"--home {nearby(self.home)}"
         self.page.step("Next" if running else "Nothing is left running. Next")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from infra.command.answer import Answer
+from infra.command.profile import started
 from infra.command.verb import verb
-from infra.servers import embedded
 from infra.watch.ingest_report import forget_reports
 from lake.settings import Settings
 
@@ -15,7 +15,7 @@ from lake.settings import Settings
 @verb
 def down(settings: Settings) -> Answer:
     """Stop the servers; all data stays. What dead ingests said last is forgotten."""
-    stopped = embedded.down(settings.home)
+    stopped = started(settings, settings.home).down(settings.home)
     forget_reports(settings.home)
-    lines = [f"stopped {' and '.join(stopped)}" if stopped else "nothing was running"]
+    lines = [f"stopped {', '.join(stopped)}" if stopped else "nothing was running"]
     return Answer({"home": settings.home.resolve(), "stopped": stopped}, lines)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lake.settings import MEBIBYTE
+
 
 def server_lines(servers: Mapping[str, Mapping[str, Any]], words: Mapping[str, str]) -> list[str]:
-    """Return a line per server: name, version, what happened, where, since when, its log."""
+    """Return a line per server: name, version, what happened, where, memory, since, log."""
     lines = []
     for name, each in servers.items():
         parts = [f"{name:10}", f"{each['version']:6}", f"{words[name]:11}"]
         if each["running"]:
-            parts += [f"{each['address']:15}", f"pid {each['pid']}", f"since {each['since']}"]
+            memory = f"{each['memory_bytes'] / MEBIBYTE:,.0f} MiB"
+            parts += [f"{each['address']:15}", f"pid {each['pid']}", f"{memory:>9}"]
+            parts += [f"since {each['since']}"]
         lines.append("  ".join([*parts, f"log {each['log']}"]))
     return lines

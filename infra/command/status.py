@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import click
 
 from infra.command.answer import Answer
+from infra.command.profile import started
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
-from infra.servers import embedded
 from infra.watch.probes import Health
 from infra.watch.status import document, lines, see
 from infra.watch.wrong import wrong
@@ -24,12 +25,15 @@ def status(settings: Settings) -> Answer:
 
     Every fault comes with its remedy. Answers within seconds, also while servers hang.
     """
-    servers = embedded.status(settings.home)
+    servers = started(settings, settings.home).status(settings.home)
     seen = see(settings, SystemClock())
-    down = {name: Health(False, 0.0, "down") for name, each in servers.items()
-            if not each["running"]}  # fmt: skip
+    down = {
+        name: Health(False, 0.0, "down")
+        for name, each in servers.items()
+        if not each["running"]
+    }
     seen = replace(seen, servers={**seen.servers, **down})
-    words = {name: word(each["running"], seen.servers.get(name)) for name, each in servers.items()}
+    words = {name: word(each, seen.servers.get(name)) for name, each in servers.items()}
     found = wrong(seen)
     return Answer(
         {"home": settings.home.resolve(), "servers": servers, **document(seen, found)},
@@ -38,8 +42,8 @@ def status(settings: Settings) -> Answer:
     )
 
 
-def word(running: bool, health: Health | None) -> str:
+def word(server: dict[str, Any], health: Health | None) -> str:
     """Return a server's state in a word."""
-    if not running:
+    if not server["running"]:
         return "down"
-    return "running" if health is None or health.up else "HANGS"
+    return str(server["health"]) if health is None or health.up else "HANGS"

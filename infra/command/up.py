@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from infra.command.answer import Answer
+from infra.command.profile import to_start
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
-from infra.servers import embedded
 from lake.hot.look import look
 from lake.settings import Settings
 
@@ -19,10 +19,10 @@ def up(settings: Settings) -> Answer:
 
     Safe to call again, and after any crash.
     """
-    report = embedded.up(
-        settings.home, chunk_hours=settings.hot_chunk_hours, pinned=settings.pinned
-    )
-    servers = embedded.status(settings.home)
+    profile = to_start(settings, settings.home)
+    report = profile.up(settings.home, chunk_hours=settings.hot_chunk_hours, pinned=settings.pinned)
+    servers = profile.status(settings.home)
+    warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()
     hot = look(report.state["postgres"]["dsn"])
     words = {name: "started" if name in report.started else "was running" for name in servers}
     return Answer(
@@ -31,11 +31,11 @@ def up(settings: Settings) -> Answer:
             "started": report.started,
             "servers": servers,
             "hot": hot.document(),
-            "warehouse": settings.warehouse.resolve(),
+            "warehouse": warehouse,
         },
         [
             *server_lines(servers, words),
             *hot.lines(),
-            f"warehouse   folder {settings.warehouse.resolve()}",
+            f"warehouse   {warehouse}",
         ],
     )

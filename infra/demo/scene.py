@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from infra.servers import embedded
 from infra.servers.process import tail, wait_until
+from infra.servers.profile import Profile
 from lake.clock import Clock
 from lake.errors import Unavailable
 
@@ -57,15 +57,15 @@ def _handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[No
 
 
 @contextmanager
-def servers(home: Path, clock: Clock, *, keep: bool) -> Iterator[str]:
-    """Start the servers, yield PostgreSQL's libpq URI; stop them unless they ran before."""
-    keep = keep or any(each["running"] for each in embedded.status(home, clock).values())
+def servers(profile: Profile, home: Path, clock: Clock, *, keep: bool) -> Iterator[str]:
+    """Start a home's servers, yield PostgreSQL's libpq URI; stop them unless they ran before."""
+    keep = keep or any(each["running"] for each in profile.status(home, clock).values())
     try:
-        yield embedded.up(home, clock).state["postgres"]["dsn"]
+        yield profile.up(home, clock).state["postgres"]["dsn"]
     finally:
         if not keep:
             with undisturbed():
-                embedded.down(home, clock)
+                profile.down(home, clock)
 
 
 @contextmanager

@@ -29,21 +29,22 @@ class Account:
 
     def own(self, path: Path) -> None:
         """Hand a folder that we made to the account."""
-        if self.becoming:
+        if os.geteuid() == 0:
             os.chown(path, self.uid, self.gid)
 
 
-def account_for(*paths: Path) -> Account:
+def account_for(*paths: Path, usr: Path | None = None) -> Account:
     """Choose the account of a server that must reach these paths.
 
     Root hands over to an unprivileged user. Where a folder above a path is closed to that user,
     the server keeps the one capability that lets it pass; BadInput when that is not allowed.
+    usr: the /usr that its programs run on, in the place of this machine's; None: ours.
     """
     if os.geteuid() != 0:
-        return as_we_are()
+        return as_we_are(usr)
     entry = unprivileged()
     if all(can_reach(entry, path) for path in paths):
-        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becoming(entry, None))
+        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becoming(entry, None, usr))
     capability = passing_capability()
     if capability is None:
         raise BadInput(
@@ -51,10 +52,10 @@ def account_for(*paths: Path) -> Account:
             f"user {entry.pw_name} can't reach it, and PostgreSQL refuses to run as root",
             "use a --home below folders that all may enter, or run as another user",
         )
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becoming(entry, capability))
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, becoming(entry, capability, usr))
 
 
-def as_we_are() -> Account:
+def as_we_are(usr: Path | None = None) -> Account:
     """Return our own account; BadInput when it has no name, which initdb insists on."""
     try:
         entry = pwd.getpwuid(os.geteuid())
@@ -62,7 +63,8 @@ def as_we_are() -> Account:
         raise BadInput(
             f"user {os.geteuid()}", "has no name in the system", "add it to /etc/passwd"
         ) from error
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, ())
+    words = () if usr is None else becoming(entry, None, usr)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, words)
 
 
 def unprivileged() -> pwd.struct_passwd:
@@ -99,8 +101,9 @@ def passing_capability() -> int | None:
     return None
 
 
-def becoming(entry: pwd.struct_passwd, capability: int | None) -> tuple[str, ...]:
-    """Return the words that make the program after them run as this user."""
-    kept = "-" if capability is None else str(capability)
+def becoming(entry: pwd.struct_passwd, capability: int | None, usr: Path | None) -> tuple[str, ...]:
+    """Return the words that make the program after them run as this user, on this /usr."""
     program = str(Path(__file__).with_name("become.py"))
-    return (sys.executable, "-I", program, str(entry.pw_uid), str(entry.pw_gid), kept)
+    kept = "-" if capability is None else str(capability)
+    under = "-" if usr is None else str(usr)
+    return (sys.executable, "-I", program, str(entry.pw_uid), str(entry.pw_gid), kept, under)

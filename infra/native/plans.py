@@ -1,0 +1,174 @@
+"""How the stack's servers that answer over HTTP are started.
+
+What is the same in every firm is in infra/config; what differs by home goes into the environment,
+under the names that infra/compose.yaml sets too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.native.software import Software
+from infra.native.tools import Tool
+from infra.servers.ports import LOOPBACK
+from infra.servers.postgres_files import DATABASE, ROLE
+from infra.servers.web_server import Kind, Plan
+from lake.errors import Unavailable
+
+CONFIG = Path(__file__).parents[1] / "config"
+REGION = "us-east-1"
+BUCKET = "lake"
+MODELS_BUCKET = "models"
+S3_USER = "ticklake"
+PREFECT = "prefect"
+MLFLOW = "mlflow"
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What servers must know of one another: ports, and passwords by name."""
+
+    software: Software
+    home: Path
+    postgres_port: int
+    minio_port: int
+    passwords: Mapping[str, str]
+
+    @property
+    def s3(self) -> str:
+        """Return the S3 store's address."""
+        return f"http://{LOOPBACK}:{self.minio_port}"
+
+    def dsn(self, scheme: str, owner: str) -> str:
+        """Return the address of the database that belongs to an owner of the same name."""
+        password = self.passwords[owner]
+        return f"{scheme}://{owner}:{password}@{LOOPBACK}:{self.postgres_port}/{owner}"
+
+
+def kinds(software: Software) -> dict[str, Kind]:
+    """Return the kinds of server, by name."""
+
+    def version(part: str, program: str) -> Callable[[], str]:
+        return lambda: software.version(part, program)
+
+    return {
+        "minio": Kind("minio", "server", "/minio/health/live", b"", version("minio", "minio")),
+        "trino": Kind(
+            "trino",
+            "io.trino.server.TrinoServer",
+            "/v1/info",
+            b'"starting":false',
+            version("trino", "trino"),
+        ),
+        "prefect": Kind("prefect", "prefect", "/api/health", b"true", version("python", "prefect")),
+        "mlflow": Kind("mlflow", "mlflow", "/health", b"OK", version("python", "mlflow")),
+    }
+
+
+def minio(software: Software, home: Path, password: str) -> Callable[[int], Plan]:
+    """Return how MinIO is started; its folder is one drive, without erasure coding."""
+    words = [str(software.minio), "server", "--quiet", "--address"]
+    secrets = {"MINIO_ROOT_USER": S3_USER, "MINIO_ROOT_PASSWORD": password}
+    environment = variables(CONFIG / "minio.env") | secrets
+    folder = str(home / "minio")
+    return lambda port: Plan((*words, f"{LOOPBACK}:{port}", folder), environment)
+
+
+def trino(wiring: Wiring) -> Callable[[int], Plan]:
+    """Return how Trino is started: by its own class, without the launcher that would hide it."""
+    config, software = CONFIG / "trino", wiring.software
+    files = tuple(sorted(path for path in config.rglob("*") if path.is_file()))
+    data = str(wiring.home / "trino")
+
+    def plan(port: int) -> Plan:
+        environment = {
+            "TRINO_PORT": str(port),
+            "TRINO_ADDRESS": LOOPBACK,
+            "TRINO_DATA": data,
+            "TRINO_CATALOGS": str(config / "catalog"),
+            "TRINO_PLUGINS": str(software.trino / "plugin"),
+            "POSTGRES_HOST": LOOPBACK,
+            "POSTGRES_PORT": str(wiring.postgres_port),
+            "POSTGRES_DB": DATABASE,
+            "POSTGRES_USER": ROLE,
+            "POSTGRES_PASSWORD": wiring.passwords["postgres"],
+            "S3_ENDPOINT": wiring.s3,
+            "S3_REGION": REGION,
+            "S3_BUCKET": BUCKET,
+            "S3_ACCESS_KEY": S3_USER,
+            "S3_SECRET_KEY": wiring.passwords["s3"],
+        }
+        words = [
+            *java(software).words,
+            *lines(config / "jvm.config"),
+            *(f"-D{line}" for line in filled(config / "node.properties", environment)),
+            f"-Dconfig={config / 'config.properties'}",
+            f"-Dlog.levels-file={config / 'log.properties'}",
+            *("-cp", f"{software.trino}/lib/*", "io.trino.server.TrinoServer"),
+        ]
+        return Plan(tuple(words), environment, files)
+
+    return plan
+
+
+def prefect(wiring: Wiring) -> Callable[[int], Plan]:
+    """Return how Prefect's server is started: with its schedules, on its own database."""
+    words = (str(wiring.software.python), "-m", "prefect", "server", "start", "--host", LOOPBACK)
+    environment = variables(CONFIG / "prefect.env") | {
+        "PREFECT_HOME": str(wiring.home / "prefect"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": wiring.dsn("postgresql+asyncpg", PREFECT),
+    }
+
+    def plan(port: int) -> Plan:
+        api = {"PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api"}
+        return Plan((*words, "--port", str(port)), environment | api)
+
+    return plan
+
+
+def mlflow(wiring: Wiring) -> Callable[[int], Plan]:
+    """Return how MLflow's server is started; clients need no key of the S3 store behind it."""
+    words = (str(wiring.software.python), "-m", "mlflow", "server", "--workers", "1", "--host")
+    environment = variables(CONFIG / "mlflow.env") | {
+        "MLFLOW_BACKEND_STORE_URI": wiring.dsn("postgresql+psycopg2", MLFLOW),
+        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{MODELS_BUCKET}",
+        "MLFLOW_S3_ENDPOINT_URL": wiring.s3,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": S3_USER,
+        "AWS_SECRET_ACCESS_KEY": wiring.passwords["s3"],
+    }
+    return lambda port: Plan((*words, LOOPBACK, "--port", str(port)), environment)
+
+
+def java(software: Software) -> Tool:
+    """Return the Java that was found or installed; Unavailable when it has gone."""
+    note = software.installed("java")
+    program = Path(note.paths["java"])
+    if not program.exists():
+        raise Unavailable(str(program), "no longer there", "find another one with: make stack")
+    if program.is_relative_to(software.usr):
+        inside = Path("/usr") / program.relative_to(software.usr)
+        return Tool(str(inside), note.versions["java"], software.usr)
+    return Tool(str(program), note.versions["java"], None)
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file that say something."""
+    stripped = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
+def variables(path: Path) -> dict[str, str]:
+    """Return the variables of a file of NAME=value lines."""
+    pairs = (line.partition("=") for line in lines(path))
+    return {name: value for name, _, value in pairs}
+
+
+def filled(path: Path, environment: Mapping[str, str]) -> list[str]:
+    """Return the lines of a properties file, its ${ENV:NAME} replaced."""
+    found = lines(path)
+    for name, value in environment.items():
+        found = [line.replace(f"${{ENV:{name}}}", value) for line in found]
+    return found

@@ -1,0 +1,248 @@
+"""The stack profile as one thing: up, down, status of the servers that a firm runs.
+
+As in the embedded profile, starting is recovery. What needs another server starts after it; the
+rest starts at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pyarrow.fs import FileType, S3FileSystem
+
+from infra.native import plans, timescale
+from infra.native.debian_part import REDIS
+from infra.native.software import Software
+from infra.servers import valkey_server
+from infra.servers.home import locked, port_of, prepared, read_passwords
+from infra.servers.ports import LOOPBACK
+from infra.servers.postgres_server import PostgresServer, Postmaster, dsn
+from infra.servers.report import Report, Server, statuses
+from infra.servers.valkey_server import Valkey, ValkeyServer, url
+from infra.servers.web_server import Web, WebServer
+from lake.clock import Clock, SystemClock
+from lake.errors import Unavailable
+from lake.hot.arrange import CHUNK_HOURS, prepare
+from lake.state import read_state, write_state
+
+PASSWORDS = ("postgres", "valkey", "s3", plans.PREFECT, plans.MLFLOW)
+LOCK_S_MAX = 300.0
+"""Another `up` may be making everything for the first time."""
+
+PORTS = {
+    "postgres": 5432,
+    "valkey": 6379,
+    "s3": 9000,
+    "trino": 8080,
+    plans.PREFECT: 4200,
+    plans.MLFLOW: 5000,
+}
+"""Taken at the first start where they are free, by key of the state."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The servers of one home, in the order that they are started in."""
+
+    postgres: PostgresServer
+    redis: ValkeyServer
+    minio: WebServer
+    trino: WebServer
+    prefect: WebServer
+    mlflow: WebServer
+
+    def by_name(self) -> dict[str, Server]:
+        """Return each by its name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The profile, on this software."""
+
+    software: Software
+
+    def servers(self, home: Path, clock: Clock) -> Servers:
+        """Return the servers of a home (absolute path)."""
+        redis = valkey_server.Programs("redis", REDIS, self.software.usr)
+        web = {
+            name: WebServer(home, clock, kind) for name, kind in plans.kinds(self.software).items()
+        }
+        return Servers(
+            PostgresServer(home, clock, timescale.programs(self.software)),
+            ValkeyServer(home, clock, redis),
+            **web,
+        )
+
+    def up(
+        self,
+        home: Path,
+        clock: Clock | None = None,
+        *,
+        chunk_hours: int = CHUNK_HOURS,
+        pinned: Sequence[str] = (),
+    ) -> Report:
+        """Start what is down, prepare databases, buckets and folders; safe to call again.
+
+        chunk_hours, pinned: as for lake.hot.arrange. Raises Unavailable when a server does not get
+        ready, or its software is not installed.
+        """
+        for part in ("debian", "java", "python", "minio", "trino"):
+            self.software.installed(part)
+        clock = clock or SystemClock()
+        home = prepared(home)
+        with locked(home, clock, LOCK_S_MAX):
+            servers = self.servers(home, clock)
+            before = pids(servers)
+            state = Start(self.software, home, servers, chunk_hours, pinned).run()
+            after = pids(servers)
+        return Report(state, tuple(name for name in after if after[name] != before[name]))
+
+    def down(self, home: Path, clock: Clock | None = None) -> tuple[str, ...]:
+        """Stop the servers of a home, those that need others first; return those that ran."""
+        clock = clock or SystemClock()
+        home = home.resolve()
+        if not home.is_dir():
+            return ()
+        with locked(home, clock, LOCK_S_MAX):
+            servers = self.servers(home, clock)
+            users = ("trino", "prefect", "mlflow")
+            by_name = servers.by_name()
+            stopped = at_once({name: by_name[name].down for name in users})
+            rest = {name: by_name[name].down for name in by_name if name not in users}
+            stopped |= at_once(rest)
+        return tuple(name for name in by_name if stopped[name])
+
+    def status(self, home: Path, clock: Clock | None = None) -> dict[str, dict[str, Any]]:
+        """Return per server: running, health, pid, address, since, memory, version, log."""
+        return statuses(home, self.servers(home.resolve(), clock or SystemClock()).by_name())
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of all servers of a home."""
+
+    software: Software
+    home: Path
+    servers: Servers
+    chunk_hours: int
+    pinned: Sequence[str]
+
+    def run(self) -> dict[str, Any]:
+        """Start them, stores first, and return the state, written."""
+        before = read_state(self.home)
+        passwords = read_passwords(self.home, PASSWORDS)
+        ports = {name: port_of(before, name) or port for name, port in PORTS.items()}
+        servers = self.servers
+        stores = at_once(
+            {
+                "postgres": lambda: self._databases(ports["postgres"], passwords),
+                "redis": lambda: servers.redis.up(ports["valkey"], passwords["valkey"]),
+                "minio": lambda: self._buckets(ports["s3"], passwords["s3"]),
+            }
+        )
+        postgres, redis, minio = stores["postgres"], stores["redis"], stores["minio"]
+        wiring = plans.Wiring(self.software, self.home, postgres.port, minio.port, passwords)
+        state = {**before, **stores_state(postgres, redis, minio, wiring)}
+        write_state(self.home, state)  # already true, should one of the next not start
+        users = at_once(
+            {
+                "tables": lambda: self._tables(state["postgres"]["dsn"]),
+                "trino": lambda: servers.trino.up(ports["trino"], plans.trino(wiring)),
+                "prefect": lambda: servers.prefect.up(ports["prefect"], plans.prefect(wiring)),
+                "mlflow": lambda: servers.mlflow.up(ports["mlflow"], plans.mlflow(wiring)),
+            }
+        )
+        state |= users_state(users["trino"], users["prefect"], users["mlflow"])
+        write_state(self.home, state)
+        return state
+
+    def _databases(self, port: int, passwords: Mapping[str, str]) -> Postmaster:
+        postmaster = self.servers.postgres.up(port, passwords["postgres"])
+        owners = {name: passwords[name] for name in (plans.PREFECT, plans.MLFLOW)}
+        timescale.see_to_databases(postmaster, owners)
+        return postmaster
+
+    def _buckets(self, port: int, password: str) -> Web:
+        minio = self.servers.minio.up(port, plans.minio(self.software, self.home, password))
+        store = S3FileSystem(
+            access_key=plans.S3_USER,
+            secret_key=password,
+            endpoint_override=f"http://{LOOPBACK}:{minio.port}",
+            region=plans.REGION,
+            allow_bucket_creation=True,
+        )
+        try:
+            for bucket in (plans.BUCKET, plans.MODELS_BUCKET):
+                if store.get_file_info(bucket).type == FileType.NotFound:
+                    store.create_dir(bucket)
+        except OSError as error:
+            raise Unavailable("MinIO", f"no bucket ({error})", "try again") from error
+        return minio
+
+    def _tables(self, address: str) -> None:
+        with psycopg.connect(address) as connection:
+            prepare(connection, chunk_hours=self.chunk_hours, pinned=self.pinned)
+
+
+def stores_state(
+    postgres: Postmaster, redis: Valkey, minio: Web, wiring: plans.Wiring
+) -> dict[str, dict[str, Any]]:
+    """Return what the state says of where data rests."""
+    passwords = wiring.passwords
+    return {
+        "postgres": {
+            "dsn": dsn(postgres, passwords["postgres"]),
+            "socket_dir": str(postgres.socket_dir),
+            "port": postgres.port,
+            "pid": postgres.pid,
+        },
+        "valkey": {
+            "url": url(redis, passwords["valkey"]),
+            "port": redis.port,
+            "pid": redis.pid,
+        },
+        "s3": {
+            "endpoint": wiring.s3,
+            "region": plans.REGION,
+            "bucket": plans.BUCKET,
+            "access_key": plans.S3_USER,
+            "secret_key": passwords["s3"],
+            "port": minio.port,
+            "pid": minio.pid,
+        },
+        "warehouse": {"location": f"s3://{plans.BUCKET}/warehouse"},
+    }
+
+
+def users_state(trino: Web, prefect: Web, mlflow: Web) -> dict[str, dict[str, Any]]:
+    """Return what the state says of the servers that work on data."""
+    paths = {"trino": "", "prefect": "/api", "mlflow": ""}
+    found = {
+        name: {
+            "url": f"http://{LOOPBACK}:{web.port}{paths[name]}",
+            "port": web.port,
+            "pid": web.pid,
+        }
+        for name, web in (("trino", trino), ("prefect", prefect), ("mlflow", mlflow))
+    }
+    found["trino"]["user"] = "ticklake"
+    return found
+
+
+def pids(servers: Servers) -> dict[str, int | None]:
+    """Return the servers' first processes."""
+    found = {name: server.process() for name, server in servers.by_name().items()}
+    return {name: process.pid if process else None for name, process in found.items()}
+
+
+def at_once(calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Make calls at the same time; return their answers, or raise the first fault."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        futures = {name: pool.submit(call) for name, call in calls.items()}
+    return {name: future.result() for name, future in futures.items()}
