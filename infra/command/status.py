@@ -28,9 +28,7 @@ def status(settings: Settings) -> Answer:
     servers = started(settings, settings.home).status(settings.home)
     seen = see(settings, SystemClock())
     down = {
-        name: Health(False, 0.0, "down")
-        for name, each in servers.items()
-        if not each["running"]
+        name: Health(False, 0.0, "down") for name, each in servers.items() if not each["running"]
     }
     seen = replace(seen, servers={**seen.servers, **down})
     words = {name: word(each, seen.servers.get(name)) for name, each in servers.items()}
