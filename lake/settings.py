@@ -17,7 +17,7 @@ PREFIX = "TICKLAKE_"
 TEST_PREFIX = "TICKLAKE_TEST_"
 """Variables that the tests read for themselves."""
 
-PROFILES = ("embedded", "stack")
+PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
 
@@ -33,7 +33,7 @@ class Settings:
     """What may be set. BadInput when a value is out of its bounds."""
 
     home: Path = setting(Path(".ticklake"), "folder that holds everything of one lake")
-    profile: str = setting("embedded", f"servers to run on: {' or '.join(PROFILES)}")
+    profile: str = setting("embedded", f"servers to run on: {', '.join(PROFILES)}")
     stack_software: Path = setting(
         Path("/var/tmp/ticklake-stack"), "folder of the stack profile's software"
     )

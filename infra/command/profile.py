@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +30,11 @@ def named(name: str, settings: Settings) -> Profile:
     """Return a profile by its name."""
     if name == "embedded":
         return cast(Profile, embedded)
+    if name == "given":
+        from infra.servers import addresses
+        from infra.servers.given import Given
+
+        return Given(lambda: addresses.from_env(os.environ))
     from infra.native.software import Software
     from infra.native.stack import Stack
 

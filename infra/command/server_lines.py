@@ -13,7 +13,9 @@ def server_lines(servers: Mapping[str, Mapping[str, Any]], words: Mapping[str, s
     lines = []
     for name, each in servers.items():
         parts = [f"{name:10}", f"{each['version']:6}", f"{words[name]:11}"]
-        if each["running"]:
+        if each["running"] and each["pid"] is None:
+            parts += [each["address"]]
+        elif each["running"]:
             memory = f"{each['memory_bytes'] / MEBIBYTE:,.0f} MiB"
             parts += [f"{each['address']:15}", f"pid {each['pid']}", f"{memory:>9}"]
             parts += [f"since {each['since']}"]

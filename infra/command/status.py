@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,9 @@ from infra.watch.wrong import wrong
 from lake.clock import SystemClock
 from lake.settings import Settings
 
+PROBED_AS = {"redis": "valkey", "minio": "s3"}
+"""Servers that the state names by what they are for."""
+
 
 @click.command()
 @verb
@@ -27,11 +31,9 @@ def status(settings: Settings) -> Answer:
     """
     servers = started(settings, settings.home).status(settings.home)
     seen = see(settings, SystemClock())
-    down = {
-        name: Health(False, 0.0, "down") for name, each in servers.items() if not each["running"]
-    }
-    seen = replace(seen, servers={**seen.servers, **down})
-    words = {name: word(each, seen.servers.get(name)) for name, each in servers.items()}
+    healths = {name: health(name, each, seen.servers) for name, each in servers.items()}
+    words = {name: word(each, healths[name]) for name, each in servers.items()}
+    seen = replace(seen, servers=healths)
     found = wrong(seen)
     return Answer(
         {"home": settings.home.resolve(), "servers": servers, **document(seen, found)},
@@ -40,8 +42,14 @@ def status(settings: Settings) -> Answer:
     )
 
 
-def word(server: dict[str, Any], health: Health | None) -> str:
-    """Return a server's state in a word."""
-    if not server["running"]:
-        return "down"
-    return str(server["health"]) if health is None or health.up else "HANGS"
+def health(name: str, said: Mapping[str, Any], probed: Mapping[str, Health]) -> Health:
+    """Return a server's health: what its process says, and whether it answered just now."""
+    known = probed.get(PROBED_AS.get(name, name))
+    if known is None or (known.up and not said["running"]):
+        return Health(said["running"], 0.0, said["health"])
+    return known
+
+
+def word(said: Mapping[str, Any], found: Health) -> str:
+    """Return a server's state in words."""
+    return "does not answer" if said["running"] and not found.up else str(said["health"])

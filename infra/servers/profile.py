@@ -10,7 +10,7 @@ from infra.servers.report import Report
 from lake.clock import Clock
 from lake.hot.arrange import CHUNK_HOURS
 
-FOLDERS = {"embedded": "pg", "stack": "timescaledb"}
+FOLDERS = {"embedded": "pg", "stack": "timescaledb", "given": "given"}
 """The folder by which a home shows what profile it is of."""
 
 

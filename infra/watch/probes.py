@@ -21,8 +21,8 @@ import redis
 from lake.clock import Clock
 
 PROBE_S_MAX = 2
-START = "start it: ticklake up"
-GO_ON = "it is frozen or overloaded: let it go on, or kill it and start it: ticklake up"
+START = "start it: ticklake up, or where else it runs"
+GO_ON = "it is frozen or overloaded: let it go on, or end it and start it: ticklake up"
 SILENT = f"no answer in {PROBE_S_MAX} s"
 
 HEALTH_PATHS = {

@@ -52,7 +52,7 @@ def test_a_home_at_work_is_well_also_where_a_journal_is_ahead_of_its_stores() ->
 
 @pytest.mark.parametrize(
     ("fault", "remedy"),
-    [("Connection refused", "start it: ticklake up"), (SILENT, "frozen or overloaded")],
+    [("Connection refused", "start it: ticklake up, or"), (SILENT, "frozen or overloaded")],
 )
 def test_a_server_that_is_down_is_not_one_that_hangs(fault: str, remedy: str) -> None:
     (found,) = wrong(replace(WELL, servers={"trino": Health(False, 2.0, fault)}))

@@ -1,0 +1,70 @@
+"""Servers that others run: where they are, from the environment that compose and Kubernetes set.
+
+The names are those of infra/config/trino and infra/compose.yaml; they are no settings of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from lake.errors import BadInput
+
+DEFAULTS = {
+    "POSTGRES_PORT": "5432",
+    "POSTGRES_DB": "ticklake",
+    "POSTGRES_USER": "ticklake",
+    "REDIS_PORT": "6379",
+    "S3_REGION": "us-east-1",
+    "S3_BUCKET": "lake",
+    "S3_MODELS_BUCKET": "models",
+}
+REQUIRED = (
+    "POSTGRES_HOST",
+    "POSTGRES_PASSWORD",
+    "REDIS_HOST",
+    "REDIS_PASSWORD",
+    "S3_ENDPOINT",
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+)
+OPTIONAL = {
+    "trino": "TRINO_URL",
+    "prefect": "PREFECT_API_URL",
+    "mlflow": "MLFLOW_TRACKING_URI",
+}
+"""Servers that may be missing, and the variable of each one's address."""
+
+
+def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the state (lake.state) that these variables say; BadInput names one that is missing.
+
+    Passwords may hold any character.
+    """
+    found = {name: environ.get(name) or DEFAULTS.get(name, "") for name in (*REQUIRED, *DEFAULTS)}
+    for name in REQUIRED:
+        if not found[name]:
+            raise BadInput(name, "is not set", "the given profile learns its servers from it")
+    postgres = f"{found['POSTGRES_HOST']}:{found['POSTGRES_PORT']}/{found['POSTGRES_DB']}"
+    user, password = (quote(found[f"POSTGRES_{part}"], safe="") for part in ("USER", "PASSWORD"))
+    redis = f"{found['REDIS_HOST']}:{found['REDIS_PORT']}/0"
+    state: dict[str, Any] = {
+        "postgres": {"dsn": f"postgresql://{user}:{password}@{postgres}"},
+        "valkey": {"url": f"redis://:{quote(found['REDIS_PASSWORD'], safe='')}@{redis}"},
+        "s3": {
+            "endpoint": found["S3_ENDPOINT"],
+            "region": found["S3_REGION"],
+            "bucket": found["S3_BUCKET"],
+            "models_bucket": found["S3_MODELS_BUCKET"],
+            "access_key": found["S3_ACCESS_KEY"],
+            "secret_key": found["S3_SECRET_KEY"],
+        },
+        "warehouse": {"location": f"s3://{found['S3_BUCKET']}/warehouse"},
+    }
+    for server, name in OPTIONAL.items():
+        if environ.get(name):
+            state[server] = {"url": environ[name]}
+    if "trino" in state:
+        state["trino"]["user"] = environ.get("TRINO_USER") or "ticklake"
+    return state

@@ -1,0 +1,116 @@
+"""The given profile: servers that others run, as compose and Kubernetes do.
+
+`up` waits until the stores answer and prepares database and buckets; `down` stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from pyarrow.fs import FileType, S3FileSystem
+
+from infra.servers.home import locked, prepared
+from infra.servers.process import wait_until
+from infra.servers.profile import FOLDERS
+from infra.servers.report import Report
+from infra.watch.probes import Health, probe_all
+from lake.clock import Clock, SystemClock
+from lake.errors import Unavailable
+from lake.hot.arrange import CHUNK_HOURS, prepare
+from lake.state import read_state, write_state
+
+STORES = ("postgres", "valkey", "s3")
+ANSWER_S_MAX = 120.0
+
+
+@dataclass(frozen=True)
+class Given:
+    """The profile; addresses are asked for by `up` alone, the others read the home's state."""
+
+    addresses: Callable[[], dict[str, Any]]
+
+    def up(
+        self,
+        home: Path,
+        clock: Clock | None = None,
+        *,
+        chunk_hours: int = CHUNK_HOURS,
+        pinned: Sequence[str] = (),
+    ) -> Report:
+        """Prepare database and buckets once the stores answer; safe to call again, and at once.
+
+        Raises BadInput when an address is missing, Unavailable when a store does not answer.
+        """
+        clock = clock or SystemClock()
+        given = self.addresses()
+        home = prepared(home)
+        (home / FOLDERS["given"]).mkdir(exist_ok=True)
+        with locked(home, clock, ANSWER_S_MAX):
+            state = {**read_state(home), **given}
+            write_state(home, state)
+            await_stores(state, clock)
+            see_to_buckets(state["s3"])
+            with psycopg.connect(state["postgres"]["dsn"]) as connection:
+                prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
+        return Report(state, ())
+
+    def down(self, home: Path, clock: Clock | None = None) -> tuple[str, ...]:
+        """Stop nothing: whoever runs the servers stops them."""
+        return ()
+
+    def status(self, home: Path, clock: Clock | None = None) -> dict[str, dict[str, Any]]:
+        """Return per server whether it answers, and where; the rest is known to who runs it."""
+        state = read_state(home)
+        found = probe_all(state, clock or SystemClock())
+        return {name: described(health, state[name]) for name, health in found.items()}
+
+
+def await_stores(state: dict[str, Any], clock: Clock) -> None:
+    """Wait until the stores answer; Unavailable names the one that did not."""
+    stores = {name: state[name] for name in STORES}
+    found: dict[str, Health] = {}
+
+    def answered() -> bool:
+        found.update(probe_all(stores, clock))
+        return all(each.up for each in found.values())
+
+    if not wait_until(clock, answered, ANSWER_S_MAX):
+        name, health = next((name, each) for name, each in found.items() if not each.up)
+        raise Unavailable(name, health.fault, "start it, and check its address and password")
+
+
+def see_to_buckets(s3: dict[str, Any]) -> None:
+    """Make the buckets that are missing."""
+    store = S3FileSystem(
+        access_key=s3["access_key"],
+        secret_key=s3["secret_key"],
+        endpoint_override=s3["endpoint"],
+        region=s3["region"],
+        allow_bucket_creation=True,
+    )
+    try:
+        for bucket in (s3["bucket"], s3["models_bucket"]):
+            if store.get_file_info(bucket).type == FileType.NotFound:
+                store.create_dir(bucket)
+    except OSError as error:
+        raise Unavailable("S3 store", f"no bucket ({error})", "check its keys") from error
+
+
+def described(health: Health, said: dict[str, Any]) -> dict[str, Any]:
+    """Return the status of one server."""
+    parts = urlsplit(str(said.get("dsn") or said.get("endpoint") or said.get("url")))
+    return {
+        "running": health.up,
+        "health": "answers" if health.up else "does not answer",
+        "pid": None,
+        "address": f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname),
+        "since": None,
+        "memory_bytes": 0,
+        "version": "-",
+        "log": "with whoever runs it",
+    }

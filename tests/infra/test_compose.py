@@ -1,0 +1,192 @@
+"""infra/compose.yaml and infra/Dockerfile, checked by all that can be without Docker: the compose
+program's own reading of it, hadolint, and the files and versions that they share with the native
+stack. Nothing of it has been run by this suite."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import compose
+import pytest
+import yaml
+
+from infra.command.main import ticklake
+from infra.native import trino_part
+from infra.servers.addresses import REQUIRED
+from tests.test_readme import parsed
+
+ROOT = Path(__file__).resolve().parents[2]
+INFRA = ROOT / "infra"
+FILE = INFRA / "compose.yaml"
+DOCKERFILE = (INFRA / "Dockerfile").read_text()
+COMPOSE = Path(compose.__file__).parent / "docker-compose"
+ONCE = {"set-up"}
+SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|_KEY$|DATABASE_CONNECTION_URL|STORE_URI")
+MAY_BE_EMPTY = {"TICKLAKE_MASSIVE_API_KEY"}
+
+
+def config(env_file: Path) -> subprocess.CompletedProcess[str]:
+    """Let compose read the file; it needs no daemon for that."""
+    words = [str(COMPOSE), "-f", str(FILE), "--env-file", str(env_file), "--profile", "watch"]
+    return subprocess.run(
+        [*words, "config", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(env_file.parent)},
+    )
+
+
+def variables() -> list[str]:
+    """Return the variables that the example leaves to the user."""
+    return re.findall(r"^([A-Z0-9_]+)=$", (INFRA / "env.example").read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the file as compose understands it, with every password set."""
+    env_file = tmp_path_factory.mktemp("env") / ".env"
+    env_file.write_text("".join(f"{name}=given-{name}\n" for name in variables()))
+    done = config(env_file)
+    assert done.returncode == 0, done.stderr
+    return cast("dict[str, Any]", json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def services(read: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return cast("dict[str, dict[str, Any]]", read["services"])
+
+
+@pytest.mark.parametrize("missing", variables())
+def test_without_any_one_password_compose_refuses_and_names_it(
+    missing: str, tmp_path: Path
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("".join(f"{name}=x\n" for name in variables() if name != missing))
+    done = config(env_file)
+    assert done.returncode != 0
+    assert f"{missing} is missing a value: set it in infra/.env" in done.stderr
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    raw = yaml.safe_load(FILE.read_text())
+    places = {"x-servers": raw["x-servers"]} | {
+        name: each.get("environment") or {} for name, each in raw["services"].items()
+    }
+    written = [
+        f"{place}.{name}"
+        for place, found in places.items()
+        for name, value in found.items()
+        if SECRET.search(name) and name not in MAY_BE_EMPTY and not re.search(r"\$\{\w+:\?", value)
+    ]
+    assert written == []
+
+
+def test_ports_are_on_loopback_unless_said_otherwise(services: dict[str, dict[str, Any]]) -> None:
+    ports = [port for each in services.values() for port in each.get("ports", ())]
+    assert len(ports) >= 7
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+
+
+def test_every_service_has_limits_health_and_a_pinned_image(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name, each in services.items():
+        assert {"cpus", "memory"} <= each["deploy"]["resources"]["limits"].keys(), name
+        assert ("healthcheck" in each) == (name not in ONCE), name
+        assert each["restart"] == ("no" if name in ONCE else "unless-stopped"), name
+        assert re.search(r":[\w.-]*\d[\w.-]*$", each["image"]), name
+        assert "latest" not in each["image"], name
+
+
+def test_every_mounted_file_is_there(services: dict[str, dict[str, Any]]) -> None:
+    mounts = [m for each in services.values() for m in each.get("volumes", ())]
+    files = [Path(mount["source"]) for mount in mounts if mount["type"] == "bind"]
+    assert len(files) >= 7
+    assert [str(path) for path in files if not path.exists()] == []
+    assert all(mount.get("read_only") for mount in mounts if mount["type"] == "bind")
+
+
+def mounted(path: Path, text: str) -> bool:
+    """Tell whether a file, or a folder that it is in, is named in the compose file."""
+    inside = path.relative_to(INFRA / "config")
+    places = [inside, *list(inside.parents)[:-1]]
+    return any(re.search(rf"\./config/{re.escape(str(each))}[:\]]", text) for each in places)
+
+
+def test_every_configuration_file_of_the_native_stack_is_used(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    text = FILE.read_text()
+    files = [path for path in (INFRA / "config").rglob("*") if path.is_file()]
+    unused = [str(path) for path in files if not mounted(path, text)]
+    assert unused == []
+    assert "trino" in services
+
+
+def test_trino_is_told_all_that_its_files_ask_for(services: dict[str, dict[str, Any]]) -> None:
+    files = [path for path in (INFRA / "config" / "trino").rglob("*") if path.is_file()]
+    asked = {name for path in files for name in re.findall(r"\$\{ENV:(\w+)\}", path.read_text())}
+    assert asked - services["trino"]["environment"].keys() == set()
+    nodes = (INFRA / "config" / "trino" / "node.properties").read_text()
+    names = re.findall(r"^(node\.[\w-]+)=", nodes, re.MULTILINE)
+    words = " ".join(services["trino"]["entrypoint"])
+    assert [name for name in names if f"-D{name}=" not in words] == []
+
+
+def test_versions_are_those_of_the_native_stack(services: dict[str, dict[str, Any]]) -> None:
+    assert services["trino"]["image"] == f"trinodb/trino:{trino_part.VERSION}"
+    assert services["timescaledb"]["image"].endswith("-pg17")
+    servers = (INFRA / "native" / "servers.txt").read_text()
+    for part in ("prefect", "mlflow"):
+        assert re.search(rf"^{part}==", servers, re.MULTILINE)
+        assert services[part]["build"]["target"] == "servers"
+    assert "COPY infra/native/servers.txt" in DOCKERFILE
+
+
+def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any]]) -> None:
+    environment = services["set-up"]["environment"]
+    assert [name for name in REQUIRED if not environment.get(name)] == []
+
+
+def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> None:
+    ours = {name: each for name, each in services.items() if each["image"].startswith("ticklake:")}
+    assert {"set-up", "ingest", "metrics", "exchange"} <= ours.keys()
+    for each in ours.values():
+        parsed(ticklake, list(each["command"]))
+
+
+def test_our_processes_can_change_nothing_but_their_home(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for each in services.values():
+        if each["image"].startswith("ticklake:"):
+            assert each["read_only"]
+            assert each["cap_drop"] == ["ALL"]
+            assert [mount["target"] for mount in each["volumes"]] == ["/var/lib/ticklake"]
+
+
+def test_the_dockerfile_is_clean() -> None:
+    hadolint = Path(sys.prefix) / "bin" / "hadolint"
+    done = subprocess.run(
+        [str(hadolint), str(INFRA / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_images_hold_what_they_need_and_run_as_nobody_in_particular() -> None:
+    ignored = (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    for name in " ".join(copied).split():
+        assert (ROOT / name).exists(), name
+        assert f"!{name.split('/')[0]}" in ignored, name
+    stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+    final = [stage for stage in stages if re.match(r"\S+ AS (ticklake|servers)\n", stage)]
+    assert len(final) == 2
+    assert all("\nUSER 10001:10001\n" in stage for stage in final)
