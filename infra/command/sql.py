@@ -84,7 +84,7 @@ def ask_trino(home: Path, query: str | None, form: str, output: Path | None) -> 
     """Show what Trino answers, by the same means."""
     if query is None and sys.stdin.isatty():
         raise WrongUse("--engine trino", "has no prompt here", "give a query, or use Trino's CLI")
-    from lake.views.trino_client import connect_trino
+    from lake.trino_session import connect_trino
 
     text = asked(query).strip().removesuffix(";")
     with connect_trino(home) as session, duckdb.connect() as shower:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 
 import psycopg
+from pyiceberg.catalog.sql import SqlCatalog
 
 from lake.clock import utc_from_us
 from lake.contracts.contract import TICK_DATASETS, load
@@ -15,7 +18,10 @@ from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.tables.catalog import open_catalog
+from lake.tables.tags import keep_tags
+from lake.tables.trino_upkeep import TrinoUpkeep
 from lake.tables.upkeep import Upkeep
+from lake.trino_session import Trino, TrinoAway
 from lake.views.client import Client
 
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -33,6 +39,10 @@ LEAVE_EVERY = 450
 """Every so many rounds (15 minutes) let days leave hot whose age has come and that are proven."""
 
 
+TRINO_REST_US = 60_000_000
+"""While Trino does not answer, upkeep is done in process; it is asked again after so long."""
+
+
 class KeepLoop:
     """Merge small files, expire snapshots, remove files; never in the way of a commit."""
 
@@ -40,6 +50,9 @@ class KeepLoop:
         self._context = context
         self._unmerged: dict[str, set[int]] = {}
         self._partitions: set[tuple[str, date]] = set()
+        place = context.place
+        self._trino = Trino(**place.trino) if place.trino else None
+        self._trino_again_us = 0
 
     def run(self) -> None:
         """Run in a thread of its own; ends when a drain begins."""
@@ -56,6 +69,8 @@ class KeepLoop:
                     rounds += 1
                     backoff.reset()
             except SERVER_FAULTS as error:
+                if isinstance(error, TrinoAway):
+                    self._trino_again_us = context.clock.monotonic_us() + TRINO_REST_US
                 backoff.wait(error)
             context.drain.wait(ROUND_S)
 
@@ -69,16 +84,9 @@ class KeepLoop:
         ):
             book = RemovalBook(connection)
             for table in context.tables:
-                upkeep = Upkeep(
-                    catalog,
-                    table.dataset,
-                    load(table.dataset).sort,
-                    epoch=lease.epoch,
-                    commit_lock=context.commit_lock,
-                    steps=context.steps,
-                )
                 if context.drain.is_set():
                     return
+                upkeep = self._upkeep(catalog, table.dataset, lease)
                 touched = table.touched_days()
                 self._unmerged.setdefault(table.dataset, set()).update(touched)
                 if touched and table.dataset in TICK_DATASETS:
@@ -89,15 +97,41 @@ class KeepLoop:
                 if whole:
                     self._remove(upkeep, table.dataset, book)
                     upkeep.forget()
+                    keep_tags(catalog, table.dataset, self._now(), context.commit_lock)
                 if rounds % ORPHANS_EVERY == 0:
-                    old_us = context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
-                    book.freed(table.dataset, upkeep.orphans(old_us))
+                    self._sweep(upkeep, book)
             if whole:
                 self._make_ahead(connection)
 
+    def _upkeep(self, catalog: SqlCatalog, dataset: str, lease: Lease) -> Upkeep:
+        context = self._context
+        sort = load(dataset).sort
+        new: Callable[..., Upkeep] = Upkeep
+        if self._trino is not None and context.clock.monotonic_us() >= self._trino_again_us:
+            new = partial(TrinoUpkeep, session=self._trino)
+        return new(
+            catalog,
+            dataset,
+            sort,
+            epoch=lease.epoch,
+            commit_lock=context.commit_lock,
+            steps=context.steps,
+        )
+
+    def _sweep(self, upkeep: Upkeep, book: RemovalBook) -> None:
+        """Find files that nobody needs; what they were needed for may still run."""
+        if isinstance(upkeep, TrinoUpkeep):
+            upkeep.sweep(self._now())
+            return
+        old_us = self._context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
+        book.freed(upkeep.dataset, upkeep.orphans(old_us))
+
+    def _now(self) -> datetime:
+        return utc_from_us(self._context.clock.now_us())
+
     def _make_ahead(self, connection: psycopg.Connection) -> None:
         """Make today's and tomorrow's partitions before their first row."""
-        today = utc_from_us(self._context.clock.now_us()).date()
+        today = self._now().date()
         for dataset in TICK_DATASETS:
             ensure_partitions(
                 connection, dataset, (today, today + timedelta(days=1)), self._partitions

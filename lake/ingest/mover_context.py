@@ -76,12 +76,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class MoverPlace:
-    """Where a mover works."""
+    """Where a mover works; trino: the words of a Trino session, where upkeep is Trino's."""
 
     dsn: str
     warehouse: Warehouse
     journal: Path
     shard: int
+    trino: Mapping[str, str] | None = None
 
 
 @dataclass

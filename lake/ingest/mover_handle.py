@@ -12,6 +12,7 @@ from typing import Any
 
 from lake import errors
 from lake.errors import TicklakeError, Unavailable
+from lake.trino_session import trino_of
 from lake.warehouse import warehouse_of
 
 START_S_MAX = 60.0
@@ -36,6 +37,7 @@ class MoverHandle:
             "dsn": dsn,
             "warehouse": warehouse_of(home).order(),
             "journal": str(home / "journal"),
+            "trino": trino_of(home),
             "claims": claims,
         }
         self._process: asyncio.subprocess.Process | None = None

@@ -57,6 +57,7 @@ def main() -> int:
             warehouse,
             Path(order["journal"]) / f"shard-{shard}",
             shard,
+            order.get("trino"),
         )
         context = MoverContext(
             place,

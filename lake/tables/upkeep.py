@@ -98,9 +98,9 @@ class Upkeep:
         meanwhile.
         """
         with faults_of(self.dataset):
-            table = self._load()
-            within = _within(time_column_of(table), days)
-            group = _group_to_merge(_live_files(table, within), self._limits)
+            table = self.load()
+            within = rows_of_days(time_column_of(table), days)
+            group = group_to_merge(live_files(table, within), self._limits)
             if group is None:
                 return None
             rows = sorted_rows(_read(table, group), self._sort_columns)
@@ -121,7 +121,7 @@ class Upkeep:
     def forget(self) -> int:
         """Forget what was noted of snapshots that are long gone; return how many."""
         with faults_of(self.dataset):
-            table = self._load()
+            table = self.load()
             kept = {each.snapshot_id for each in table.metadata.snapshots}
             named = table.properties.get(SNAPSHOT)
             kept |= {int(named)} if named else set()
@@ -132,7 +132,7 @@ class Upkeep:
         wanted = set(paths)
         data = {path for path in wanted if path.endswith(".parquet")}
         with faults_of(self.dataset):
-            table = self._load()
+            table = self.load()
             ids = [snapshot.snapshot_id for snapshot in table.metadata.snapshots]
             needed = wanted & _metadata_files(table, ids)
             if data:
@@ -145,7 +145,7 @@ class Upkeep:
         needed = self.referenced(wanted)
         removed = 0
         with faults_of(self.dataset):
-            io = self._load().io
+            io = self.load().io
             for path in wanted:
                 if path in needed:
                     continue
@@ -161,7 +161,7 @@ class Upkeep:
         A commit that died left them, or an entry in the book of removals that was never written.
         """
         with faults_of(self.dataset):
-            table = self._load()
+            table = self.load()
             assert isinstance(table.io, WarehouseIO)
             old = {
                 file.location
@@ -171,7 +171,7 @@ class Upkeep:
         return sorted(old - self.referenced(old))
 
     def _expire(self) -> list[str]:
-        table = self._load()
+        table = self.load()
         metadata = table.metadata
         if len(metadata.snapshots) <= self._limits.snapshots_max or holdings_of(table).rolled_back:
             return []
@@ -185,7 +185,7 @@ class Upkeep:
         self._steps.at("upkeep.expire")
         # On this head only: by then others may have rolled back to one of those that go.
         commit_on_head(table, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": going}))
-        table = self._load()
+        table = self.load()
         kept = _metadata_files(table, (s.snapshot_id for s in table.metadata.snapshots))
         return sorted(files - kept)
 
@@ -194,13 +194,13 @@ class Upkeep:
     ) -> None:
         """Put new files for old ones, which were chosen in `read` among the rows `within`."""
         with self._lock:
-            table = self._load()
+            table = self.load()
             held = holdings_of(table)
             if held.rolled_back:
                 raise Unavailable(f"lake.{self.dataset}", "rolled back", "the committer heals it")
             if table.metadata.current_snapshot_id != read.metadata.current_snapshot_id:
                 # The library takes it in silence when a file to delete is not there any more.
-                live = {file.file_path for file in _live_files(table, within)}
+                live = {file.file_path for file in live_files(table, within)}
                 if not live.issuperset(file.file_path for file in old):
                     raise Unavailable(
                         f"lake.{self.dataset}", "others changed the files meanwhile", "merge anew"
@@ -220,15 +220,17 @@ class Upkeep:
             self._steps.at("upkeep.commit")
             transaction.commit_transaction()
 
-    def _load(self) -> Table:
+    def load(self) -> Table:
+        """Return the table as it is now."""
         return self._catalog.load_table((NAMESPACE, self.dataset))
 
 
-def _live_files(table: Table, within: Rows) -> Iterator[DataFile]:
+def live_files(table: Table, within: Rows) -> Iterator[DataFile]:
+    """Yield the live files that may hold such rows."""
     return (task.file for task in table.scan(row_filter=within).plan_files())
 
 
-def _within(time_column: str | None, days: Collection[int] | None) -> Rows:
+def rows_of_days(time_column: str | None, days: Collection[int] | None) -> Rows:
     """Return the filter of rows of these days."""
     if time_column is None or not days:
         return AlwaysTrue()
@@ -242,7 +244,7 @@ def _iso(day: int) -> str:
     return f"{np.datetime64(day, 'D')}T00:00:00+00:00"
 
 
-def _group_to_merge(files: Iterable[DataFile], limits: UpkeepLimits) -> list[DataFile] | None:
+def group_to_merge(files: Iterable[DataFile], limits: UpkeepLimits) -> list[DataFile] | None:
     """Return small files of one partition and size class that are worth merging."""
     classes: defaultdict[tuple[str, int], list[DataFile]] = defaultdict(list)
     for file in files:

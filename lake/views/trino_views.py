@@ -16,12 +16,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lake.contracts.contract import Contract, load
-from lake.views.union_view import SCHEMA, UNION_DATASETS
+from lake.errors import BadInput
+from lake.trino_session import HOT_CATALOG, LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino
+from lake.views.union_view import UNION_DATASETS
 
-LAKE_CATALOG = "lake"
-HOT_CATALOG = "hot"
-VIEW_CATALOG = "ticklake"
-"""Trino's catalogs: the Iceberg tables, PostgreSQL, and one that keeps the views."""
+
+def publish_views(session: Trino) -> None:
+    """(Re)create the union views, after the tables; safe to call again.
+
+    Raises BadInput with the remedy where Trino lacks what they need.
+    """
+    catalogs = {str(name) for (name,) in session.execute("SHOW CATALOGS")}
+    lacking = {LAKE_CATALOG, HOT_CATALOG, VIEW_CATALOG} - catalogs
+    if lacking:
+        raise BadInput(
+            f"trino at {session.url}",
+            f"has no catalog {' or '.join(sorted(lacking))}",
+            "give it the files of infra/config/trino/catalog",
+        )
+    held = {str(name) for (name,) in session.execute(f"SHOW TABLES FROM {LAKE_CATALOG}.{SCHEMA}")}
+    if not held:
+        raise BadInput(
+            f"trino at {session.url}",
+            f"its catalog {LAKE_CATALOG} shows no table of ours",
+            "its iceberg.jdbc-catalog.catalog-name must be ticklake, in the hot tier's database",
+        )
+    for statement in trino_view_statements():
+        session.execute(statement)
 
 
 def trino_view_statements() -> Iterator[str]:

@@ -17,11 +17,17 @@ from trino.exceptions import TrinoQueryError
 
 from lake.errors import BadInput, Refused, TicklakeError, Unavailable, WrongUse
 from lake.state import read_state
-from lake.views.trino_views import HOT_CATALOG, LAKE_CATALOG, VIEW_CATALOG, trino_view_statements
-from lake.views.union_view import SCHEMA
+
+LAKE_CATALOG = "lake"
+HOT_CATALOG = "hot"
+VIEW_CATALOG = "ticklake"
+"""Trino's catalogs: the Iceberg tables, PostgreSQL, and one that keeps the views."""
+
+SCHEMA = "market"
+"""The schema of our tables and views in each."""
 
 TRIES_MAX = 3
-REQUEST_S_MAX = 30.0
+REQUEST_S_MAX = 10.0
 ROWS_AT_ONCE = 10_000
 SOURCE = "ticklake"
 
@@ -29,6 +35,10 @@ LOST_RACES = frozenset({"ICEBERG_COMMIT_ERROR", "TRANSACTION_CONFLICT"})
 """Names of Trino's errors when somebody else committed first."""
 
 _PRECISE = re.compile(r"(decimal|timestamp|time)\((\d+)(?:, ?(\d+))?\)")
+
+
+class TrinoAway(Unavailable):
+    """Trino does not answer, or can't do what it was asked now."""
 
 
 class LostRace(Unavailable):
@@ -43,7 +53,7 @@ class Trino:
     ) -> None:
         place = urlsplit(url)
         self.url = url
-        self._connection = trino.dbapi.connect(
+        self._connection = trino.dbapi.Connection(
             host=place.hostname or "",
             port=place.port,
             http_scheme=place.scheme,
@@ -81,7 +91,7 @@ class Trino:
 
     def close(self) -> None:
         """End the session."""
-        self._connection.close()
+        self._connection.close()  # type: ignore[no-untyped-call]  # its own has no types
 
     def __enter__(self) -> Self:
         return self
@@ -116,34 +126,10 @@ def trino_of(home: Path) -> dict[str, str] | None:
     return {key: str(found[key]) for key in ("url", "user", "password") if key in found}
 
 
-def publish_views(session: Trino) -> None:
-    """(Re)create the union views, after the tables; safe to call again.
-
-    Raises BadInput with the remedy where Trino lacks what they need.
-    """
-    catalogs = {str(name) for (name,) in session.execute("SHOW CATALOGS")}
-    lacking = {LAKE_CATALOG, HOT_CATALOG, VIEW_CATALOG} - catalogs
-    if lacking:
-        raise BadInput(
-            f"trino at {session.url}",
-            f"has no catalog {' or '.join(sorted(lacking))}",
-            "give it the files of infra/config/trino/catalog",
-        )
-    held = {str(name) for (name,) in session.execute(f"SHOW TABLES FROM {LAKE_CATALOG}.{SCHEMA}")}
-    if not held:
-        raise BadInput(
-            f"trino at {session.url}",
-            f"its catalog {LAKE_CATALOG} shows no table of ours",
-            "its iceberg.jdbc-catalog.catalog-name must be ticklake, in the hot tier's database",
-        )
-    for statement in trino_view_statements():
-        session.execute(statement)
-
-
 def query_fault(url: str, error: Exception) -> TicklakeError:
     """Return one of Trino's faults as ours."""
     if not isinstance(error, TrinoQueryError):
-        return Unavailable(f"trino at {url}", _line(error), "see: ticklake status")
+        return TrinoAway(f"trino at {url}", _line(error), "see: ticklake status")
     said, name = " ".join(str(error.message).split()), str(error.error_name)
     if "eventually update SQL schema" in said:
         return BadInput(
@@ -155,7 +141,7 @@ def query_fault(url: str, error: Exception) -> TicklakeError:
         return Refused("query", said, "ask an operator for the right to it")
     if error.error_type == "USER_ERROR":
         return WrongUse("query", said, "correct it there")
-    return Unavailable(f"trino at {url}", said, "see: ticklake status")
+    return TrinoAway(f"trino at {url}", said, "see: ticklake status")
 
 
 def _line(error: Exception) -> str:
