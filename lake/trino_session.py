@@ -73,19 +73,21 @@ class Trino:
         Raises WrongUse for SQL that can't run, Refused for what this user may not, LostRace,
         Unavailable.
         """
-        cursor = self._connection.cursor()
         try:
-            cursor.execute(statement)
-            return [tuple(row) for row in cursor.fetchall()]
+            return [tuple(row) for row in self.cursor(statement).fetchall()]
         except _FAULTS as error:
             raise query_fault(self.url, error) from error
 
+    def cursor(self, statement: str) -> Cursor:
+        """Begin a statement; its faults come as Trino's own."""
+        cursor = self._connection.cursor()
+        cursor.execute(statement)
+        return cursor
+
     def arrow(self, query: str) -> pa.Table:
         """Return a query's rows as Arrow, decimals and times exact; raises as execute does."""
-        cursor = self._connection.cursor()
         try:
-            cursor.execute(query)
-            return _table(cursor)
+            return _table(self.cursor(query))
         except _FAULTS as error:
             raise query_fault(self.url, error) from error
 

@@ -107,13 +107,17 @@ class TrinoUpkeep(Upkeep):
             names = self.load().metadata.refs.keys()
         if not may_sweep(names, now, self._sweep_age_s):
             return False
+        self.sweep_now()
+        return True
+
+    def sweep_now(self) -> None:
+        """Sweep without a look at the tags; raises as merge does."""
         for kind in ("expire_snapshots", "remove_orphan_files"):
             self._session.execute(
                 f"SET SESSION {LAKE_CATALOG}.{kind}_min_retention = '{self._sweep_age_s}s'"
             )
             self._alter(f"{kind}(retention_threshold => '{self._sweep_age_s}s')")
         self._alter("optimize_manifests")
-        return True
 
     def _alter(self, work: str) -> None:
         statement = f"ALTER TABLE {LAKE_CATALOG}.{SCHEMA}.{self.dataset} EXECUTE {work}"

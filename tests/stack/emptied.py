@@ -1,0 +1,40 @@
+"""The stack's lakehouse, emptied: its servers are for tests only."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+
+from lake.state import postgres_dsn
+from lake.warehouse import Bucket, warehouse_of
+
+EMPTIED = (
+    "crypto_trades",
+    "crypto_quotes",
+    "crypto_aggregates",
+    "market_sentiment",
+    "quarantine",
+    "ingest_batches",
+    "ledger_minutes",
+    "feed_gaps",
+    "shards",
+    "lake_removals",
+    "verified_frames",
+    "verified_units",
+    "verified_files",
+)
+
+
+def emptied(home: Path) -> tuple[str, Bucket]:
+    """Forget every table and row of the stack; return its address, and a place of one's own."""
+    dsn, warehouse = postgres_dsn(home), warehouse_of(home)
+    assert isinstance(warehouse, Bucket)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DELETE FROM public.iceberg_tables WHERE catalog_name = 'ticklake'")
+        tables = ", ".join(f"market.{name}" for name in EMPTIED)
+        connection.execute(f"TRUNCATE {tables} CASCADE".encode())
+        connection.execute("DELETE FROM market.lake_marks WHERE snapshot_id <> 0")
+    return dsn, replace(warehouse, location=f"{warehouse.location}-test/{uuid.uuid4().hex}")
