@@ -1,7 +1,9 @@
 """The loss ledger's arithmetic: one definition, in the SQL of every engine.
 
 A row's canonical text is its columns in contract order joined by `|`; a null is `~`, a time is
-integer epoch microseconds, a decimal has all ten decimals, bytes are lower hex. A row's slice is
+integer epoch microseconds, a decimal has all ten decimals, bytes are lower hex. A column that came
+after the contract's first version stands there as `name=value`, and not at all when it is null, so
+that rows of before it have the text that they always had. A row's slice is
 the first eight bytes of the text's md5, read little-endian as an unsigned integer. A digest is the
 sum of slices, so it does not depend on the order of rows, and digests of parts add up.
 """
@@ -15,7 +17,7 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from lake.contracts.contract import Column, load
+from lake.contracts.contract import Column, Contract, load
 
 Engine = Literal["duckdb", "postgres", "trino"]
 
@@ -45,14 +47,21 @@ MEASURES = (
     "crypto_aggregates",
     "market_sentiment",
     "quarantine",
+    "feed_gaps",
+    "instruments",
     "ingest_batches",
 )
-"""Datasets that the ledger covers."""
+"""Datasets that the ledger covers: all but itself."""
 
 
 def canonical_text(dataset: str, engine: Engine) -> str:
     """Return the SQL expression of a row's canonical text."""
-    texts = (_text(column, _TEXTS[engine]) for column in load(dataset).columns)
+    return contract_text(load(dataset), engine)
+
+
+def contract_text(contract: Contract, engine: Engine) -> str:
+    """Return the SQL expression of the canonical text of a contract's row."""
+    texts = (_text(column, _TEXTS[engine]) for column in contract.columns)
     return f"concat_ws('{SEPARATOR}', {', '.join(texts)})"
 
 
@@ -100,6 +109,8 @@ def batch_totals(connection: duckdb.DuckDBPyConnection, dataset: str, table: pa.
 
 def _text(column: Column, texts: Mapping[str, str]) -> str:
     text = texts[_KINDS.get(column.type, column.type)].format(f'"{column.name}"')
+    if column.since:
+        return f"'{column.name}=' || {text}"  # of null is null, which concat_ws leaves out
     return text if column.required else f"coalesce({text}, '{NULL_TEXT}')"
 
 
@@ -116,7 +127,7 @@ def _batch_sql(dataset: str) -> str:
 
 _BATCH = "ledger_batch"
 
-_KINDS = {"int16": "int", "int32": "int", "int64": "int"}
+_KINDS = {"int16": "int", "int32": "int", "int64": "int", "total": "decimal", "digest": "decimal"}
 
 _SLICES: Mapping[Engine, str] = {
     "duckdb": "md5_number_upper({text})",

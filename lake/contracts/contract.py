@@ -50,7 +50,10 @@ TIERS = ("hot", "compressed", "lake", "archive")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its stable id, type, whether it may be null, unit ("" for none), meaning."""
+    """A column: its stable id, type, whether it may be null, unit ("" for none), meaning.
+
+    since: version of the contract that added it; "" for the first.
+    """
 
     name: str
     id: int
@@ -59,6 +62,7 @@ class Column:
     required: bool
     unit: str
     description: str
+    since: str = ""
 
     @property
     def meaning(self) -> str:
@@ -80,7 +84,9 @@ class Rule:
 class Contract:
     """What a dataset promises.
 
-    key: columns that tell one row from another; key_enforced: by a primary key in the hot tier.
+    key: columns that tell one thing from another; key_enforced: by a primary key in the hot tier.
+    versioned_by: columns by which a thing's rows are ordered, its state now last; empty where a
+    thing has one row.
     partition_column is "" where the dataset has no partitions, else cut by partition_transform.
     retention_days: tier -> age at which a row leaves it, None: kept.
     compression_days: age at which a row is compressed where the hot tier can, None: never.
@@ -98,6 +104,7 @@ class Contract:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     key_enforced: bool
+    versioned_by: tuple[str, ...]
     partition_column: str
     partition_transform: str
     sort: tuple[str, ...]
@@ -164,6 +171,7 @@ def _contract(document: Mapping[str, Any]) -> Contract:
         columns=tuple(_column(each) for each in properties),
         key=_key(properties),
         key_enforced=bool(custom.get("keyEnforced", False)),
+        versioned_by=tuple(custom.get("versionedBy", ())),
         partition_column=partition[0] if partition else "",
         partition_transform=custom.get("partitionTransform", ""),
         sort=tuple(custom["sortOrder"]),
@@ -192,6 +200,7 @@ def _column(each: Mapping[str, Any]) -> Column:
         required=bool(each["required"]),
         unit=custom.get("unit", ""),
         description=each["description"],
+        since=custom.get("since", ""),
     )
 
 

@@ -46,3 +46,17 @@ def venue_symbols(feed: str, tickers: Sequence[str]) -> list[str]:
         return [f"{base}{quote}".lower() for base, quote in pairs]
     joiner = "/" if feed == "kraken" else "-"
     return [f"{base}{joiner}{quote}" for base, quote in pairs]
+
+
+def venue_symbol(venue: str, ticker: str) -> str:
+    """Return X:BTCUSD as the venue spells it; venue as in crypto_trades.exchange, sim:1 too.
+
+    A ticker that can't be taken apart stays whole.
+    """
+    feed = venue.partition(":")[0]
+    if feed == "binance":
+        return ticker.removeprefix("X:")
+    try:
+        return venue_symbols(feed, [ticker])[0]
+    except WrongUse:
+        return ticker.removeprefix("X:")

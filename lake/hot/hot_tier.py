@@ -6,7 +6,7 @@ ADBC speaks COPY BINARY from Arrow columns: no row becomes a Python object.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,6 @@ class HotBatch:
     tables: Mapping[str, pa.Table]
     ledger: Callable[[], pa.Table]
     state: Mapping[str, Any]
-    gap_updates: Sequence[str] = ()
 
 
 class HotTier:
@@ -69,8 +68,6 @@ class HotTier:
                         _copy(cursor, name, table)
                 with self._stage("ledger"):
                     _copy(cursor, LEDGER, batch.ledger())
-                for statement in batch.gap_updates:
-                    cursor.execute(statement)
                 self._steps.at("hot.copy")
                 self._advance(cursor, batch, lease)
             self._steps.at("hot.commit")

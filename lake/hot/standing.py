@@ -83,4 +83,9 @@ _PROOF = (
     "SELECT ran_at, took_ms, holds, lost, duplicated FROM market.verify_runs"
     " ORDER BY ran_at DESC LIMIT 1"
 )
-_GAPS = "SELECT feed, kind, count(*) FROM market.feed_gaps WHERE closed_time IS NULL GROUP BY 1, 2"
+_GAPS = """
+SELECT feed, kind, count(*) FROM (
+  SELECT DISTINCT ON (shard, gap_id) feed, kind, closed_time FROM market.feed_gaps
+  ORDER BY shard, gap_id, seq DESC
+) AS now WHERE closed_time IS NULL GROUP BY 1, 2
+"""

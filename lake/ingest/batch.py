@@ -20,6 +20,7 @@ from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, Codec, Decoded, Frames
 from lake.ingest import control
 from lake.ingest.feed_gap import GapBook
+from lake.ingest.instrument_book import InstrumentBook
 from lake.ingest.redelivery import Redelivery, Source, frame_index
 from lake.journal.reader import Run
 
@@ -54,7 +55,6 @@ class Built:
     first_frame: int
     last_frame: int
     tables: dict[str, pa.Table]
-    gap_updates: list[str]
     events: int
     first_received_us: int
     fates: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -75,6 +75,7 @@ class BatchBuilder:
         codecs: Mapping[str, Codec],
         redelivery: Redelivery,
         gaps: GapBook,
+        instruments: InstrumentBook,
         connections_up: Mapping[str, Sequence[int]],
         *,
         epoch: int,
@@ -84,6 +85,7 @@ class BatchBuilder:
         self._codecs = codecs
         self._redelivery = redelivery
         self._gaps = gaps
+        self._instruments = instruments
         self._up = {feed: list(found) for feed, found in connections_up.items()}
 
     def state(self) -> dict[str, Any]:
@@ -120,11 +122,12 @@ class BatchBuilder:
         first, last = runs[0].frames.first_frame, runs[-1].frames.last_frame
         tables = {name: pa.concat_tables(found) for name, found in parts.items()}
         tables["ingest_batches"] = self._batch_rows(counts, first, last, now_us)
-        tables["feed_gaps"] = self._gaps.opened_rows()
+        tables["feed_gaps"] = self._gaps.rows()
+        tables["instruments"] = self._instruments.rows(self._redelivery.traded(), (), last, now_us)
         events = sum(count.events for count in counts.values())
         received_us = min(int(run.frames.received_us.min()) for run in runs)
         fates = {feed: count.fates() for feed, count in counts.items()}
-        return Built(first, last, tables, self._gaps.updates(), events, received_us, fates)
+        return Built(first, last, tables, events, received_us, fates)
 
     def _control(self, run: Run, count: FeedCount) -> None:
         up = self._up.setdefault(run.feed, [])
@@ -141,7 +144,7 @@ class BatchBuilder:
                     up.remove(record.connection)
                 self._gaps.opened(run.feed, seq, record)
             else:
-                self._gaps.closed(record)
+                self._gaps.closed(seq, record)
         count.events += len(run.frames)
         count.ignored["control"] += len(run.frames)
 
@@ -225,6 +228,7 @@ class BatchLedger:
             "shard": self._shard,
             "first_frame": built.first_frame,
             "last_frame": built.last_frame,
+            "seq": built.last_frame << INDEX_BITS,
         }
         for name, value in constants.items():
             column = pa.array(np.full(every.num_rows, value), schema.field(name).type)

@@ -19,6 +19,9 @@ FOLLOW_S = 0.2
 
 DRAIN_S = 0.05
 
+BOOKS_EVERY = 8
+"""Every so many rounds, and at the end, the books go to the lake too: a commit is a fixed cost."""
+
 
 class CommitLoop:
     """Commit every lake_commit_ms until everything of our shard is in the lake."""
@@ -73,10 +76,12 @@ class CommitLoop:
     def _steps(self, mover: HotToLake, connection: psycopg.Connection, backoff: Backoff) -> bool:
         context = self._context
         before_us = context.clock.monotonic_us()
+        rounds = 0
         while not context.stop.is_set():
             start_us = context.clock.monotonic_us()
             last = context.drain.is_set() and self._is_written(connection)
-            moved = mover.step()
+            moved = mover.step(books=last or rounds % BOOKS_EVERY == 0)
+            rounds += 1
             backoff.reset()
             if not moved.more:
                 context.progress.lake_frame = moved.frames.get(context.place.shard, 0)

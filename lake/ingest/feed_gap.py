@@ -1,14 +1,21 @@
-"""Keep the book of gaps: opened and closed by control records, or by holes in trade ids."""
+"""Keep the book of gaps: opened and closed by control records, or by holes in trade ids.
+
+A row of `feed_gaps` is never changed: a gap that closes is written again with its end, at a later
+place of the journal, in the transaction of the batch that closes it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg.rows import dict_row
 
+from lake.clock import utc_from_us
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS
@@ -21,57 +28,80 @@ HOLES_PER_BATCH_MAX = 1_000
 OPEN_HOLES_MAX = 2_000
 """Holes watched for being filled; later ones stay open until a backfill closes them."""
 
+NEW_HOLE_INDEX, FILLED_HOLE_INDEX = 0xFFFF, 0x7FFF
+"""Where holes are numbered from, downwards, within the last frame of the batch that shows them or
+has them filled: clear of each other, and of the control records' own places.
+"""
+
+Row = dict[str, Any]
+
+_OPEN = """
+SELECT * FROM (
+  SELECT DISTINCT ON (gap_id) * FROM market.feed_gaps WHERE shard = %s ORDER BY gap_id, seq DESC
+) AS now WHERE closed_time IS NULL
+"""
+
+
+def open_gaps(connection: psycopg.Connection, shard: int) -> list[Row]:
+    """Return a shard's gaps that are not closed, as the contract's rows, gap_id ascending."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_OPEN, (shard,)).fetchall()
+
 
 class GapBook:
     """Collects one batch's changes to `feed_gaps`.
 
-    holes: the open id holes of the shard's state, [gap_id, instrument, first, last] each.
+    gaps: the shard's open gaps. holes: those of them that are watched for being filled, as the
+    shard's state has them: [gap_id, instrument, first, last] each.
     """
 
-    def __init__(self, shard: int, holes: list[list[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        shard: int,
+        gaps: Sequence[Mapping[str, Any]] = (),
+        holes: Sequence[Sequence[Any]] = (),
+    ) -> None:
         self._shard = shard
-        self._open = {int(gap_id): Hole(*rest) for gap_id, *rest in holes or []}
-        self._rows: list[dict[str, Any]] = []
-        self._updates: list[str] = []
+        self._open = {int(gap["gap_id"]): dict(gap) for gap in gaps}
+        known = ((int(gap_id), Hole(*rest)) for gap_id, *rest in holes)
+        self._holes = {gap_id: hole for gap_id, hole in known if gap_id in self._open}
+        self._rows: list[Row] = []
         self._new: list[tuple[str, Hole, pa.Table]] = []
         self._batch_frame = 0
         self._now_us = 0
 
     def open_holes(self) -> list[list[Any]]:
-        """Return the open holes as the shard's state keeps them."""
-        return [[gap_id, h.instrument, h.first, h.last] for gap_id, h in self._open.items()]
+        """Return the watched holes as the shard's state keeps them."""
+        return [[gap_id, h.instrument, h.first, h.last] for gap_id, h in self._holes.items()]
 
     def start_batch(self, last_frame: int, now_us: int) -> None:
         """Begin a batch that ends with last_frame."""
-        self._rows, self._updates, self._new = [], [], []
+        self._rows, self._new = [], []
         self._batch_frame, self._now_us = last_frame, now_us
 
     def opened(self, feed: str, seq: int, record: GapOpened) -> None:
         """Open a gap that the socket reader saw."""
         row = self._row(seq, feed, record.connection, record.reason, record.from_us)
-        self._rows.append({**row, "detected_time": record.detected_us})
+        row["detected_time"] = utc_from_us(record.detected_us)
+        self._open[seq] = row
+        self._rows.append(row)
 
-    def closed(self, record: GapClosed) -> None:
+    def closed(self, seq: int, record: GapClosed) -> None:
         """Close a gap, which may have been opened in this batch or before.
 
         A session that ended inside a gap left it open. The gap of the session after it begins no
         later and covers it, so the two are closed as one.
         """
-        gap_id = record.gap_frame << INDEX_BITS
-        filled = record.filled or None
-        for row in self._rows:
-            if row["gap_id"] == gap_id:
-                row.update(gap_to=record.to_us, closed_time=record.closed_us, filled=filled)
-        text = f"'{record.filled}'" if record.filled.replace(",", "").isidentifier() else "NULL"
-        self._updates.append(
-            f"UPDATE market.feed_gaps AS g SET gap_to = {_time(record.to_us)},"
-            f" closed_time = {_time(record.closed_us)}, filled = {text}"
-            " FROM market.feed_gaps AS last"
-            f" WHERE last.shard = {self._shard} AND last.gap_id = {gap_id}"
-            " AND g.shard = last.shard AND g.feed = last.feed AND g.connection = last.connection"
-            " AND g.gap_id <= last.gap_id AND g.gap_from >= last.gap_from"
-            " AND g.gap_to IS NULL AND g.kind <> 'id_hole'"
-        )
+        last = self._open.get(record.gap_frame << INDEX_BITS)
+        if last is None:
+            return
+        covered = [gap for gap in self._open.values() if _covers(last, gap)]
+        for k, gap in enumerate(covered):
+            times = {
+                "gap_to": utc_from_us(record.to_us),
+                "closed_time": utc_from_us(record.closed_us),
+            }
+            self._close(gap, seq + k, {**times, "filled": record.filled or None})
 
     def hole(self, feed: str, hole: Hole, rows: pa.Table) -> None:
         """Note a jump in an instrument's trade ids; rows are the trades that showed it."""
@@ -79,25 +109,28 @@ class GapBook:
 
     def close_filled(self, covers: Callable[[Hole], bool]) -> None:
         """Close holes whose ids have all come, and write down the new ones that remain."""
-        for gap_id in [known for known, hole in self._open.items() if covers(hole)]:
-            del self._open[gap_id]
-            self._updates.append(
-                f"UPDATE market.feed_gaps SET closed_time = {_time(self._now_us)},"
-                f" filled = 'crypto_trades' WHERE shard = {self._shard} AND gap_id = {gap_id}"
-            )
+        filled = [gap_id for gap_id, hole in self._holes.items() if covers(hole)]
+        for k, gap_id in enumerate(filled):
+            del self._holes[gap_id]
+            change = {"closed_time": utc_from_us(self._now_us), "filled": "crypto_trades"}
+            self._close(self._open[gap_id], self._place(FILLED_HOLE_INDEX - k), change)
         remaining = [each for each in self._new if not covers(each[1])]
         if len(remaining) > HOLES_PER_BATCH_MAX:
             remaining = _widest(remaining)
         for k, (feed, hole, rows) in enumerate(remaining):
-            self._write_hole((self._batch_frame << INDEX_BITS) | (0xFFFF - k), feed, hole, rows)
+            self._write_hole(self._place(NEW_HOLE_INDEX - k), feed, hole, rows)
 
-    def opened_rows(self) -> pa.Table:
-        """Return the gaps opened in this batch."""
+    def rows(self) -> pa.Table:
+        """Return the gaps as this batch has opened or closed them, seq ascending."""
+        self._rows.sort(key=lambda row: int(row["seq"]))
         return pa.Table.from_pylist(self._rows, schema=arrow_schema(load("feed_gaps")))
 
-    def updates(self) -> list[str]:
-        """Return the statements that close gaps of earlier batches."""
-        return self._updates
+    def _place(self, index: int) -> int:
+        return (self._batch_frame << INDEX_BITS) | index
+
+    def _close(self, gap: Row, seq: int, change: Row) -> None:
+        del self._open[gap["gap_id"]]
+        self._rows.append({**gap, **change, "seq": seq})
 
     def _write_hole(self, gap_id: int, feed: str, hole: Hole, rows: pa.Table) -> None:
         ticker = hole.instrument.rsplit("|", 1)[-1]
@@ -106,36 +139,36 @@ class GapBook:
             for key, value in (("from", hole.first - 1), ("to", hole.last + 1))
         }
         after = times["to"] or self._now_us
-        row = self._row(gap_id, feed, 0, "id_hole", times["from"] or after)
-        self._rows.append(
-            {
-                **row,
-                "ticker": ticker,
-                "gap_to": after,
-                "first_missing": str(hole.first),
-                "last_missing": str(hole.last),
-                "detected_time": self._now_us,
-            }
-        )
-        if len(self._open) < OPEN_HOLES_MAX:
-            self._open[gap_id] = hole
+        row = {
+            **self._row(gap_id, feed, 0, "id_hole", times["from"] or after),
+            "ticker": ticker,
+            "gap_to": utc_from_us(after),
+            "first_missing": str(hole.first),
+            "last_missing": str(hole.last),
+            "detected_time": utc_from_us(self._now_us),
+        }
+        self._rows.append(row)
+        if len(self._holes) < OPEN_HOLES_MAX:
+            self._holes[gap_id] = hole
+            self._open[gap_id] = row
 
-    def _row(
-        self, gap_id: int, feed: str, connection: int, kind: str, from_us: int
-    ) -> dict[str, Any]:
+    def _row(self, gap_id: int, feed: str, connection: int, kind: str, from_us: int) -> Row:
         return {
             "gap_id": gap_id,
             "feed": feed,
             "connection": connection,
             "kind": kind,
-            "gap_from": from_us,
+            "gap_from": utc_from_us(from_us),
             "shard": self._shard,
+            "seq": gap_id,
         }
 
 
-def _time(us: int) -> str:
-    """Return a timestamptz literal, exact to the microsecond."""
-    return f"(timestamptz 'epoch' + {int(us)} * interval '1 microsecond')"
+def _covers(last: Row, gap: Row) -> bool:
+    """Tell whether a gap ends with `last`, the newest of its connection."""
+    same = all(gap[name] == last[name] for name in ("feed", "connection"))
+    within = gap["gap_id"] <= last["gap_id"] and gap["gap_from"] >= last["gap_from"]
+    return same and within and gap["kind"] != "id_hole"
 
 
 def _time_of(rows: pa.Table, ticker: str, trade_id: str) -> int | None:

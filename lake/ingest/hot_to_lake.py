@@ -25,12 +25,16 @@ from lake.tables.lake_table import LakeTable
 ROWS_MAX = 1_000_000
 """Rows of one shard in one commit: about 200 MB of Arrow."""
 
+BOOKS = ("feed_gaps", "instruments", "ledger_minutes")
+"""Small tables that every batch may touch: they go to the lake with every few rounds' commits."""
+
 LAKE_DATASETS = (
     "crypto_trades",
     "crypto_quotes",
     "crypto_aggregates",
     "market_sentiment",
     "quarantine",
+    *BOOKS,
     "ingest_batches",
 )
 
@@ -82,15 +86,18 @@ class HotToLake:
         self._commits = commits or Commits()
         self._stage = times.stage if times else lambda name: nullcontext()
 
-    def step(self) -> Moved:
+    def step(self, *, books: bool = True) -> Moved:
         """Append what hot has beyond each table; one commit per table with new rows.
 
+        books: whether BOOKS are among the tables this time.
         Raises Fenced, or Unavailable after which step() may be called again.
         """
         frames = last_frames(self._connection)
         rows: dict[str, int] = {}
         more = False
         for table in self._tables:
+            if table.dataset in BOOKS and not books:
+                continue
             moved, waiting = self._move(table, frames)
             rows[table.dataset] = moved
             more = more or waiting

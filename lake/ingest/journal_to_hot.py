@@ -24,11 +24,12 @@ from lake.contracts.contract import TICK_DATASETS
 from lake.durations import StageTimes
 from lake.errors import Damaged, Unavailable
 from lake.feeds.codec import Codec
-from lake.hot.hot_tier import HotBatch, HotTier
+from lake.hot.hot_tier import LEDGER, HotBatch, HotTier
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions
 from lake.ingest.batch import BatchBuilder, BatchLedger, Built
-from lake.ingest.feed_gap import GapBook
+from lake.ingest.feed_gap import GapBook, open_gaps
+from lake.ingest.instrument_book import InstrumentBook, known_instruments
 from lake.ingest.keyless import FRAMES_MAX as KEYLESS_FRAMES_MAX
 from lake.ingest.recent_batches import RecentBatches
 from lake.ingest.redelivery import Redelivery, StoredKeys
@@ -121,7 +122,6 @@ class JournalToHot:
         self._stage = times.stage if times else lambda name: nullcontext()
         self._builder: BatchBuilder | None = None
         self._partitions: set[tuple[str, date]] = set()
-        self._instruments: set[str] = set()
         self._ahead: Future[_Next | None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="build-ahead")
         self._ledger = BatchLedger(reader.shard)
@@ -144,13 +144,13 @@ class JournalToHot:
             built = following.built
             if self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN:
                 self._ahead = self._worker.submit(self._build, built.last_frame)
-            self._name_instruments(following.state)
             self._write(following)
         except BaseException:
             self._forget()
             raise
         if self._recent is not None:
-            self._recent.add(built.first_frame - 1, built.last_frame, built.tables)
+            tables = {**built.tables, LEDGER: following.ledger.result()}
+            self._recent.add(built.first_frame - 1, built.last_frame, tables)
         self.last_frame = built.last_frame
         return built
 
@@ -186,6 +186,8 @@ class JournalToHot:
     def _recover(self) -> None:
         try:
             found = load_shard(self._connection, self._reader.shard)
+            gaps = open_gaps(self._connection, self._reader.shard)
+            instruments = known_instruments(self._connection)
         except psycopg.Error as error:
             raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
         self.last_frame = found.last_frame
@@ -193,7 +195,8 @@ class JournalToHot:
             self._reader.shard,
             self._codecs,
             Redelivery(self._stores, found.state.get("high", {})),
-            GapBook(self._reader.shard, found.state.get("holes")),
+            GapBook(self._reader.shard, gaps, found.state.get("holes", ())),
+            InstrumentBook(self._reader.shard, instruments),
             found.state.get("up", {}),
             epoch=self._lease.epoch,
         )
@@ -230,26 +233,8 @@ class JournalToHot:
             built.tables,
             following.ledger.result,
             following.state,
-            built.gap_updates,
         )
         self._hot.write(batch, self._lease)
-
-    def _name_instruments(self, state: Mapping[str, Any]) -> None:
-        """Note instruments that are seen for the first time; what is known of them stays."""
-        new = set(state["high"].get("crypto_trades", ())) - self._instruments
-        if not new:
-            return
-        rows = [(*name.split("|", 2), name.split("|", 2)[2].removeprefix("X:")) for name in new]
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(
-                    "INSERT INTO market.instruments (venue, market, ticker, symbol)"
-                    " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                    rows,
-                )
-        except psycopg.Error as error:
-            raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
-        self._instruments |= new
 
     def _ensure_partitions(self, dataset: str, rows: pa.Table) -> None:
         try:

@@ -15,6 +15,7 @@ from lake.contracts.contract import TICK_DATASETS, load
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions, summarize
 from lake.ingest.hot_to_dropped import drop_due
+from lake.ingest.hot_to_lake import BOOKS
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.tables.catalog import open_catalog
@@ -92,8 +93,9 @@ class KeepLoop:
                 if touched and table.dataset in TICK_DATASETS:
                     summarize(connection, table.dataset, map(_date, touched))
                 self._merge(upkeep, table.dataset, book, whole=whole)
-                with context.times.stage("expire"):
-                    book.freed(table.dataset, upkeep.expire())
+                if whole or table.dataset not in BOOKS:
+                    with context.times.stage("expire"):
+                        book.freed(table.dataset, upkeep.expire())
                 if whole:
                     self._remove(upkeep, table.dataset, book)
                     upkeep.forget()

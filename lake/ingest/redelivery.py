@@ -109,6 +109,10 @@ class Redelivery:
         """Return what a restart needs to know."""
         return {dataset: seen.high() for dataset, seen in self._seen.items() if seen.high()}
 
+    def traded(self) -> list[str]:
+        """Return the instruments of every trade taken so far, those without an id left out."""
+        return list(self._seen["crypto_trades"].high())
+
     def covers(self, hole: Hole) -> bool:
         """Tell whether every trade id of a hole has come meanwhile."""
         return self._seen["crypto_trades"].covers(hole.instrument, hole.first, hole.last)

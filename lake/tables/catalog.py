@@ -5,12 +5,21 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
 
-from lake.contracts.contract import load
-from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
+from lake.contracts.contract import Contract, load
+from lake.contracts.iceberg_schema import (
+    ICEBERG_TYPES,
+    iceberg_schema,
+    partition_spec,
+    sort_order,
+)
 from lake.database import IDLE_IN_TRANSACTION_MS, with_options
 from lake.tables.warehouse_io import IMPLEMENTATION
 from lake.warehouse import Warehouse, warehouse_at
@@ -55,10 +64,13 @@ def open_catalog(dsn: str, warehouse: Warehouse | str, *, epoch: int | None = No
 
 
 def ensure_table(catalog: SqlCatalog, dataset: str) -> Table:
-    """Return the dataset's table, created from its contract if it is not there."""
+    """Return the dataset's table, created from its contract if it is not there.
+
+    Columns that the contract has got since are added to it; rows of before have null there.
+    """
     name = (NAMESPACE, dataset)
     if catalog.table_exists(name):
-        return catalog.load_table(name)
+        return _with_new_columns(catalog, catalog.load_table(name), load(dataset))
     with suppress(NamespaceAlreadyExistsError):  # another process was first: it is there
         catalog.create_namespace(NAMESPACE)
     contract = load(dataset)
@@ -72,3 +84,15 @@ def ensure_table(catalog: SqlCatalog, dataset: str) -> Table:
         )
     except TableAlreadyExistsError:
         return catalog.load_table(name)
+
+
+def _with_new_columns(catalog: SqlCatalog, table: Table, contract: Contract) -> Table:
+    known = set(table.schema().column_names)
+    new = [column for column in contract.columns if column.name not in known]
+    if not new:
+        return table
+    with suppress(CommitFailedException), table.update_schema() as change:
+        # Another process may be first: then it is there. Ids follow on, as the contract's do.
+        for column in new:
+            change.add_column(column.name, ICEBERG_TYPES[column.type], doc=column.meaning)
+    return catalog.load_table(table.name())

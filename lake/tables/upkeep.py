@@ -277,7 +277,8 @@ def _read(table: Table, files: Sequence[DataFile]) -> pa.Table:
     for file in files:
         with table.io.new_input(file.file_path).open() as source:
             parts.append(pq.read_table(source))
-    return pa.concat_tables(parts)
+    # Files of before a column was added have null there.
+    return pa.concat_tables(parts, promote_options="default")
 
 
 def _metadata_files(table: Table, snapshot_ids: Iterable[int]) -> set[str]:

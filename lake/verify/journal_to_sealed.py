@@ -117,9 +117,10 @@ def _behind(connection: psycopg.Connection, reading: Reading, shard: int, upto: 
         snapshot = reading.snapshot(dataset)
         held = snapshot.through.get(shard, 0) if snapshot else 0
         row = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM market.ledger_minutes WHERE dataset = %s"
-            " AND shard = %s AND last_frame > %s AND first_frame <= %s)",
-            (dataset, shard, held, upto),
+            "SELECT EXISTS (SELECT 1 FROM market.ledger_minutes"
+            " WHERE (dataset = %(dataset)s OR %(dataset)s = 'ledger_minutes')"
+            " AND shard = %(shard)s AND last_frame > %(held)s AND first_frame <= %(upto)s)",
+            {"dataset": dataset, "shard": shard, "held": held, "upto": upto},
         ).fetchone()
         if row is not None and row[0]:
             lacking.append(dataset)

@@ -25,7 +25,7 @@ from lake.verify.report import Fault
 from lake.verify.totals import Totals
 from lake.views.engine import first_line, quote
 from lake.views.snapshot import DataFile, Snapshot, live_files
-from lake.views.union_view import lake_sql, through_sql
+from lake.views.union_view import DUCKDB_TYPES, lake_sql, through_sql
 from lake.warehouse import Bucket, Warehouse
 
 FILES_PER_READ_MAX = 64
@@ -220,9 +220,18 @@ def _table_gone(dataset: str, marks: DatasetMarks) -> list[Fault]:
 
 def parquet_sql(dataset: str, paths: Sequence[str]) -> str:
     """Return DuckDB's relation over data files, columns by field id, with a column filename."""
-    # read_parquet's own names come from the first file; field ids hold across renamed columns.
     listed = ", ".join(quote(path) for path in paths)
-    return f"read_parquet([{listed}], filename = true, hive_partitioning = false)"
+    options = "filename = true, hive_partitioning = false"
+    columns = load(dataset).columns
+    if any(column.since for column in columns):
+        # Files of before a column was added lack it, and some file of these may be the only one.
+        fields = ", ".join(
+            f"{column.id}: {{name: {quote(column.name)}, type: {quote(DUCKDB_TYPES[column.type])},"
+            " default_value: NULL}"
+            for column in columns
+        )
+        options += f", schema = MAP {{{fields}}}"
+    return f"read_parquet([{listed}], {options})"
 
 
 def _stamps(warehouse: Warehouse | None, metadata_location: str) -> Callable[[str], str]:

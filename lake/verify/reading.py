@@ -12,7 +12,9 @@ from typing import Any, cast
 import duckdb
 
 from lake import ledger
-from lake.verify.hot_units import WHOLE, HotUnit, hot_units, unit_bounds_us
+from lake.contracts.contract import load
+from lake.hot.hot_tier import LEDGER
+from lake.verify.hot_units import WHOLE, HotUnit, hot_relation, hot_units, unit_bounds_us
 from lake.verify.totals import Totals
 from lake.views.engine import (
     HOT_EXTENSIONS,
@@ -95,7 +97,17 @@ class Reading:
     def ledger_units(
         self, dataset: str, after: Mapping[int, int], upto: Mapping[int, int], *, daily: bool
     ) -> dict[str, Totals]:
-        """Return unit -> the ledger's totals of frames in (after, upto] of each shard of upto."""
+        """Return unit -> the ledger's totals of frames in (after, upto] of each shard of upto.
+
+        The ledger has no ledger: its own rows in hot stand for it.
+        """
+        if dataset == LEDGER:
+            unit = unit_sql(load(dataset).ledger_time, daily=daily)
+            found = self._duckdb.execute(
+                f"SELECT {unit}, {ledger.sums_sql(dataset, 'duckdb')} FROM {hot_relation(dataset)}"
+                f" WHERE {frames_sql(after, upto)} GROUP BY 1"
+            ).fetchall()
+            return {name: Totals.read(values) for name, *values in found}
         day = "to_char(minute AT TIME ZONE 'UTC', 'YYYY-MM-DD')" if daily else f"'{WHOLE}'"
         rows = self.hot(
             f"SELECT {day} AS unit, {_LEDGER_SUMS} FROM market.ledger_minutes "
@@ -107,6 +119,8 @@ class Reading:
         self, dataset: str, unit: str, upto: Mapping[int, int]
     ) -> dict[tuple[str, int], Totals]:
         """Return (ticker, minute in µs) -> the ledger's totals of a unit through upto."""
+        if dataset == LEDGER:
+            return self.minutes(dataset, hot_relation(dataset), frames_sql({}, upto))
         low, high = unit_bounds_us(unit)
         within = (
             f" AND minute >= to_timestamp({low // 1_000_000}) "

@@ -10,6 +10,7 @@ import psycopg
 from lake import ledger, state
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
+from lake.hot.hot_tier import LEDGER
 from lake.ingest.codecs import codecs
 from lake.verify.frames_check import FRAMES, check_frames
 from lake.verify.hot_check import check_hot
@@ -72,7 +73,7 @@ def _check(reading: Reading, marks: Marks, journal: Path | None, full: bool) -> 
     faults, proven = check_batches(reading, known("journal", BATCHES))
     events = proven.events
     _leave(marks, "journal", BATCHES, faults, proven)
-    for dataset in ledger.MEASURES:
+    for dataset in (*ledger.MEASURES, LEDGER):
         in_hot, hot = check_hot(reading, dataset, known("hot", dataset))
         in_lake, lake = check_lake(reading, dataset, known("lake", dataset))
         if not in_hot and not in_lake:

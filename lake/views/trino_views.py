@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from lake.contracts.contract import Contract, load
 from lake.errors import BadInput
 from lake.trino_session import HOT_CATALOG, LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino
-from lake.views.union_view import UNION_DATASETS
+from lake.views.union_view import UNION_DATASETS, current_sql
 
 
 def publish_views(session: Trino) -> None:
@@ -56,7 +56,7 @@ def trino_view_statements() -> Iterator[str]:
         view = f"{VIEW_CATALOG}.{SCHEMA}.{dataset}"
         yield (
             f"CREATE OR REPLACE VIEW {view} COMMENT {_quoted(contract.description)}"
-            f" SECURITY INVOKER AS {trino_union_sql(contract)}"
+            f" SECURITY INVOKER AS {current_sql(dataset, trino_union_sql(contract))}"
         )
         for column in contract.columns:
             yield f"COMMENT ON COLUMN {view}.{_name(column.name)} IS {_quoted(column.meaning)}"

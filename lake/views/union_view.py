@@ -19,12 +19,12 @@ UNION_DATASETS = (
     "crypto_aggregates",
     "market_sentiment",
     "quarantine",
+    "feed_gaps",
+    "instruments",
+    "ledger_minutes",
     "ingest_batches",
 )
 """Datasets with a hot and a lake part."""
-
-HOT_DATASETS = ("ledger_minutes", "feed_gaps", "instruments")
-"""Datasets that live in the hot tier alone."""
 
 SCHEMA = "market"
 
@@ -43,10 +43,6 @@ def view_statements(
     yield "CREATE SCHEMA IF NOT EXISTS hot"
     for dataset in UNION_DATASETS:
         yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, shards)
-    for dataset in HOT_DATASETS:
-        if dataset in hot_tables:
-            yield _view(f"hot.{dataset}", hot_sql(dataset))
-            yield _view(dataset, f"FROM hot.{dataset}")
 
 
 def _union_statements(
@@ -58,10 +54,10 @@ def _union_statements(
     yield _view(f"lake.{dataset}", lake_sql(dataset, snapshot))
     if dataset in hot_tables:
         yield _view(f"hot.{dataset}", hot_sql(dataset))
-        yield _view(dataset, union_sql(dataset, snapshot, shards))
+        yield _view(dataset, current_sql(dataset, union_sql(dataset, snapshot, shards)))
     else:
         yield _view(f"hot.{dataset}", lake_sql(dataset, None))
-        yield _view(dataset, lake_sql(dataset, snapshot))
+        yield _view(dataset, current_sql(dataset, lake_sql(dataset, snapshot)))
 
 
 def union_sql(dataset: str, snapshot: Snapshot | None, shards: Collection[int]) -> str:
@@ -69,6 +65,24 @@ def union_sql(dataset: str, snapshot: Snapshot | None, shards: Collection[int]) 
     through = snapshot.through if snapshot else {}
     hot = [hot_sql(dataset, beyond_sql(shard, through.get(shard))) for shard in sorted(shards)]
     return " UNION ALL ".join([lake_sql(dataset, snapshot), *hot])
+
+
+def current_sql(dataset: str, select: str) -> str:
+    """Select the state now of each thing whose every change is a row; other datasets as they are.
+
+    In the SQL of any engine of ours.
+    """
+    contract = load(dataset)
+    if not contract.versioned_by:
+        return select
+    columns = ", ".join(_name(name) for name in contract.names)
+    key = ", ".join(_name(name) for name in contract.key)
+    newest = ", ".join(f"{_name(name)} DESC" for name in contract.versioned_by)
+    return (
+        f"SELECT {columns} FROM (SELECT *, row_number() OVER"
+        f" (PARTITION BY {key} ORDER BY {newest}) AS newest FROM ({select}) AS changes) AS numbered"
+        " WHERE newest = 1"
+    )
 
 
 def lake_sql(dataset: str, snapshot: Snapshot | None) -> str:
@@ -110,7 +124,7 @@ def last_seq(frame: int) -> int:
 
 
 def _typed(value: str, column: Column) -> str:
-    return f"CAST({value} AS {_TYPES[column.type]}) AS {_name(column.name)}"
+    return f"CAST({value} AS {DUCKDB_TYPES[column.type]}) AS {_name(column.name)}"
 
 
 def _view(name: str, select: str) -> str:
@@ -121,7 +135,7 @@ def _name(column: str) -> str:
     return f'"{column}"'
 
 
-_TYPES: Mapping[ColumnType, str] = {
+DUCKDB_TYPES: Mapping[ColumnType, str] = {
     "text": "VARCHAR",
     "decimal": "DECIMAL(28, 10)",
     "total": "DECIMAL(38, 10)",

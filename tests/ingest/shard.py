@@ -14,6 +14,7 @@ from lake.feeds.massive_columns import MassiveColumns
 from lake.ingest.batch import BatchBuilder
 from lake.ingest.control import HISTORY_CONNECTION, Control, GapOpened, dump
 from lake.ingest.feed_gap import GapBook
+from lake.ingest.instrument_book import InstrumentBook
 from lake.ingest.redelivery import Redelivery
 from lake.journal.reader import Run
 from tests.path.lakehouse import NOW_MS, frame, quote
@@ -31,7 +32,8 @@ class NothingStored:
 def new_builder(feed: str, codec: Codec, up: Mapping[str, list[int]]) -> BatchBuilder:
     """Return a builder that knows which connections are up, and nothing else."""
     redelivery = Redelivery(NothingStored(), {})
-    return BatchBuilder(0, {feed: codec}, redelivery, GapBook(0), up, epoch=1)
+    books = GapBook(0), InstrumentBook(0)
+    return BatchBuilder(0, {feed: codec}, redelivery, *books, up, epoch=1)
 
 
 @dataclass

@@ -80,7 +80,7 @@ def test_totals_of_no_rows_have_no_minutes(calculator: duckdb.DuckDBPyConnection
     assert totals.schema == ledger.TOTALS_SCHEMA
 
 
-def values(column: Column) -> st.SearchStrategy[Any]:
+def values(column: Column, *, always: bool = False) -> st.SearchStrategy[Any]:
     texts = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=6)
     kinds: dict[str, st.SearchStrategy[Any]] = {
         "text": texts,
@@ -94,15 +94,16 @@ def values(column: Column) -> st.SearchStrategy[Any]:
         "binary": st.binary(max_size=9),
     }
     found = kinds[column.type]
-    return found if column.required else st.none() | found
+    return found if column.required or always else st.none() | found
 
 
 def rows_of(dataset: str) -> st.SearchStrategy[list[dict[str, Any]]]:
-    return st.lists(
-        st.fixed_dictionaries({each.name: values(each) for each in load(dataset).columns}),
-        min_size=1,
-        max_size=12,
-    )
+    contract = load(dataset)
+    columns = {
+        each.name: values(each, always=each.name == contract.ledger_time)
+        for each in contract.columns
+    }
+    return st.lists(st.fixed_dictionaries(columns), min_size=1, max_size=12)
 
 
 @pytest.mark.parametrize("dataset", ledger.MEASURES)

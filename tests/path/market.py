@@ -28,6 +28,7 @@ from infra.exchange.pairs import PRICE_UNITS, SIZE_UNITS, pair_names
 from infra.servers.process import wait_until
 from lake import state
 from lake.clock import SystemClock
+from lake.ingest.hot_to_lake import BOOKS
 from lake.verify.verify import verify
 from lake.views.client import Client
 
@@ -179,6 +180,9 @@ class Home:
         whole = self.stored()
         assert whole.equals(self.stored("lake."))
         assert whole.equals(self.stored("hot."))
+        for book in BOOKS:
+            hot = self.rows(f"FROM hot.{book} ORDER BY ALL")
+            assert hot.equals(self.rows(f"FROM lake.{book} ORDER BY ALL")), book
         return report.events
 
 

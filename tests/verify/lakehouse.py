@@ -217,7 +217,7 @@ def ledger_rows(dataset: str, rows: pa.Table, shard: int, first: int, last: int)
         calculator.execute("SET TimeZone = 'UTC'")
         totals = ledger.batch_totals(calculator, dataset, rows)
     found = [
-        {**row, "shard": shard, "first_frame": first, "last_frame": last}
+        {**row, "shard": shard, "first_frame": first, "last_frame": last, "seq": last << 16}
         for row in totals.to_pylist()
     ]
     return arrow("ledger_minutes", found)

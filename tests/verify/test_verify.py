@@ -46,7 +46,7 @@ def test_second_run_reads_nothing_again_and_a_third_only_what_is_new(written: La
 
     written.write(frames=1)
 
-    assert written.verify().rows_read == 3 + 1 + 1  # trades, quarantined, batch
+    assert written.verify().rows_read == 3 + 1 + 1 + 4  # trades, quarantined, batch, ledger
     assert written.verify(full=True).rows_read > 100
 
 

@@ -14,6 +14,7 @@ from lake.ingest import control
 from lake.ingest.batch import BatchBuilder, BatchLedger
 from lake.ingest.codecs import codecs
 from lake.ingest.feed_gap import GapBook
+from lake.ingest.instrument_book import InstrumentBook
 from lake.ingest.redelivery import Redelivery
 from lake.ingest.stored_keys import StoredUnion
 from lake.journal import segment
@@ -59,7 +60,9 @@ def moved(lakehouse: Lakehouse, journal: Journal) -> Lakehouse:
     lakehouse.start_shard(0)
     stores = StoredUnion(lakehouse.dsn)
     reader = JournalReader(journal.directory, 0)
-    builder = BatchBuilder(0, codecs(), Redelivery(stores, {}), GapBook(0, None), {}, epoch=1)
+    builder = BatchBuilder(
+        0, codecs(), Redelivery(stores, {}), GapBook(0), InstrumentBook(0), {}, epoch=1
+    )
     built = builder.build(reader.read(1, frames_max=1_000, bytes_max=MEBIBYTE), NOON_MS * 1_000)
     reader.close()
     stores.close()

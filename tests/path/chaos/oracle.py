@@ -18,6 +18,7 @@ from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, frames_of
 from lake.feeds.massive import MassiveCodec
 from lake.ingest import control
+from lake.ingest.hot_to_lake import BOOKS
 from lake.journal.reader import JournalReader
 from lake.verify.verify import verify
 from lake.views.client import Client
@@ -162,6 +163,8 @@ def assert_look(
             for gap_id, gap in each.gaps.items()
         }
         _assert_gaps(client, gaps)
+        if drained:
+            _assert_books(client)
     for full in (False, True) if drained else (False,):
         report = verify(dsn=place.dsn, journal=place.journal, full=full)
         assert report.holds, f"verify(full={full}): {[str(fault) for fault in report.faults]}"
@@ -195,6 +198,15 @@ def _assert_gaps(client: Client, wanted: Mapping[tuple[int, int], Row]) -> None:
     ).to_pylist()
     rows = {(r["shard"], r["gap_id"]): {"kind": r["kind"], "closed": r["closed"]} for r in found}
     assert rows == wanted, f"gaps {rows}, of the journal {dict(wanted)}"
+
+
+def _assert_books(client: Client) -> None:
+    """The lake's books are hot's, row for row."""
+    for book in BOOKS:
+        hot, lake = (
+            client.arrow(f"FROM {tier}.{book} ORDER BY ALL").to_pylist() for tier in ("hot", "lake")
+        )
+        assert lake == hot, f"lake.{book} differs from hot's"
 
 
 def _assert_hot(client: Client, dataset: str, wanted: list[Row], gone: Gone) -> None:

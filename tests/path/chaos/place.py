@@ -13,12 +13,16 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import PY_IO_IMPL
 
 from lake.clock import ManualClock
+from lake.ingest.hot_to_lake import BOOKS
 from lake.tables.catalog import open_catalog
 from lake.tables.upkeep import UpkeepLimits
 from tests.path.chaos.disk import RECORDED
 from tests.path.lakehouse import NOW_MS
 
-DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "quarantine", "ingest_batches")
+DATASETS = (
+    *("crypto_trades", "crypto_quotes", "crypto_aggregates", "quarantine", "ingest_batches"),
+    *BOOKS,
+)
 """Tables of the lake that the simulation fills."""
 
 LIMITS = UpkeepLimits(merge_factor=2, snapshots_max=3, snapshots_kept=2)
@@ -90,8 +94,7 @@ class Place:
     def state(self) -> list[tuple[Any, ...]]:
         """Return what a fenced owner must not change."""
         counts = " UNION ALL ".join(
-            f"SELECT '{name}', count(*)::text FROM market.{name}"
-            for name in (*DATASETS, "ledger_minutes", "feed_gaps")
+            f"SELECT '{name}', count(*)::text FROM market.{name}" for name in DATASETS
         )
         return self.query(
             "SELECT shard::text, last_frame::text || trade_high::text FROM market.shards"
