@@ -17,6 +17,7 @@ from lake import state
 from lake.clock import SystemClock
 from lake.ingest.request import CONNECTIONS_MAX, LIVE_FEEDS, REPLAY, IngestRequest
 from lake.ingest.run import ingest as run_ingest
+from lake.ingest.share import share_of
 from lake.ingest.status import Show, Status
 from lake.settings import Settings
 
@@ -28,6 +29,7 @@ FEEDS = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
 )
 @click.argument("feeds", metavar="FEED...", nargs=-1, required=True)
 @click.option("--tickers", metavar="A,B,...", default="", help="Only these; default all.")
+@click.option("--share", metavar="I/N", help="Of these, the I-th (from 0) of N ingests' share.")
 @click.option(
     "--connections",
     type=click.IntRange(1, CONNECTIONS_MAX),
@@ -56,6 +58,7 @@ def ingest(
     settings: Settings,
     feeds: tuple[str, ...],
     tickers: str,
+    share: str | None,
     connections: int,
     speed: str,
     for_s: float | None,
@@ -64,9 +67,10 @@ def ingest(
     metrics_port: int | None,
 ) -> Answer:
     """Take ticks from sockets or recordings through the journal into hot tier and lake."""
+    named = tuple(filter(None, (ticker.strip() for ticker in tickers.split(","))))
     request = IngestRequest(
         feeds=feeds,
-        tickers=tuple(filter(None, (ticker.strip() for ticker in tickers.split(",")))),
+        tickers=named if share is None else share_of(named, share),
         connections=connections,
         speed=speed,
         for_seconds=for_s,

@@ -1,0 +1,1 @@
+"""What our processes ask of the cluster that they run in."""

@@ -1,0 +1,204 @@
+"""infra/kubernetes, checked without a cluster: schemas, references, and what is asked for by whom.
+
+The custom resources of CloudNativePG and KEDA have no schema here; their kinds are named below."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from infra.cluster import replicas
+from infra.command.main import ticklake
+from infra.servers.addresses import REQUIRED
+from infra.watch.metrics import BY_NAME
+from tests.test_readme import parsed
+
+ROOT = Path(__file__).resolve().parents[2]
+INFRA = ROOT / "infra"
+VERSION = "1.33"
+CUSTOM = {("postgresql.cnpg.io/v1", "Cluster"), ("keda.sh/v1alpha1", "ScaledObject")}
+SECRETS = {
+    "hot-app",  # made by CloudNativePG
+    *re.findall(r"^#   (ticklake-\w+) ", (INFRA / "kustomization.yaml").read_text(), re.MULTILINE),
+}
+KUSTOMIZATION = yaml.safe_load((INFRA / "kustomization.yaml").read_text())
+
+
+def documents() -> Iterator[dict[str, Any]]:
+    for path in sorted((INFRA / "kubernetes").glob("*.yaml")):
+        yield from (each for each in yaml.safe_load_all(path.read_text()) if each)
+
+
+def named(document: dict[str, Any]) -> str:
+    return f"{document['kind']}/{document['metadata']['name']}"
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Return the template of everything that runs pods."""
+    kinds = ("Deployment", "StatefulSet", "Job")
+    return {named(each): each["spec"]["template"] for each in documents() if each["kind"] in kinds}
+
+
+def containers(template: dict[str, Any]) -> list[dict[str, Any]]:
+    spec = template["spec"]
+    return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
+def everywhere(node: object, key: str) -> Iterator[Any]:
+    """Yield every value of a key, however deep."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from everywhere(value, key)
+    elif isinstance(node, list):
+        for each in node:
+            yield from everywhere(each, key)
+
+
+@pytest.mark.parametrize("document", list(documents()), ids=named)
+def test_every_object_fits_its_schema(document: dict[str, Any]) -> None:
+    if (document["apiVersion"], document["kind"]) not in CUSTOM:
+        kubernetes_validate.validate(document, VERSION, strict=True)
+
+
+def test_everything_is_applied_and_every_file_is_there() -> None:
+    listed = set(KUSTOMIZATION["resources"])
+    assert listed == {f"kubernetes/{path.name}" for path in (INFRA / "kubernetes").glob("*.yaml")}
+    for each in KUSTOMIZATION["configMapGenerator"]:
+        for file in (*each.get("files", ()), *each.get("envs", ())):
+            assert (INFRA / file.rpartition("=")[2]).is_file(), file
+
+
+def test_secrets_are_references_to_those_that_are_named() -> None:
+    assert [named(each) for each in documents() if each["kind"] == "Secret"] == []
+    asked = {each["name"] for each in everywhere(list(documents()), "secretKeyRef")}
+    assert asked == SECRETS
+
+
+def test_config_maps_that_are_asked_for_are_made() -> None:
+    made = {each["name"] for each in KUSTOMIZATION["configMapGenerator"]}
+    made |= {each["metadata"]["name"] for each in documents() if each["kind"] == "ConfigMap"}
+    refs = [
+        *everywhere(list(documents()), "configMapRef"),
+        *everywhere(list(documents()), "configMap"),
+    ]
+    refs += everywhere(list(documents()), "configMapKeyRef")
+    assert {each["name"] for each in refs} <= made
+
+
+@pytest.mark.parametrize("name", pods())
+def test_every_pod_is_closed_bounded_and_probed(name: str) -> None:
+    template = pods()[name]
+    assert template["spec"]["securityContext"]["runAsNonRoot"]
+    for each in containers(template):
+        context = each["securityContext"]
+        assert context["readOnlyRootFilesystem"]
+        assert not context["allowPrivilegeEscalation"]
+        assert context["capabilities"]["drop"] == ["ALL"]
+        assert {"cpu", "memory"} <= each["resources"]["limits"].keys()
+        assert re.search(r":[\w.-]*\d", each["image"])
+    if not name.startswith("Job/"):
+        main = template["spec"]["containers"][0]
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= main.keys()
+
+
+@pytest.mark.parametrize("name", pods())
+def test_every_pod_has_a_network_policy_of_its_own(name: str) -> None:
+    labels = pods()[name]["metadata"]["labels"]
+    policies = [
+        each["spec"]["podSelector"] for each in documents() if each["kind"] == "NetworkPolicy"
+    ]
+    chosen = [each["matchLabels"] for each in policies if each.get("matchLabels")]
+    assert [each for each in chosen if each.items() <= labels.items()]
+    assert {} in policies  # and what no policy names is closed
+
+
+def test_what_the_given_profile_needs_is_given_wherever_it_starts() -> None:
+    maps = {
+        each["metadata"]["name"]: each["data"]
+        for each in documents()
+        if each["kind"] == "ConfigMap"
+    }
+    starting = [
+        each
+        for template in pods().values()
+        for each in containers(template)
+        if each.get("args", [])[:1] == ["up"]
+    ]
+    assert len(starting) == 3
+    for each in starting:
+        given = {
+            name for source in each["envFrom"] for name in maps[source["configMapRef"]["name"]]
+        }
+        given |= {one["name"] for one in each["env"]}
+        assert set(REQUIRED) <= given
+        parsed(ticklake, each["args"])
+
+
+def test_trino_is_told_all_that_its_files_ask_for() -> None:
+    files = [*(INFRA / "config" / "trino" / "catalog").iterdir()]
+    files += [INFRA / "config" / "trino" / "config.properties"]
+    files += [INFRA / "kubernetes" / "trino-worker.properties"]
+    asked = {name for file in files for name in re.findall(r"\$\{ENV:(\w+)\}", file.read_text())}
+    servers = next(each for each in documents() if named(each) == "ConfigMap/servers")
+    for role in ("coordinator", "worker"):
+        (trino,) = pods()[f"Deployment/trino-{role}"]["spec"]["containers"]
+        assert asked <= servers["data"].keys() | {each["name"] for each in trino["env"]}
+
+
+def test_scaling_goes_by_metrics_that_exist() -> None:
+    triggers = [each for found in everywhere(list(documents()), "triggers") for each in found]
+    queries = [each["metadata"]["query"] for each in triggers]
+    found = {name for query in queries for name in re.findall(r"ticklake_\w+", query)}
+    assert found
+    assert found <= BY_NAME.keys()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the address of something that answers as the cluster's API does, and its answer."""
+    answer: dict[str, Any] = {"spec": {"replicas": 3}}
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer["path"], answer["token"] = self.path, self.headers["Authorization"]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    (tmp_path / "namespace").write_text("ticklake")
+    (tmp_path / "token").write_text("let-me-in\n")
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", answer
+        server.shutdown()
+        thread.join()
+
+
+def test_a_shard_learns_how_many_there_are_and_notices_another_number(
+    cluster: tuple[str, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, answer = cluster
+    note = tmp_path / "note"
+    assert replicas.main(["note"], api, tmp_path, note) == 0
+    assert capsys.readouterr().out == "3\n"
+    assert answer["path"] == "/apis/apps/v1/namespaces/ticklake/statefulsets/ingest"
+    assert answer["token"] == "Bearer let-me-in"
+    assert replicas.main(["check"], api, tmp_path, note) == 0
+    answer["spec"] = {"replicas": 4}
+    assert replicas.main(["check"], api, tmp_path, note) == 1
+    assert replicas.main(["check"], "http://127.0.0.1:9", tmp_path, note) == 0
