@@ -80,7 +80,7 @@ class Trino:
 
     def cursor(self, statement: str) -> Cursor:
         """Begin a statement; its faults come as Trino's own."""
-        cursor = self._connection.cursor()
+        cursor: Cursor = self._connection.cursor()
         cursor.execute(statement)
         return cursor
 
