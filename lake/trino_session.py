@@ -93,7 +93,7 @@ class Trino:
 
     def close(self) -> None:
         """End the session."""
-        self._connection.close()  # type: ignore[no-untyped-call]  # its own has no types
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
