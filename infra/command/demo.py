@@ -34,6 +34,7 @@ from lake.state import read_state
 from lake.verify.report import Report
 from lake.verify.verify import verify as prove
 from lake.views.client import Client
+from lake.warehouse import warehouse_of
 
 SECONDS_MIN, SECONDS_MAX = 2.0, 3_600.0
 FOLDER = "demo"
@@ -67,7 +68,7 @@ def demo(settings: Settings, for_s: float, rate: int, keep: bool, as_json: bool)
         show.say_servers()
         document = show.ingest(dsn, rate)
         with stops_interrupt():  # again: ingest has used these signals for an end of its own
-            with Client(dsn) as client:
+            with Client(dsn, warehouse_of(home)) as client:
                 document |= show.say_books(client) | show.ask(client)
             report = show.prove(document["events"])
     show.say_next()

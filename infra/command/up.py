@@ -15,12 +15,16 @@ from lake.settings import Settings
 @click.command()
 @verb
 def up(settings: Settings) -> Answer:
-    """Start the servers, and prepare database and folders.
+    """Start the servers, and prepare database and folders; in the stack, tables and views too.
 
     Safe to call again, and after any crash.
     """
     profile = to_start(settings, settings.home)
     report = profile.up(settings.home, chunk_hours=settings.hot_chunk_hours, pinned=settings.pinned)
+    if "trino" in report.state:
+        from lake.views.publish import publish
+
+        publish(settings.home)
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()
     hot = look(report.state["postgres"]["dsn"])
