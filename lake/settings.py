@@ -33,7 +33,9 @@ class Settings:
     """What may be set. BadInput when a value is out of its bounds."""
 
     home: Path = setting(Path(".ticklake"), "folder that holds everything of one lake")
-    profile: str = setting("embedded", f"servers to run on: {', '.join(PROFILES)}")
+    profile: str = setting(
+        "", f"servers to run on: {', '.join(PROFILES)}; none: the home's, embedded for a new one"
+    )
     stack_software: Path = setting(
         Path("/var/tmp/ticklake-stack"), "folder of the stack profile's software"
     )
@@ -83,7 +85,7 @@ class Settings:
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
+        if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
         for each in fields(self):
             value = getattr(self, each.name)

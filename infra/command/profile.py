@@ -11,24 +11,27 @@ from infra.servers.profile import Profile, profile_of
 from lake.errors import BadInput
 from lake.settings import Settings
 
+EMBEDDED = "embedded"
+"""The profile of a new home, unless another is asked for."""
+
 
 def to_start(settings: Settings, home: Path) -> Profile:
-    """Return the profile that was asked for; BadInput for a home of another one."""
+    """Return the profile to start; BadInput when another one was asked for than the home's."""
     found = profile_of(home)
-    if found not in (None, settings.profile):
+    if found and settings.profile not in ("", found):
         fault = f"is of the {found} profile, not of {settings.profile}"
-        raise BadInput(f"home {home}", fault, f"add --profile {found}, or choose another --home")
-    return named(settings.profile, settings)
+        raise BadInput(f"home {home}", fault, "ask for that one, or for another --home")
+    return started(settings, home)
 
 
 def started(settings: Settings, home: Path) -> Profile:
     """Return the profile that the home is of; for a new one, that which was asked for."""
-    return named(profile_of(home) or settings.profile, settings)
+    return named(profile_of(home) or settings.profile or EMBEDDED, settings)
 
 
 def named(name: str, settings: Settings) -> Profile:
     """Return a profile by its name."""
-    if name == "embedded":
+    if name == EMBEDDED:
         return cast(Profile, embedded)
     if name == "given":
         from infra.servers import addresses

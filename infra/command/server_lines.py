@@ -10,9 +10,9 @@ from lake.settings import MEBIBYTE
 
 def server_lines(servers: Mapping[str, Mapping[str, Any]], words: Mapping[str, str]) -> list[str]:
     """Return a line per server: name, version, what happened, where, memory, since, log."""
-    lines = []
+    lines, wide = [], max((len(each["version"]) for each in servers.values()), default=0)
     for name, each in servers.items():
-        parts = [f"{name:10}", f"{each['version']:6}", f"{words[name]:11}"]
+        parts = [f"{name:10}", f"{each['version']:{wide}}", f"{words[name]:11}"]
         if each["running"] and each["pid"] is None:
             parts += [each["address"]]
         elif each["running"]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -29,8 +29,11 @@ def status(settings: Settings) -> Answer:
 
     Every fault comes with its remedy. Answers within seconds, also while servers hang.
     """
-    servers = started(settings, settings.home).status(settings.home)
-    seen = see(settings, SystemClock())
+    profile = started(settings, settings.home)
+    with ThreadPoolExecutor(1) as pool:  # both wait for servers that hang
+        asked = pool.submit(profile.status, settings.home)
+        seen = see(settings, SystemClock())
+        servers = asked.result()
     healths = {name: health(name, each, seen.servers) for name, each in servers.items()}
     words = {name: word(each, healths[name]) for name, each in servers.items()}
     seen = replace(seen, servers=healths)

@@ -246,6 +246,10 @@ def ensure_database(postmaster: Postmaster, password: str) -> None:
                         sql.Identifier(DATABASE), sql.Identifier(ROLE)
                     )
                 )
+    except psycopg.errors.ConnectionTimeout as error:
+        fault = f"process {postmaster.pid} does not answer: it is frozen or overloaded"
+        remedy = f"wait, or: kill -9 {postmaster.pid}; ticklake up"
+        raise Unavailable("PostgreSQL", fault, remedy) from error
     except psycopg.Error as error:
         raise Unavailable("PostgreSQL", f"no role or database ({error})", "try again") from error
 

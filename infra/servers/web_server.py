@@ -30,6 +30,9 @@ from lake.errors import Unavailable
 READY_S_MAX = 120.0
 """On a busy machine a first start takes most of a minute: databases are made."""
 
+PATIENCE_S_MAX = 20.0
+"""A server of the right plan that does not answer for so long is started anew."""
+
 STOP_S_MAX = 15.0
 KILL_S_MAX = 5.0
 SEEN_S_MAX = 5.0
@@ -96,8 +99,8 @@ class WebServer:
 
         port: the loopback port to take when it is free.
         """
-        found = self.running()
-        if found is not None and self._planned() == plan(found.port).digest():
+        found = self._as_planned(plan)
+        if found is not None:
             return found
         self.down()
         Path(self._mark).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,6 +148,15 @@ class WebServer:
         """Return the version of the program."""
         return self._kind.version()
 
+    def _as_planned(self, plan: Callable[[int], Plan]) -> Web | None:
+        process = self.process()
+        started = environment(process.pid) if process else {}
+        if PORT not in started or plan(int(started[PORT])).digest() != started.get(PLAN):
+            return None
+        # an overloaded machine is no reason to start it anew
+        wait_until(self._clock, lambda: self.running() is not None, PATIENCE_S_MAX)
+        return self.running()
+
     def _start(self, port: int, plan: Plan) -> Web | None:
         marks = {MARK: self._mark, PORT: str(port), PLAN: plan.digest()}
         base = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": self._mark}
@@ -158,10 +170,6 @@ class WebServer:
 
         wait_until(self._clock, settled, READY_S_MAX)
         return self.running()
-
-    def _planned(self) -> str | None:
-        process = self.process()
-        return environment(process.pid).get(PLAN) if process else None
 
     def _answers(self, port: int) -> bool:
         connection = http.client.HTTPConnection(ports.LOOPBACK, port, timeout=ANSWER_S_MAX)

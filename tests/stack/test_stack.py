@@ -218,10 +218,10 @@ def test_no_password_is_in_a_command_line_or_a_log(stack: Path) -> None:
 
 
 def test_a_home_is_of_one_profile(stack: Path) -> None:
-    with command("up", "--home", str(stack)) as refused:
+    with command("up", "--profile", "embedded", "--home", str(stack)) as refused:
         _, said = refused.communicate(timeout=60)
     assert refused.returncode == 1
-    assert b"is of the stack profile, not of embedded: add --profile stack" in said
+    assert b"is of the stack profile, not of embedded: ask for that one" in said
 
 
 def test_software_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
