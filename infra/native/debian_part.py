@@ -21,6 +21,7 @@ SHELL = ("dash", "coreutils", "sed", "grep", "gzip", "tar")
 """What PostgreSQL calls when it makes a data folder, and when it archives its log."""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 POSTGRES_BINARIES = Path("/usr/lib/postgresql/17/bin")
 REDIS = Path("/usr/bin/redis-server")
 APT_S_MAX = 600.0
@@ -37,8 +38,8 @@ def wanted(place: Place) -> str:
     for kind in needed:
         tool = find(kind, software, own=place.own)
         if tool is None or tool.usr is not None:
-            names.append(kind.package)
-    return " ".join(names)
+            names += [kind.package, "openssl"] if kind is not GO else [kind.package]
+    return " ".join(dict.fromkeys(names))
 
 
 def install(place: Place) -> Note:
@@ -51,6 +52,8 @@ def install(place: Place) -> Note:
     for package in sorted((apt / "cache" / "archives").glob("*.deb")):
         place.run("debian", ["dpkg-deb", "-x", str(package), str(tree)], UNPACK_S_MAX)
     relink(tree)
+    if "openssl" in names:
+        trust(place, tree)
     note = Note(" ".join(names), versions(place.software), {"usr": str(place.software.usr)})
     shutil.rmtree(apt)
     return note
@@ -100,6 +103,16 @@ def relink(tree: Path) -> None:
             inside = tree / str(path.readlink()).lstrip("/")
             path.unlink()
             path.symlink_to(inside)
+
+
+def trust(place: Place, tree: Path) -> None:
+    """Give the tree's Java this machine's certificates: it reads no other kind of file."""
+    store = tree / "etc" / "ssl" / "certs" / "java" / "cacerts"
+    store.parent.mkdir(parents=True, exist_ok=True)
+    words = [*as_we_are(place.software.usr).becoming, "/usr/bin/openssl", "pkcs12", "-export"]
+    words += ["-nokeys", "-jdktrust", "anyExtendedKeyUsage", "-certpbe", "NONE", "-nomac"]
+    words += ["-passout", "pass:", "-in", str(CERTIFICATES), "-out", str(store)]
+    place.run("debian", words, ANSWER_S_MAX)
 
 
 def versions(software: Software) -> dict[str, str]:
