@@ -49,7 +49,13 @@ class Trino:
     """One session; a context manager, of one thread at a time."""
 
     def __init__(
-        self, url: str, *, user: str, password: str | None = None, catalog: str = VIEW_CATALOG
+        self,
+        url: str,
+        *,
+        user: str,
+        password: str | None = None,
+        catalog: str = VIEW_CATALOG,
+        schema: str = SCHEMA,
     ) -> None:
         place = urlsplit(url)
         self.url = url
@@ -60,7 +66,7 @@ class Trino:
             user=user,
             auth=trino.auth.BasicAuthentication(user, password) if password else None,
             catalog=catalog,
-            schema=SCHEMA,
+            schema=schema,
             source=SOURCE,
             timezone="UTC",
             max_attempts=TRIES_MAX,

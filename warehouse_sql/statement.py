@@ -28,6 +28,12 @@ def text(path: str) -> str:
     return files("warehouse_sql").joinpath(path).read_text(encoding="utf-8")
 
 
+def names(folder: str) -> list[str]:
+    """Return the names of a folder's SQL files, sorted, without their ending."""
+    found = files("warehouse_sql").joinpath(folder).iterdir()
+    return sorted(each.name[:-4] for each in found if each.name.endswith(".sql"))
+
+
 @cache
 def migrations() -> tuple[Migration, ...]:
     """Return the migrations in order of their numbers."""

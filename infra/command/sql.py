@@ -6,11 +6,14 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import duckdb
 
+from infra.command import library
+from infra.command.answer import Answer
 from infra.command.prompt import converse, show_table
 from infra.command.verb import note, verb
 from lake.client import connect, query_error
@@ -28,7 +31,12 @@ ENGINES = ("duckdb", "trino")
 
 
 @click.command()
-@click.argument("query", required=False)
+@click.argument("words", nargs=-1, metavar="[QUERY | NAME=VALUE...]")
+@click.option("--list", "listed", is_flag=True, help="List the library's statements.")
+@click.option(
+    "--show", metavar="STATEMENT", help="Print one of them; with values, as it would run."
+)
+@click.option("--query", "name", metavar="STATEMENT", help="Run one: --query vwap since=now-1h.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Default table, or the file's.")
 @click.option(
     "-o",
@@ -47,29 +55,54 @@ ENGINES = ("duckdb", "trino")
 @verb
 def sql(
     settings: Settings,
-    query: str | None,
+    words: tuple[str, ...],
+    listed: bool,
+    show: str | None,
+    name: str | None,
     form: str | None,
     output: Path | None,
     engine: str,
     as_json: bool,
-) -> None:
+) -> Answer | None:
     """Query `crypto_trades` (fresh, each row once), `lake.crypto_trades`, ...
 
     Without a query: a prompt, or the query from standard input. Times are UTC, numbers exact.
+    --list has ready ones, for either engine: candles, VWAP, spreads, ...
     """
-    form = chosen_format(form, output, as_json)
+    if sum((listed, show is not None, name is not None)) > 1:
+        raise WrongUse("--list, --show, --query", "are three things", "choose one")
+    if listed:
+        return library.listed(words)
+    if show is not None:
+        return library.shown(show, words, engine)
+    query = library.bound(name, words, engine) if name is not None else only(words)
+    ask(settings.home, query, chosen_format(form, output, as_json), output, engine)
+    return None
+
+
+def only(words: Sequence[str]) -> str | None:
+    """Return the query among the words; WrongUse for several."""
+    if len(words) > 1:
+        raise WrongUse(
+            "query", "is more than one word of the shell", 'put it in quotes: "SELECT 1"'
+        )
+    return words[0] if words else None
+
+
+def ask(home: Path, query: str | None, form: str, output: Path | None, engine: str) -> None:
+    """Show what the engine answers; the prompt where no query is given at a terminal."""
     if output is not None and output.exists() and not output.is_file():
         raise BadInput(str(output), "is no regular file, which we would replace", "use another -o")
     if engine == "trino":
-        ask_trino(settings.home, query, form, output)
+        ask_trino(home, query, form, output)
         return
-    with connect(settings.home) as client:
+    with connect(home) as client:
         if query is None and sys.stdin.isatty() and output is None:
-            converse(client, settings.home / "run" / "sql_history")
+            converse(client, home / "run" / "sql_history")
             return
         relation = client.sql(asked(query))
         if relation is not None:
-            show(relation, form, output)
+            show_rows(relation, form, output)
 
 
 def asked(query: str | None) -> str:
@@ -89,7 +122,7 @@ def ask_trino(home: Path, query: str | None, form: str, output: Path | None) -> 
     text = asked(query).strip().removesuffix(";")
     with connect_trino(home) as session, duckdb.connect() as shower:
         shower.execute("SET TimeZone = 'UTC'")
-        show(shower.from_arrow(session.arrow(text)), form, output)
+        show_rows(shower.from_arrow(session.arrow(text)), form, output)
 
 
 def chosen_format(form: str | None, output: Path | None, as_json: bool) -> str:
@@ -107,7 +140,7 @@ def chosen_format(form: str | None, output: Path | None, as_json: bool) -> str:
     return form
 
 
-def show(relation: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
+def show_rows(relation: duckdb.DuckDBPyRelation, form: str, output: Path | None) -> None:
     """Write a query's rows; a file appears whole or not at all."""
     if form == "table":
         try:

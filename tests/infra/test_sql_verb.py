@@ -167,3 +167,33 @@ def test_verify_of_an_empty_lake_holds(home: Path) -> None:
 def test_contracts_keep_what_was_released_and_can_be_read(home: Path) -> None:
     assert ticklake(home, "contracts", "check").returncode == 0
     assert "| `trade_id` | text |" in ticklake(home, "contracts", "show", "crypto_trades").stdout
+
+
+def test_the_library_is_listed_shown_and_run(home: Path) -> None:
+    listed = ticklake(home, "sql", "--list")
+    assert "candles" in listed.stdout
+
+    shown = ticklake(home, "sql", "--show", "vwap")
+    assert shown.stdout.startswith("-- Volume-weighted average price\n")
+    bound = ticklake(home, "sql", "--show", "vwap", "since=2026-03-10", "--engine", "trino")
+    assert "CAST('2026-03-10 00:00:00.000000+00:00' AS TIMESTAMP(6) WITH TIME ZONE)" in bound.stdout
+
+    done = ticklake(home, "sql", "--query", "candles", "interval=1h", "ticker=X:'", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--query", "moon"], "query moon: is not in the library: see: ticklake sql --list"),
+        (["--query", "vwap", "since"], "--query vwap: reads no value from since"),
+        (["--query", "vwap", "moon=1"], "parameter moon: is none of vwap"),
+        (["--query", "candles", "interval=32d"], "parameter interval: 32d is outside [1ms, 31d]"),
+        (["--list", "--show", "vwap"], "--list, --show, --query: are three things"),
+        (["SELECT", "1"], "query: is more than one word of the shell"),
+    ],
+)
+def test_wrong_words_for_the_library_end_with_2(home: Path, words: list[str], fault: str) -> None:
+    done = ticklake(home, "sql", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ticklake: {fault}")
