@@ -1,4 +1,7 @@
-"""The catalog of statements in `warehouse_sql/queries`, read from their header comments.
+"""Catalogs of statements, read from their header comments.
+
+`warehouse_sql/queries` is the library, in the neutral dialect of lake.queries.dialect;
+`warehouse_sql/dashboards` has PostgreSQL's for the hot tier, with `%(name)s` for psycopg.
 
 A file is one statement below a header:
 
@@ -27,7 +30,8 @@ from lake.errors import BadInput, WrongUse
 from lake.queries.value import KINDS, Bounds, Value, parse_value
 from warehouse_sql.statement import names, text
 
-FOLDER = "queries"
+LIBRARY = "queries"
+DASHBOARDS = "dashboards"
 COLUMN_TYPES = ("text", "time", "decimal", "integer")
 
 
@@ -53,7 +57,7 @@ class ResultColumn:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement of the library; source: in the neutral dialect of lake.queries.dialect."""
+    """One statement; text: the file, source: what is below its header."""
 
     name: str
     title: str
@@ -90,14 +94,14 @@ class Query:
 
 
 @cache
-def catalog() -> tuple[Query, ...]:
-    """Return every statement, by name."""
-    return tuple(read(name, text(f"{FOLDER}/{name}.sql")) for name in names(FOLDER))
+def catalog(folder: str = LIBRARY) -> tuple[Query, ...]:
+    """Return every statement of a folder, by name."""
+    return tuple(read(name, text(f"{folder}/{name}.sql")) for name in names(folder))
 
 
-def find(name: str) -> Query:
+def find(name: str, folder: str = LIBRARY) -> Query:
     """Return a statement by its name; WrongUse where there is none."""
-    for query in catalog():
+    for query in catalog(folder):
         if query.name == name:
             return query
     raise WrongUse(f"query {name}", "is not in the library", "see: ticklake sql --list")

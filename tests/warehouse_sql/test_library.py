@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.clock import utc_from_us
@@ -113,6 +113,7 @@ def test_bounds_are_inclusive_next_to_square_brackets() -> None:
             parse_value("p", "duration", word, bounds, now_us=0)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]), max_size=200))
 def test_a_text_is_a_text_whatever_it_holds(word: str) -> None:
     statement = render("SELECT $word AS word", {"word": word}, "duckdb")
@@ -131,6 +132,7 @@ def test_only_one_statement_that_reads_is_taken() -> None:
 decimals_10 = st.integers(-(10**27), 10**27).map(lambda n: Decimal(n).scaleb(-10))
 
 
+@settings(deadline=None)
 @given(decimals_10, st.integers(0, 10**17))
 def test_exact_ratio_rounds_half_away_from_zero(a: Decimal, b: int) -> None:
     source = f"SELECT exact_ratio(CAST('{a}' AS DECIMAL(38, 10)), {b}) AS ratio"
@@ -141,6 +143,7 @@ def test_exact_ratio_rounds_half_away_from_zero(a: Decimal, b: int) -> None:
     assert found == (ratio,)
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 7_258_118_400_000_000).map(utc_from_us),
     st.integers(1, 31 * 86_400_000),
