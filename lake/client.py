@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lake import state
+from lake.roles import role_dsn
 from lake.views.client import Client, query_error
 from lake.warehouse import Warehouse, warehouse_of
 
@@ -21,14 +21,16 @@ def connect(
     *,
     dsn: str | None = None,
     warehouse: Warehouse | None = None,
+    role: str = "analyst",
 ) -> Client:
     """Open the lakehouse of a home whose servers run; dsn (libpq) and warehouse go before its own.
 
-    Raises Unavailable when the servers are not up.
+    role: as whom, one of lake.roles.ROLES; by default as one who may read and no more. Raises
+    Unavailable when the servers are not up.
     """
     client = Client(
-        dsn or state.postgres_dsn(Path(home)),
-        warehouse or (None if dsn else warehouse_of(Path(home))),
+        dsn or role_dsn(Path(home), role),
+        warehouse or (None if dsn else warehouse_of(Path(home), role)),
     )
     try:
         client.refresh()

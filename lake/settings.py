@@ -82,6 +82,16 @@ class Settings:
         0,
         65_535,
     )
+    backup: str = setting(
+        "", "folder of backups, or `off`; none: as at the last `up`; at first they are off"
+    )
+    recovery_hours: int = setting(
+        24,
+        "how far back a restore must reach where backups are on, in hours; the journal and what the"
+        " lake let go of are kept as long",
+        1,
+        8_784,
+    )
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:

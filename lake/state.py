@@ -1,7 +1,7 @@
 """What runs where: the file that `ticklake up` leaves in the home.
 
 home/run/state.json: {"postgres": {"dsn", "socket_dir", "port", "pid"}, "valkey": {"url", "port",
-"pid"}}. It holds passwords and is readable by its owner only.
+"pid"}, "roles": {name: {"dsn"}}}. It holds passwords and is readable by its owner only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from lake.errors import BadInput, Unavailable
 
@@ -63,3 +64,10 @@ def address(home: Path, server: str, key: str) -> str:
     if not isinstance(found, str):
         raise Unavailable(f"{server} of {home}", "not started", RUN_UP)
     return found
+
+
+def with_user(dsn: str, user: str, password: str) -> str:
+    """Return a libpq URI with another user and password."""
+    parts = urlsplit(dsn)
+    place = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{quote(user)}:{quote(password, safe='')}@{place}").geturl()

@@ -21,7 +21,10 @@ from lake.state import read_state
 LAKE_CATALOG = "lake"
 HOT_CATALOG = "hot"
 VIEW_CATALOG = "ticklake"
-"""Trino's catalogs: the Iceberg tables, PostgreSQL, and one that keeps the views."""
+UPKEEP_CATALOG = "lake_upkeep"
+"""Trino's catalogs: the Iceberg tables and PostgreSQL, as one who only reads; one that keeps the
+views; and the Iceberg tables once more, for who maintains them.
+"""
 
 SCHEMA = "market"
 """The schema of our tables and views in each."""
@@ -116,9 +119,9 @@ class Trino:
 _FAULTS = (trino.exceptions.Error, requests.RequestException, trino.exceptions.HttpError)
 
 
-def connect_trino(home: Path) -> Trino:
-    """Open a session on the Trino of a home; Unavailable where there is none."""
-    found = trino_of(home)
+def connect_trino(home: Path, role: str | None = None) -> Trino:
+    """Open a session on the Trino of a home, as a role; Unavailable where there is none."""
+    found = trino_of(home, role)
     if found is None:
         raise Unavailable(
             f"trino of {home}", "not started", "start it: ticklake up --profile stack"
@@ -126,9 +129,13 @@ def connect_trino(home: Path) -> Trino:
     return Trino(**found)
 
 
-def trino_of(home: Path) -> dict[str, str] | None:
-    """Return a home's Trino as the words of `Trino`; None where it has none."""
-    found = read_state(home).get("trino", {})
+def trino_of(home: Path, role: str | None = None) -> dict[str, str] | None:
+    """Return a home's Trino as the words of `Trino`; None where it has none.
+
+    role: whose name to come with, where Trino knows it; else the owner's.
+    """
+    state = read_state(home)
+    found = {**state.get("trino", {}), **state.get("roles", {}).get(role, {}).get("trino", {})}
     if not isinstance(found.get("url"), str):
         return None
     return {key: str(found[key]) for key in ("url", "user", "password") if key in found}

@@ -116,13 +116,17 @@ class Bucket:
 Warehouse = Folder | Bucket
 
 
-def warehouse_of(home: Path) -> Warehouse:
-    """Return where the files of a home's lake lie, as its state says; else in its folder."""
+def warehouse_of(home: Path, role: str | None = None) -> Warehouse:
+    """Return where the files of a home's lake lie, as its state says; else in its folder.
+
+    role: whose keys to come with, where the store has some for it; else the owner's.
+    """
     state = read_state(home)
     location = state.get("warehouse", {}).get("location")
     if location is None:
         return Folder(home / FOLDER)
-    return warehouse_at({**state.get("s3", {}), "location": location})
+    keys = state.get("roles", {}).get(role, {}).get("s3", {})
+    return warehouse_at({**state.get("s3", {}), **keys, "location": location})
 
 
 def warehouse_at(place: str | Mapping[str, Any]) -> Warehouse:

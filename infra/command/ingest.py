@@ -13,12 +13,12 @@ from infra.command.panel import panel
 from infra.command.units import Duration
 from infra.command.verb import verb
 from infra.watch.ingest_report import reporting
-from lake import state
 from lake.clock import SystemClock
 from lake.ingest.request import CONNECTIONS_MAX, LIVE_FEEDS, REPLAY, IngestRequest
 from lake.ingest.run import ingest as run_ingest
 from lake.ingest.share import share_of
 from lake.ingest.status import Show, Status
+from lake.roles import role_dsn
 from lake.settings import Settings
 
 FEEDS = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
@@ -85,7 +85,7 @@ def ingest(
             show = stack.enter_context(served(settings, port, show))
         status = run_ingest(
             request,
-            dsn=state.postgres_dsn(settings.home),
+            dsn=role_dsn(settings.home, "ingest"),
             settings=settings,
             home=settings.home.resolve(),
             show=show,

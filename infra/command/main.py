@@ -34,6 +34,11 @@ GROUPS = {
         "contracts": "Say what each dataset promises.",
         "metrics": "Give what is measured to Prometheus.",
     },
+    "Keep it": {
+        "backup": "Back the database up, now or listed.",
+        "restore": "Bring everything back to a moment.",
+        "roles": "Say who may do what, and how to connect.",
+    },
 }
 """Verbs by group. A verb `x` is the click command `x` of the module infra.command.x."""
 

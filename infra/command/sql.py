@@ -18,6 +18,7 @@ from infra.command.prompt import converse, show_table
 from infra.command.verb import note, verb
 from lake.client import connect, query_error
 from lake.errors import BadInput, WrongUse
+from lake.roles import ROLES
 from lake.settings import Settings
 from lake.views.engine import quote
 
@@ -52,6 +53,13 @@ ENGINES = ("duckdb", "trino")
     show_default=True,
     help="Who answers; trino in the stack profile.",
 )
+@click.option(
+    "--role",
+    type=click.Choice(list(ROLES)),
+    default="analyst",
+    show_default=True,
+    help="As whom (see: ticklake roles).",
+)
 @verb
 def sql(
     settings: Settings,
@@ -62,6 +70,7 @@ def sql(
     form: str | None,
     output: Path | None,
     engine: str,
+    role: str,
     as_json: bool,
 ) -> Answer | None:
     """Query `crypto_trades` (fresh, each row once), `lake.crypto_trades`, ...
@@ -76,7 +85,8 @@ def sql(
     if show is not None:
         return library.shown(show, words, engine)
     query = library.bound(name, words, engine) if name is not None else only(words)
-    ask(settings.home, query, chosen_format(form, output, as_json), output, engine)
+    form = chosen_format(form, output, as_json)
+    ask(settings.home, query, form, output, engine, role)
     return None
 
 
@@ -89,14 +99,16 @@ def only(words: Sequence[str]) -> str | None:
     return words[0] if words else None
 
 
-def ask(home: Path, query: str | None, form: str, output: Path | None, engine: str) -> None:
-    """Show what the engine answers; the prompt where no query is given at a terminal."""
+def ask(
+    home: Path, query: str | None, form: str, output: Path | None, engine: str, role: str
+) -> None:
+    """Show what the engine answers a role; the prompt where no query is given at a terminal."""
     if output is not None and output.exists() and not output.is_file():
         raise BadInput(str(output), "is no regular file, which we would replace", "use another -o")
     if engine == "trino":
-        ask_trino(home, query, form, output)
+        ask_trino(home, role, query, form, output)
         return
-    with connect(home) as client:
+    with connect(home, role=role) as client:
         if query is None and sys.stdin.isatty() and output is None:
             converse(client, home / "run" / "sql_history")
             return
@@ -113,14 +125,14 @@ def asked(query: str | None) -> str:
     return text
 
 
-def ask_trino(home: Path, query: str | None, form: str, output: Path | None) -> None:
+def ask_trino(home: Path, role: str, query: str | None, form: str, output: Path | None) -> None:
     """Show what Trino answers, by the same means."""
     if query is None and sys.stdin.isatty():
         raise WrongUse("--engine trino", "has no prompt here", "give a query, or use Trino's CLI")
     from lake.trino_session import connect_trino
 
     text = asked(query).strip().removesuffix(";")
-    with connect_trino(home) as session, duckdb.connect() as shower:
+    with connect_trino(home, role) as session, duckdb.connect() as shower:
         shower.execute("SET TimeZone = 'UTC'")
         show_rows(shower.from_arrow(session.arrow(text)), form, output)
 

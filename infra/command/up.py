@@ -8,6 +8,7 @@ from infra.command.answer import Answer
 from infra.command.profile import to_start
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
+from infra.recovery.places import wanted
 from lake.hot.look import look
 from lake.settings import Settings
 
@@ -20,7 +21,12 @@ def up(settings: Settings) -> Answer:
     Safe to call again, and after any crash.
     """
     profile = to_start(settings, settings.home)
-    report = profile.up(settings.home, chunk_hours=settings.hot_chunk_hours, pinned=settings.pinned)
+    report = profile.up(
+        settings.home,
+        chunk_hours=settings.hot_chunk_hours,
+        pinned=settings.pinned,
+        backup=wanted(settings),
+    )
     if "trino" in report.state:
         from lake.views.publish import publish
 

@@ -7,11 +7,12 @@ import psycopg
 
 from infra.command.answer import Answer
 from infra.command.verb import verb
-from lake import state
 from lake.clock import SystemClock
 from lake.ingest.codecs import codecs
+from lake.roles import role_dsn
 from lake.settings import Settings
 from lake.verify.journal_to_sealed import Sealed, seal_due
+from lake.verify.verify import VERIFIER
 from lake.verify.verify import verify as prove
 from lake.warehouse import warehouse_of
 
@@ -38,7 +39,7 @@ def verify(settings: Settings, full: bool) -> Answer:
 
 def seal(settings: Settings) -> list[Sealed]:
     """Seal and delete the journal segments whose age has come."""
-    dsn = state.postgres_dsn(settings.home)
+    dsn = role_dsn(settings.home, VERIFIER)
     with psycopg.connect(dsn, autocommit=True) as connection:
         return seal_due(
             connection,
@@ -47,5 +48,5 @@ def seal(settings: Settings) -> list[Sealed]:
             codecs(),
             SystemClock(),
             keep_hours=settings.journal_keep_hours,
-            warehouse=warehouse_of(settings.home),
+            warehouse=warehouse_of(settings.home, VERIFIER),
         )

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from infra.native.software import Software
 from infra.native.tools import Tool
+from infra.servers import store_users
 from infra.servers.ports import LOOPBACK
-from infra.servers.postgres_files import DATABASE, ROLE
+from infra.servers.postgres_files import DATABASE
 from infra.servers.web_server import Kind, Plan
 from lake.errors import Unavailable
+from lake.roles import database_role
 
 CONFIG = Path(__file__).parents[1] / "config"
 REGION = "us-east-1"
@@ -24,6 +26,7 @@ MODELS_BUCKET = "models"
 S3_USER = "ticklake"
 PREFECT = "prefect"
 MLFLOW = "mlflow"
+CATALOG_ROLES = ("analyst", "researcher", "operator")
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,16 @@ def trino(wiring: Wiring) -> Callable[[int], Plan]:
             "TRINO_PORT": str(port),
             "TRINO_ADDRESS": LOOPBACK,
             "TRINO_DATA": data,
+            "TRINO_CONFIG": str(config),
             "TRINO_CATALOGS": str(config / "catalog"),
             "TRINO_PLUGINS": str(software.trino / "plugin"),
             "POSTGRES_HOST": LOOPBACK,
             "POSTGRES_PORT": str(wiring.postgres_port),
             "POSTGRES_DB": DATABASE,
-            "POSTGRES_USER": ROLE,
-            "POSTGRES_PASSWORD": wiring.passwords["postgres"],
             "S3_ENDPOINT": wiring.s3,
             "S3_REGION": REGION,
             "S3_BUCKET": BUCKET,
-            "S3_ACCESS_KEY": S3_USER,
-            "S3_SECRET_KEY": wiring.passwords["s3"],
+            **catalog_variables(wiring.passwords),
         }
         words = [
             *java(software).words,
@@ -111,6 +112,20 @@ def trino(wiring: Wiring) -> Callable[[int], Plan]:
         return Plan(tuple(words), environment, files)
 
     return plan
+
+
+def catalog_variables(passwords: Mapping[str, str]) -> dict[str, str]:
+    """Return what Trino's catalogs connect with: each as the role that it serves."""
+    found: dict[str, str] = {}
+    for role in CATALOG_ROLES:
+        login, key = database_role(role), store_users.key_name(role)
+        found |= {
+            f"{role.upper()}_POSTGRES_USER": login,
+            f"{role.upper()}_POSTGRES_PASSWORD": passwords[login],
+            f"{role.upper()}_S3_USER": role,
+            f"{role.upper()}_S3_SECRET_KEY": passwords[key],
+        }
+    return found
 
 
 def prefect(wiring: Wiring) -> Callable[[int], Plan]:

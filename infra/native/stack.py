@@ -18,19 +18,26 @@ from pyarrow.fs import FileType, S3FileSystem
 from infra.native import plans, timescale
 from infra.native.debian_part import REDIS
 from infra.native.software import Software
-from infra.servers import valkey_server
+from infra.servers import store_users, valkey_server
 from infra.servers.home import locked, port_of, prepared, read_passwords
+from infra.servers.logins import give_logins, login_names
 from infra.servers.ports import LOOPBACK
-from infra.servers.postgres_server import PostgresServer, Postmaster, dsn
+from infra.servers.postgres_server import PostgresServer, Postmaster, admin_dsn, dsn
 from infra.servers.report import Report, Server, statuses
 from infra.servers.valkey_server import Valkey, ValkeyServer, url
 from infra.servers.web_server import Web, WebServer
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
 from lake.hot.arrange import CHUNK_HOURS, prepare
+from lake.hot.recovery import keep_for
+from lake.roles import ROLES
 from lake.state import read_state, write_state
 
-PASSWORDS = ("postgres", "valkey", "s3", plans.PREFECT, plans.MLFLOW)
+PASSWORDS = (
+    *("postgres", "valkey", "s3", plans.PREFECT, plans.MLFLOW),
+    *login_names(),
+    *store_users.key_names(),
+)
 LOCK_S_MAX = 300.0
 """Another `up` may be making everything for the first time."""
 
@@ -74,7 +81,7 @@ class Stack:
             name: WebServer(home, clock, kind) for name, kind in plans.kinds(self.software).items()
         }
         return Servers(
-            PostgresServer(home, clock, timescale.programs(self.software)),
+            self.postgres_of(home, clock, read_state(home).get("backup", {}).get("settings")),
             ValkeyServer(home, clock, redis),
             **web,
         )
@@ -86,10 +93,12 @@ class Stack:
         *,
         chunk_hours: int = CHUNK_HOURS,
         pinned: Sequence[str] = (),
+        backup: Mapping[str, Any] | None = None,
     ) -> Report:
         """Start what is down, prepare databases, buckets and folders; safe to call again.
 
-        chunk_hours, pinned: as for lake.hot.arrange. Raises Unavailable when a server does not get
+        chunk_hours, pinned: as for lake.hot.arrange; backup: as for the embedded
+        profile. Raises Unavailable when a server does not get
         ready, or its software is not installed.
         """
         for part in ("debian", "java", "python", "minio", "trino"):
@@ -97,8 +106,9 @@ class Stack:
         clock = clock or SystemClock()
         home = prepared(home)
         with locked(home, clock, LOCK_S_MAX):
+            before = pids(self.servers(home, clock))
+            self._set_backup(home, clock, backup)
             servers = self.servers(home, clock)
-            before = pids(servers)
             state = Start(self.software, home, servers, chunk_hours, pinned).run()
             after = pids(servers)
         return Report(state, tuple(name for name in after if after[name] != before[name]))
@@ -117,6 +127,21 @@ class Stack:
             rest = {name: by_name[name].down for name in by_name if name not in users}
             stopped |= at_once(rest)
         return tuple(name for name in by_name if stopped[name])
+
+    def postgres_of(
+        self, home: Path, clock: Clock, more: Mapping[str, str] | None = None
+    ) -> PostgresServer:
+        """Return a home's PostgreSQL (absolute path), with settings that go before its own."""
+        return PostgresServer(home, clock, timescale.programs(self.software).also(more or {}))
+
+    def _set_backup(self, home: Path, clock: Clock, backup: Mapping[str, Any] | None) -> None:
+        """Note how the server archives; where that changes, it does from its next start on."""
+        state = read_state(home)
+        known = state.get("backup", {})
+        if backup is not None and dict(backup) != known:
+            if backup.get("settings") != known.get("settings"):
+                self.postgres_of(home, clock).down()
+            write_state(home, {**state, "backup": dict(backup)})
 
     def status(self, home: Path, clock: Clock | None = None) -> dict[str, dict[str, Any]]:
         """Return per server: running, health, pid, address, since, memory, version, log."""
@@ -150,9 +175,9 @@ class Start:
         wiring = plans.Wiring(self.software, self.home, postgres.port, minio.port, passwords)
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
         write_state(self.home, state)  # already true, should one of the next not start
+        state["roles"] = self._roles(postgres, state, passwords)  # with which catalogs connect
         users = at_once(
             {
-                "tables": lambda: self._tables(state["postgres"]["dsn"]),
                 "trino": lambda: servers.trino.up(ports["trino"], plans.trino(wiring)),
                 "prefect": lambda: servers.prefect.up(ports["prefect"], plans.prefect(wiring)),
                 "mlflow": lambda: servers.mlflow.up(ports["mlflow"], plans.mlflow(wiring)),
@@ -185,9 +210,22 @@ class Start:
             raise Unavailable("MinIO", f"no bucket ({error})", "try again") from error
         return minio
 
-    def _tables(self, address: str) -> None:
+    def _roles(
+        self, postgres: Postmaster, state: Mapping[str, Any], passwords: Mapping[str, str]
+    ) -> dict[str, dict[str, Any]]:
+        """Make the tables, and of every role its login and its keys; return how each connects."""
+        address, backup = state["postgres"]["dsn"], state.get("backup", {})
         with psycopg.connect(address) as connection:
             prepare(connection, chunk_hours=self.chunk_hours, pinned=self.pinned)
+            keep_for(connection, backup.get("hours"), backup.get("place", ""))
+        logins = give_logins(admin_dsn(postgres), address, passwords)
+        root = (plans.S3_USER, passwords["s3"])
+        keys = store_users.give_keys(state["s3"]["endpoint"], root, passwords)
+        found = {name: {**logins[name], "s3": keys[name]} for name in logins}
+        for name in found:
+            if ROLES[name].asks_trino:
+                found[name]["trino"] = {"user": name}
+        return found
 
 
 def stores_state(

@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lake.errors import BadInput
+from lake.roles import ROLES, database_role
+from lake.state import with_user
 
 DEFAULTS = {
     "POSTGRES_PORT": "5432",
@@ -40,7 +42,8 @@ OPTIONAL = {
 def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the state (lake.state) that these variables say; BadInput names one that is missing.
 
-    Passwords may hold any character.
+    Passwords may hold any character. A role with a password, ANALYST_PASSWORD and so on, has it in
+    the database and as its secret key in the store.
     """
     found = {name: environ.get(name) or DEFAULTS.get(name, "") for name in (*REQUIRED, *DEFAULTS)}
     for name in REQUIRED:
@@ -62,6 +65,14 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         },
         "warehouse": {"location": f"s3://{found['S3_BUCKET']}/warehouse"},
     }
+    roles = {name: environ.get(f"{name.upper()}_PASSWORD") for name in ROLES}
+    for name, word in roles.items():
+        if word:
+            state.setdefault("roles", {})[name] = {
+                "dsn": with_user(state["postgres"]["dsn"], database_role(name), word),
+                "s3": {"access_key": name, "secret_key": word},
+                **({"trino": {"user": name}} if ROLES[name].asks_trino else {}),
+            }
     for server, name in OPTIONAL.items():
         if environ.get(name):
             state[server] = {"url": environ[name]}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ from urllib.parse import urlsplit
 import psycopg
 from pyarrow.fs import FileType, S3FileSystem
 
+from infra.servers import store_users
 from infra.servers.home import locked, prepared
+from infra.servers.logins import give_logins
+from infra.servers.postgres_server import PostgresServer
 from infra.servers.process import wait_until
 from infra.servers.profile import FOLDERS
 from infra.servers.report import Report
 from infra.watch.probes import Health, probe_all
 from lake.clock import Clock, SystemClock
-from lake.errors import Unavailable
+from lake.errors import Unavailable, WrongUse
 from lake.hot.arrange import CHUNK_HOURS, prepare
+from lake.roles import database_role
 from lake.state import read_state, write_state
 
 STORES = ("postgres", "valkey", "s3")
@@ -41,11 +45,15 @@ class Given:
         *,
         chunk_hours: int = CHUNK_HOURS,
         pinned: Sequence[str] = (),
+        backup: Mapping[str, Any] | None = None,
     ) -> Report:
         """Prepare database and buckets once the stores answer; safe to call again, and at once.
 
-        Raises BadInput when an address is missing, Unavailable when a store does not answer.
+        Raises BadInput when an address is missing, Unavailable when a store does not answer;
+        WrongUse for backups, which are for who runs the database.
         """
+        if backup:
+            raise WrongUse("TICKLAKE_BACKUP", "is not for servers that others run", "leave it out")
         clock = clock or SystemClock()
         given = self.addresses()
         home = prepared(home)
@@ -57,7 +65,14 @@ class Given:
             see_to_buckets(state["s3"])
             with psycopg.connect(state["postgres"]["dsn"]) as connection:
                 prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
+            see_to_roles(state)
         return Report(state, ())
+
+    def postgres_of(
+        self, home: Path, clock: Clock, more: Mapping[str, str] | None = None
+    ) -> PostgresServer:
+        """Refuse: its files are not here."""
+        raise WrongUse("backup", "is not for servers that others run", "ask who runs the database")
 
     def down(self, home: Path, clock: Clock | None = None) -> tuple[str, ...]:
         """Stop nothing: whoever runs the servers stops them."""
@@ -82,6 +97,22 @@ def await_stores(state: dict[str, Any], clock: Clock) -> None:
     if not wait_until(clock, answered, ANSWER_S_MAX):
         name, health = next((name, each) for name, each in found.items() if not each.up)
         raise Unavailable(name, health.fault, "start it, and check its address and password")
+
+
+def see_to_roles(state: dict[str, Any]) -> None:
+    """Give every role that has a password its login, and its key where the store is MinIO.
+
+    Another store's keys are for who runs it, by the policies of infra/servers/policies.
+    """
+    roles, s3 = state.get("roles", {}), state["s3"]
+    if not roles:
+        return
+    words = {name: each["s3"]["secret_key"] for name, each in roles.items()}
+    owner = state["postgres"]["dsn"]
+    give_logins(owner, owner, {database_role(name): word for name, word in words.items()})
+    if store_users.is_minio(s3["endpoint"]):
+        keys = {store_users.key_name(name): word for name, word in words.items()}
+        store_users.give_keys(s3["endpoint"], (s3["access_key"], s3["secret_key"]), keys)
 
 
 def see_to_buckets(s3: dict[str, Any]) -> None:

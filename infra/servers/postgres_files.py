@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,6 +50,7 @@ SETTINGS = {
 # The socket lies in a folder that only its owner may enter; loopback asks for the password.
 ACCESS = f"""\
 local all all trust
+local replication all trust
 host all all {LOOPBACK}/32 scram-sha-256
 """
 
@@ -66,6 +67,10 @@ class Programs:
     usr: Path | None
     folder: str
     settings: Mapping[str, str]
+
+    def also(self, settings: Mapping[str, str]) -> Programs:
+        """Return them with settings that go before their own."""
+        return replace(self, settings={**self.settings, **settings})
 
 
 def wheel() -> Programs:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 
 from infra.servers import ports
 from infra.servers.account import Account, account_for, as_we_are
@@ -62,7 +62,7 @@ class PostgresServer:
 
     def __init__(self, home: Path, clock: Clock, programs: Programs | None = None) -> None:
         self._programs = programs or wheel()
-        self._data = home / self._programs.folder
+        self.data = home / self._programs.folder
         self.log = home / "log" / "postgres.log"
         self._clock = clock
 
@@ -81,6 +81,20 @@ class PostgresServer:
                 return postmaster
         raise Unavailable("PostgreSQL", f"not ready ({tail(self.log)})", f"see {self.log}")
 
+    def recover(self, seconds_max: float) -> Postmaster:
+        """Start it on files that a backup left, for nobody but us, and wait until it has recovered.
+
+        Raises Unavailable when it does not come to an end of recovery.
+        """
+        self._remove_stale()
+        process = self._launch(ports.choose(None), self.account())
+        postmaster = self._await_ready(process, seconds_max)
+        if postmaster is None:
+            raise Unavailable(
+                "PostgreSQL", f"did not recover ({tail(self.log)})", f"see {self.log}"
+            )
+        return postmaster
+
     def down(self) -> bool:
         """Stop it in fast mode, by force when that takes too long; False when it wasn't running."""
         process = self.process()
@@ -91,12 +105,12 @@ class PostgresServer:
                 wait_until(self._clock, lambda: self.process() is None, KILL_S_MAX)
         self._remove_orphans()
         if self.process() is None:
-            shutil.rmtree(short_folder(self._data), ignore_errors=True)  # mostly there is none
+            shutil.rmtree(short_folder(self.data), ignore_errors=True)  # mostly there is none
         return process is not None
 
     def process(self) -> Process | None:
         """Return our postmaster, known by its data folder."""
-        found = [p for p in processes() if p.words[-2:] == ("-D", str(self._data))]
+        found = [p for p in processes() if p.words[-2:] == ("-D", str(self.data))]
         found = [p for p in found if p.words[0] == self._program()]
         pids = {p.pid for p in found}
         # a child is seen under its parent's words until it has set its title
@@ -119,16 +133,37 @@ class PostgresServer:
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         return done.stdout.split("(PostgreSQL)")[-1].split()[0]
 
+    def account(self) -> Account:
+        """Return the account that it runs as."""
+        usr = self._programs.usr
+        reached = (self.data,) if usr else (self._programs.binaries, self.data)
+        return account_for(*reached, usr=usr)
+
+    def run(self, program: str, *words: str, seconds_max: float) -> None:
+        """Run one of its programs as ourselves to the end; Unavailable when it fails."""
+        path = str(self._programs.binaries / program)
+        try:
+            done = subprocess.run(
+                [*as_we_are(self._programs.usr).becoming, path, *words],
+                capture_output=True,
+                text=True,
+                timeout=seconds_max,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(program, f"took more than {seconds_max:g} s", "try again") from error
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise Unavailable(program, said, "is the server up? (`ticklake status`)")
+
     def _program(self) -> str:
         return str(self._programs.binaries / "postgres")
 
     def _start(self, port: int | None) -> Postmaster | None:
-        usr = self._programs.usr
-        reached = (self._data,) if usr else (self._programs.binaries, self._data)
-        account = account_for(*reached, usr=usr)
+        account = self.account()
         self._remove_orphans()
-        if not (self._data / "PG_VERSION").exists():
-            make_data(self._data, account, self._programs)
+        if not (self.data / "PG_VERSION").exists():
+            make_data(self.data, account, self._programs)
         self._check_major()
         self._remove_stale()
         for _ in range(START_ATTEMPTS_MAX):
@@ -151,22 +186,22 @@ class PostgresServer:
         return True
 
     def _launch(self, port: int, account: Account) -> int:
-        sockets = socket_folder(self._data, port, account)
-        write_settings(self._data, port, sockets, account, self._programs)
+        sockets = socket_folder(self.data, port, account)
+        write_settings(self.data, port, sockets, account, self._programs)
         return launch(
-            [*account.becoming, self._program(), "-D", str(self._data)],
+            [*account.becoming, self._program(), "-D", str(self.data)],
             self.log,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         )
 
-    def _await_ready(self, pid: int) -> Postmaster | None:
+    def _await_ready(self, pid: int, seconds_max: float = READY_S_MAX) -> Postmaster | None:
         def settled() -> bool:
             process = self.process()
             return process is None or self._read_postmaster(process.pid) is not None
 
         # until it shows its words it is still the shell that starts it
         wait_until(self._clock, lambda: bool(self.process() or not read_process(pid)), SEEN_S_MAX)
-        wait_until(self._clock, settled, READY_S_MAX)
+        wait_until(self._clock, settled, seconds_max)
         return self._read_postmaster(pid) if self.process() is not None else None
 
     def _read_postmaster(self, pid: int) -> Postmaster | None:
@@ -179,13 +214,13 @@ class PostgresServer:
         return Postmaster(pid, int(lines[3]), Path(lines[4]))
 
     def _pid_file(self) -> Path:
-        return self._data / "postmaster.pid"
+        return self.data / "postmaster.pid"
 
     def _check_major(self) -> None:
-        stored = (self._data / "PG_VERSION").read_text().strip()
+        stored = (self.data / "PG_VERSION").read_text().strip()
         if self.version().split(".")[0] != stored:
             raise BadInput(
-                str(self._data),
+                str(self.data),
                 f"made by PostgreSQL {stored}, the installed one is {self.version()}",
                 "install the version it was made with, or use a new --home",
             )
@@ -193,7 +228,7 @@ class PostgresServer:
     def _remove_stale(self) -> None:
         """Remove what a killed server left: nobody of ours runs, whoever has that pid now."""
         self._pid_file().unlink(missing_ok=True)
-        for rest in self._data.glob(".s.PGSQL.*"):
+        for rest in self.data.glob(".s.PGSQL.*"):
             rest.unlink(missing_ok=True)
 
     def _remove_orphans(self) -> None:
@@ -206,7 +241,7 @@ class PostgresServer:
             wait_until(self._clock, lambda: not self._orphans(), KILL_S_MAX)
 
     def _orphans(self) -> list[Process]:
-        title = re.compile(rf"postgres: {cluster_name(self._data)}: ")
+        title = re.compile(rf"postgres: {cluster_name(self.data)}: ")
         return [p for p in processes() if title.match(p.words[0])]
 
 
@@ -223,6 +258,17 @@ def answers(port: int) -> bool:
 def dsn(postmaster: Postmaster, password: str) -> str:
     """Return the libpq URI over loopback; also fits SQLAlchemy, ADBC and DuckDB."""
     return f"postgresql://{ROLE}:{password}@{ports.LOOPBACK}:{postmaster.port}/{DATABASE}"
+
+
+def admin_dsn(postmaster: Postmaster) -> str:
+    """Return the superuser's connection string: over the socket, whose folder is its owner's."""
+    return conninfo.make_conninfo(
+        host=str(postmaster.socket_dir),
+        port=postmaster.port,
+        user=SUPERUSER,
+        dbname=DATABASE,
+        connect_timeout=CONNECT_S_MAX,
+    )
 
 
 def ensure_database(postmaster: Postmaster, password: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from infra.servers.postgres_server import PostgresServer
 from infra.servers.report import Report
 from lake.clock import Clock
 from lake.hot.arrange import CHUNK_HOURS
@@ -24,8 +25,14 @@ class Profile(Protocol):
         *,
         chunk_hours: int = CHUNK_HOURS,
         pinned: Sequence[str] = (),
+        backup: Mapping[str, Any] | None = None,
     ) -> Report:
         """Start what is down."""
+
+    def postgres_of(
+        self, home: Path, clock: Clock, more: Mapping[str, str] | None = None
+    ) -> PostgresServer:
+        """Return a home's PostgreSQL, with settings that go before its own."""
 
     def down(self, home: Path, clock: Clock | None = None) -> tuple[str, ...]:
         """Stop them; return those that ran."""

@@ -17,21 +17,17 @@ from lake.errors import Unavailable, WrongUse
 from lake.hot.chunks import (
     DROP_LOCK_TIMEOUT_MS,
     SCHEMA,
-    bounds,
     chunk_days,
     drop_chunks,
     identifier,
     lock_chunks,
 )
 from lake.hot.edition import is_hypertable
-from lake.hot.slots import cut_by, cut_hypertable, native_slots, plan
+from lake.hot.slots import cut_hypertable, plan
 
 SUMMARIZE_LOCK_TIMEOUT_MS = 50
 ANALYZE_ROWS_MIN = 10_000
 """Rows from which on statistics matter: the first come at once, the server's own by the minute."""
-
-PARTITION_LOCK = 0x70617274
-"""Key space of the advisory locks under which a dataset's partitions are made."""
 
 
 def ensure_partitions(
@@ -177,32 +173,13 @@ def partition_name(dataset: str, day: date) -> str:
 
 
 def _create(connection: psycopg.Connection, dataset: str, day: date) -> bool:
-    """Create one partition; False when somebody else just did.
-
-    CREATE TABLE ... PARTITION OF would lock the parent against writers; ATTACH does not.
-    """
-    name = partition_name(dataset, day)
-    start, end = bounds(day)
-    connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (PARTITION_LOCK, dataset))
-    if _is_there(connection, name):
-        return False
+    """Create one partition; False when somebody else just did."""
     wanted = plan(connection, dataset)
-    connection.execute(
-        sql.SQL(
-            "CREATE TABLE {part} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES"
-            " EXCLUDING COMMENTS){cut}; {slots}"
-            "ALTER TABLE {parent} ATTACH PARTITION {part}"
-            " FOR VALUES FROM ({start}) TO ({end})"
-        ).format(
-            part=identifier(name),
-            parent=identifier(f"{SCHEMA}.{dataset}"),
-            cut=cut_by(wanted),
-            slots=native_slots(name, wanted),
-            start=start.isoformat(),
-            end=end.isoformat(),
-        )
-    )
-    return True
+    row = connection.execute(
+        "SELECT market.make_partition(%s, %s, %s, %s)",
+        (dataset, day, wanted.hash_slots, list(wanted.pinned)),
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _is_there(connection: psycopg.Connection, name: str) -> bool:

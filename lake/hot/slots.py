@@ -70,41 +70,6 @@ def pin(connection: psycopg.Connection, tickers: Sequence[str]) -> None:
             )
 
 
-def native_slots(name: str, wanted: SlotPlan) -> sql.Composable:
-    """Return the statements that make a day's slots; the day is partitioned by `cut_by(wanted)`."""
-    parts: list[sql.Composable] = []
-    rest = day = sql.Identifier(*name.split("."))
-    if wanted.pinned:
-        for number, ticker in enumerate(wanted.pinned):
-            parts.append(
-                sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES IN ({});").format(
-                    _slot(name, f"t{number}"), day, ticker
-                )
-            )
-        rest = _slot(name, "rest")
-        parts.append(
-            sql.SQL("CREATE TABLE {} PARTITION OF {} DEFAULT PARTITION BY HASH (ticker);").format(
-                rest, day
-            )
-        )
-    parts += [
-        sql.SQL(
-            "CREATE TABLE {} PARTITION OF {} FOR VALUES WITH (MODULUS {}, REMAINDER {});"
-        ).format(_slot(name, f"h{number}"), rest, wanted.hash_slots, number)
-        for number in range(wanted.hash_slots)
-    ]
-    return sql.SQL("").join(parts)
-
-
-def cut_by(wanted: SlotPlan) -> sql.Composable:
-    """Return the PARTITION BY clause of a day's own partition."""
-    if not wanted.slots:
-        return sql.SQL("")
-    return sql.SQL(
-        " PARTITION BY LIST (ticker)" if wanted.pinned else " PARTITION BY HASH (ticker)"
-    )
-
-
 def cut_hypertable(connection: psycopg.Connection, dataset: str, wanted: SlotPlan) -> bool:
     """Give a hypertable its space dimension; False where it has one, or none is wanted.
 
@@ -222,8 +187,3 @@ def skew(rows: Mapping[str, int]) -> float:
     """Return the fullest slot's rows over the mean of all: 1.0 is even."""
     total = sum(rows.values())
     return round(max(rows.values()) * len(rows) / total, 3) if total else 1.0
-
-
-def _slot(name: str, suffix: str) -> sql.Identifier:
-    schema, table = name.split(".")
-    return sql.Identifier(schema, f"{table}_{suffix}")

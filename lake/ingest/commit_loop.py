@@ -8,11 +8,13 @@ import psycopg
 
 from lake.hot.hot_reader import HotReader, last_frames
 from lake.hot.lease import Lease
+from lake.hot.recovery import window_s
 from lake.ingest.hot_to_lake import LAKE_DATASETS, HotToLake
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.journal.reader import JournalReader
 from lake.tables.catalog import open_catalog
 from lake.tables.lake_table import LakeTable
+from lake.tables.old_metadata import keep_metadata
 
 FOLLOW_S = 0.2
 """How often a process that is not the committer looks whether it has become it, or is done."""
@@ -51,14 +53,16 @@ class CommitLoop:
         """Return True once drained, False when stopped."""
         context = self._context
         place = context.place
-        catalog = open_catalog(place.dsn, place.warehouse, epoch=lease.epoch)
+        catalog = open_catalog(place.commit.dsn, place.commit.warehouse, epoch=lease.epoch)
         context.tables = [
             LakeTable(catalog, dataset, epoch=lease.epoch, steps=context.steps)
             for dataset in LAKE_DATASETS
         ]
-        reader = HotReader(place.dsn)
+        reader = HotReader(place.commit.dsn)
         try:
-            with psycopg.connect(place.dsn, autocommit=True) as connection:
+            with psycopg.connect(place.commit.dsn, autocommit=True) as connection:
+                for dataset in LAKE_DATASETS:
+                    keep_metadata(catalog, dataset, keep=window_s(connection) > 0)
                 mover = HotToLake(
                     connection,
                     reader,
@@ -107,11 +111,11 @@ class CommitLoop:
     def _is_in_lake(self) -> bool:
         """Tell whether another committer has taken everything of our shard to the lake."""
         place = self._context.place
-        with psycopg.connect(place.dsn, autocommit=True) as connection:
+        with psycopg.connect(place.commit.dsn, autocommit=True) as connection:
             if not self._is_written(connection):
                 return False
             last = last_frames(connection).get(place.shard, 0)
-        with closing(open_catalog(place.dsn, place.warehouse)) as catalog:
+        with closing(open_catalog(place.commit.dsn, place.commit.warehouse)) as catalog:
             # The last table of a round: what it holds, the others hold too.
             table = LakeTable(catalog, LAKE_DATASETS[-1], epoch=0)
             return table.holdings().through.get(place.shard, 0) >= last

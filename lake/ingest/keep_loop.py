@@ -14,11 +14,13 @@ from lake.clock import utc_from_us
 from lake.contracts.contract import TICK_DATASETS, load
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions, summarize
+from lake.hot.recovery import window_s
 from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.hot_to_lake import BOOKS
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.tables.catalog import open_catalog
+from lake.tables.old_metadata import remove_old_metadata
 from lake.tables.tags import keep_tags
 from lake.tables.trino_upkeep import TrinoUpkeep
 from lake.tables.upkeep import Upkeep
@@ -78,10 +80,10 @@ class KeepLoop:
     def _round(self, lease: Lease, rounds: int) -> None:
         context = self._context
         whole = rounds % WHOLE_EVERY == 0
-        place = context.place
+        access = context.place.keep
         with (
-            closing(open_catalog(place.dsn, place.warehouse, epoch=lease.epoch)) as catalog,
-            psycopg.connect(place.dsn, autocommit=True) as connection,
+            closing(open_catalog(access.dsn, access.warehouse, epoch=lease.epoch)) as catalog,
+            psycopg.connect(access.dsn, autocommit=True) as connection,
         ):
             book = RemovalBook(connection)
             for table in context.tables:
@@ -101,7 +103,8 @@ class KeepLoop:
                     upkeep.forget()
                     keep_tags(catalog, table.dataset, self._now(), context.commit_lock)
                 if rounds % ORPHANS_EVERY == 0:
-                    self._sweep(upkeep, book)
+                    self._sweep(upkeep, book, window_s(connection))
+                    self._forget_metadata(catalog, table.dataset, window_s(connection))
             if whole:
                 self._make_ahead(connection)
 
@@ -120,13 +123,22 @@ class KeepLoop:
             steps=context.steps,
         )
 
-    def _sweep(self, upkeep: Upkeep, book: RemovalBook) -> None:
-        """Find files that nobody needs; what they were needed for may still run."""
-        if isinstance(upkeep, TrinoUpkeep):
+    def _sweep(self, upkeep: Upkeep, book: RemovalBook, kept_s: int) -> None:
+        """Find files that nobody needs; what they were needed for may still run.
+
+        kept_s: how far back a restore may go. Trino's sweeps go by a file's age, not by when it
+        was let go of, so where there is a window the book does it alone.
+        """
+        if isinstance(upkeep, TrinoUpkeep) and not kept_s:
             upkeep.sweep(self._now())
-            return
-        old_us = self._context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
-        book.freed(upkeep.dataset, upkeep.orphans(old_us))
+        else:
+            old_us = self._context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
+            book.freed(upkeep.dataset, upkeep.orphans(old_us))
+
+    def _forget_metadata(self, catalog: SqlCatalog, dataset: str, kept_s: int) -> None:
+        """Remove metadata files that no restore and no commit in flight can name."""
+        before_us = self._context.clock.now_us() - max(kept_s, ORPHAN_AGE_S) * 1_000_000
+        remove_old_metadata(catalog, dataset, before_us)
 
     def _now(self) -> datetime:
         return utc_from_us(self._context.clock.now_us())
@@ -142,10 +154,10 @@ class KeepLoop:
     def _leave(self) -> None:
         """Drop hot days after proof; a day that stays is looked at again next time."""
         context = self._context
-        place = context.place
+        access = context.place.keep
         with (
-            psycopg.connect(place.dsn, autocommit=True) as connection,
-            Client(place.dsn, place.warehouse) as client,
+            psycopg.connect(access.dsn, autocommit=True) as connection,
+            Client(access.dsn, access.warehouse) as client,
         ):
             for leaving in drop_due(connection, client, context.clock):
                 if not leaving.dropped:

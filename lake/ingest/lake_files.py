@@ -29,10 +29,11 @@ class RemovalBook:
             )
 
     def due(self, dataset: str) -> list[str]:
-        """Return files whose grace has passed, oldest first."""
+        """Return files whose grace and recovery window have passed, oldest first."""
         rows = self._connection.execute(
             "SELECT path FROM market.lake_removals WHERE dataset = %s"
-            " AND freed_at < now() - make_interval(secs => %s) ORDER BY freed_at LIMIT %s",
+            " AND freed_at < now() - greatest(make_interval(secs => %s), market.recovery_window())"
+            " ORDER BY freed_at LIMIT %s",
             (dataset, REMOVE_AFTER_S, REMOVED_AT_ONCE_MAX),
         ).fetchall()
         return [path for (path,) in rows]

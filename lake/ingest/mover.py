@@ -41,7 +41,7 @@ class Mover:
         """Work until drained or fenced; raises what ended it."""
         context = self.context
         place = context.place
-        with closing(open_catalog(place.dsn, place.warehouse)) as catalog:
+        with closing(open_catalog(place.commit.dsn, place.commit.warehouse)) as catalog:
             announce(catalog, LAKE_DATASETS, place.shard, tries_max=ANNOUNCE_TRIES_MAX)
         with psycopg.connect(place.dsn, autocommit=True) as connection:
             loops = (WriteLoop(context), CommitLoop(context), KeepLoop(context), RollLoop(context))

@@ -75,13 +75,25 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """How a part of a mover reaches database and files: as a role with what it needs."""
+
+    dsn: str
+    warehouse: Warehouse
+
+
+@dataclass(frozen=True, slots=True)
 class MoverPlace:
-    """Where a mover works; trino: the words of a Trino session, where upkeep is Trino's."""
+    """Where a mover works; dsn and warehouse are the writer's, the committer and the keeper have
+    theirs. trino: the words of a Trino session, where upkeep is Trino's.
+    """
 
     dsn: str
     warehouse: Warehouse
     journal: Path
     shard: int
+    commit: Access
+    keep: Access
     trino: Mapping[str, str] | None = None
 
 

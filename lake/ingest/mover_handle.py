@@ -12,6 +12,7 @@ from typing import Any
 
 from lake import errors
 from lake.errors import TicklakeError, Unavailable
+from lake.state import read_state
 from lake.trino_session import trino_of
 from lake.warehouse import warehouse_of
 
@@ -26,7 +27,23 @@ MEMORY = {
 }
 """Allocators that give memory back: batches come and go by the hundred megabytes a second."""
 
+PARTS = {"write": "ingest", "commit": "lake_writer", "keep": "operator"}
+"""Part of a mover -> the role with the least rights that it needs."""
+
 Progress = dict[str, Any]
+
+
+def accesses(home: Path, dsn: str) -> Progress:
+    """Return how each of the mover's parts connects: as its role, else with dsn."""
+    known = read_state(home).get("roles", {})
+    found = {
+        part: {
+            "dsn": known.get(role, {}).get("dsn", dsn),
+            "warehouse": warehouse_of(home, role).order(),
+        }
+        for part, role in PARTS.items()
+    }
+    return {**found.pop("write"), **found}
 
 
 class MoverHandle:
@@ -34,11 +51,10 @@ class MoverHandle:
 
     def __init__(self, dsn: str, home: Path, claims: list[str]) -> None:
         self._order = {
-            "dsn": dsn,
-            "warehouse": warehouse_of(home).order(),
             "journal": str(home / "journal"),
-            "trino": trino_of(home),
+            "trino": trino_of(home, "operator"),
             "claims": claims,
+            **accesses(home, dsn),
         }
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None

@@ -14,6 +14,7 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy.exc import OperationalError
@@ -24,7 +25,7 @@ from lake.hot.lease import Lease, shard_lease, take
 from lake.ingest.claim import claim, leave
 from lake.ingest.codecs import codecs
 from lake.ingest.mover import Mover
-from lake.ingest.mover_context import MoverContext, MoverPlace
+from lake.ingest.mover_context import Access, MoverContext, MoverPlace
 from lake.ingest.recent_batches import RecentBatches
 from lake.settings import from_env
 from lake.steps import Steps
@@ -49,7 +50,7 @@ def main() -> int:
         dsn = with_application(order["dsn"], APPLICATION)
         clock = SystemClock()
         warehouse = warehouse_at(order["warehouse"])
-        ready(warehouse)
+        ready(_access(order, "commit").warehouse)
         shard, lease = _own_shard(dsn, order["claims"], clock)
         say({"shard": shard, "epoch": lease.epoch})
         place = MoverPlace(
@@ -57,6 +58,8 @@ def main() -> int:
             warehouse,
             Path(order["journal"]) / f"shard-{shard}",
             shard,
+            _access(order, "commit"),
+            _access(order, "keep"),
             order.get("trino"),
         )
         context = MoverContext(
@@ -92,6 +95,12 @@ def say(message: object) -> None:
     """Write one line for the parent."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
+
+
+def _access(order: dict[str, Any], part: str) -> Access:
+    """Return how a part connects; as the writer does where the order does not say."""
+    found = order.get(part, order)
+    return Access(with_application(found["dsn"], APPLICATION), warehouse_at(found["warehouse"]))
 
 
 def _own_shard(dsn: str, claims: list[str], clock: Clock) -> tuple[int, Lease]:

@@ -37,7 +37,7 @@ class RollLoop:
                 context.stop.wait(FOLLOW_S)
                 continue
             try:
-                with psycopg.connect(context.place.dsn, autocommit=True) as connection:
+                with psycopg.connect(context.place.keep.dsn, autocommit=True) as connection:
                     if self._roll(HotToBars(connection, context.clock), backoff):
                         return
             except SERVER_FAULTS as error:

@@ -33,7 +33,7 @@ from lake.tables.upkeep import (
     live_files,
     rows_of_days,
 )
-from lake.trino_session import LAKE_CATALOG, SCHEMA, LostRace, Trino
+from lake.trino_session import SCHEMA, UPKEEP_CATALOG, LostRace, Trino
 
 SMALL_BYTES = 16 << 20
 """Files below this size are merged; twice the largest of the group where that is more."""
@@ -114,13 +114,13 @@ class TrinoUpkeep(Upkeep):
         """Sweep without a look at the tags; raises as merge does."""
         for kind in ("expire_snapshots", "remove_orphan_files"):
             self._session.execute(
-                f"SET SESSION {LAKE_CATALOG}.{kind}_min_retention = '{self._sweep_age_s}s'"
+                f"SET SESSION {UPKEEP_CATALOG}.{kind}_min_retention = '{self._sweep_age_s}s'"
             )
             self._alter(f"{kind}(retention_threshold => '{self._sweep_age_s}s')")
         self._alter("optimize_manifests")
 
     def _alter(self, work: str) -> None:
-        statement = f"ALTER TABLE {LAKE_CATALOG}.{SCHEMA}.{self.dataset} EXECUTE {work}"
+        statement = f"ALTER TABLE {UPKEEP_CATALOG}.{SCHEMA}.{self.dataset} EXECUTE {work}"
         for left in reversed(range(TRIES_MAX)):
             try:
                 self._session.execute(statement)

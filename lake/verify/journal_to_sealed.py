@@ -2,7 +2,8 @@
 
 A segment goes when it is old enough, every table of the lake holds its frames, and decoding it once
 more gives exactly the ledger and the rows that were stored. What was proven is sealed with a digest
-of its batches and ledger rows first; the file is deleted only after that is committed.
+of its batches and ledger rows first; the file is deleted only after that is committed, and, where
+backups are on, once no restore within the recovery window can need it.
 """
 
 from __future__ import annotations
@@ -89,8 +90,20 @@ def _seal(
         if faults:
             return Sealed(segment.path, False, "; ".join(str(fault) for fault in faults[:3]))
         _write_seal(connection, shard, after, upto)
+    kept = _kept_for_recovery(connection, shard, last_frame)
+    if kept:
+        return Sealed(segment.path, False, kept)
     segment.path.unlink()
     return Sealed(segment.path, True)
+
+
+def _kept_for_recovery(connection: psycopg.Connection, shard: int, upto: int) -> str:
+    """Return why a restore may still need frames through upto; "" when none can."""
+    row = connection.execute(
+        "SELECT coalesce(market.kept_for_recovery(%s::smallint, %s), '')", (shard, upto)
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _sealed_upto(connection: psycopg.Connection, shard: int) -> int:

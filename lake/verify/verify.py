@@ -7,11 +7,12 @@ from pathlib import Path
 
 import psycopg
 
-from lake import ledger, state
+from lake import ledger
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
 from lake.hot.hot_tier import LEDGER
 from lake.ingest.codecs import codecs
+from lake.roles import role_dsn
 from lake.verify.frames_check import FRAMES, check_frames
 from lake.verify.hot_check import check_hot
 from lake.verify.journal_check import BATCHES, check_batches
@@ -20,11 +21,13 @@ from lake.verify.left_check import check_left
 from lake.verify.marks import DatasetMarks, Marks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault, Report, Tier
+from lake.verify.restored_check import check_restored
 from lake.verify.runs import note_run
 from lake.views.client import with_application
 from lake.warehouse import Warehouse, warehouse_of
 
 APPLICATION = "ticklake-verify"
+VERIFIER = "verifier"
 
 
 def verify(
@@ -47,8 +50,8 @@ def verify(
     if dsn is None and journal is None:
         journal = Path(home) / "journal"
     if dsn is None and warehouse is None:
-        warehouse = warehouse_of(Path(home))
-    address = with_application(dsn or state.postgres_dsn(Path(home)), APPLICATION)
+        warehouse = warehouse_of(Path(home), VERIFIER)
+    address = with_application(dsn or role_dsn(Path(home), VERIFIER), APPLICATION)
     clock = clock or SystemClock()
     start_us = clock.monotonic_us()
     try:
@@ -86,6 +89,7 @@ def _check(reading: Reading, marks: Marks, journal: Path | None, full: bool) -> 
         found, proven = check_frames(reading, journal, codecs(), known("journal", FRAMES))
         _leave(marks, "journal", FRAMES, found, proven)
         faults += found
+    faults += check_restored(reading, journal)
     return Report(events, tuple(faults), reading.rows_read)
 
 

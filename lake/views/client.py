@@ -152,6 +152,8 @@ def query_error(error: DuckDBError) -> WrongUse | Unavailable:
     said, _, place = without_passwords(str(error).strip()).partition("\n\nLINE ")
     line = f" (line {place.partition(':')[0]})" if place else ""
     remedy = LISTED if isinstance(error, CatalogException) else "correct it there"
+    if "permission denied" in said:
+        remedy = "ask as a role that may (see: ticklake roles)"
     return WrongUse("query", " ".join(said.split()) + line, remedy)
 
 

@@ -1,0 +1,1 @@
+"""Backups of a home's PostgreSQL, and the way back to a moment."""

@@ -1,0 +1,75 @@
+"""Users of the S3 store, one a role, each with a policy of infra/servers/policies and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
+from urllib3.exceptions import HTTPError
+
+from lake.errors import Unavailable
+
+HEALTH = "/minio/health/live"
+ANSWER_S_MAX = 5.0
+POLICIES = Path(__file__).parent / "policies"
+
+POLICY_OF = {
+    "ingest": "reader",  # looks keys up in the lake, of which it may have taken an event before
+    "verifier": "reader",
+    "analyst": "reader",
+    "service": "reader",
+    "lake_writer": "lake_writer",
+    "researcher": "researcher",
+    "operator": "operator",
+}
+
+
+def is_minio(endpoint: str) -> bool:
+    """Tell whether the store is MinIO, whose users we can make."""
+    try:
+        with urlopen(f"{endpoint}{HEALTH}", timeout=ANSWER_S_MAX) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def key_names() -> list[str]:
+    """Return the names of the roles' secret keys among a home's passwords."""
+    return [key_name(name) for name in POLICY_OF]
+
+
+def key_name(role: str) -> str:
+    """Return the name of a role's secret key among them."""
+    return f"s3_{role}"
+
+
+def give_keys(
+    endpoint: str, root: tuple[str, str], passwords: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Make every role's user, its key and its policy; return role -> its keys.
+
+    root: the store's own key and secret. passwords: by the names of key_names. Safe to call
+    again. Raises Unavailable when the store does not answer.
+    """
+    place = urlsplit(endpoint)
+    secrets = {name: passwords[key_name(name)] for name in POLICY_OF if key_name(name) in passwords}
+    admin = MinioAdmin(
+        endpoint=place.netloc, credentials=StaticProvider(*root), secure=place.scheme == "https"
+    )
+    try:
+        for policy in sorted(set(POLICY_OF.values())):
+            admin.policy_add(policy, str(POLICIES / f"{policy}.json"))
+        known = admin.user_list()
+        for name, policy in ((name, POLICY_OF[name]) for name in secrets):
+            admin.user_add(name, secrets[name])
+            if f'"policyName":"{policy}"' not in known.partition(f'"{name}":')[2].partition("}")[0]:
+                admin.attach_policy([policy], user=name)
+    except (MinioAdminException, HTTPError) as error:
+        raise Unavailable("S3 store", f"makes no users ({error})", "try again") from error
+    return {name: {"access_key": name, "secret_key": secrets[name]} for name in secrets}

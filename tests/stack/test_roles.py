@@ -1,0 +1,225 @@
+"""What each role must be able to do on the real servers, and what it must not, by any way in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pytest
+import trino
+from psycopg import errors
+from pyarrow.fs import S3FileSystem
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
+from trino.exceptions import TrinoQueryError, TrinoUserError
+
+from lake.roles import ROLES, role_dsn
+from lake.state import read_state
+from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.warehouse import warehouse_of
+
+READERS = ("analyst", "researcher", "service")
+TABLE = "market.test_roles"
+HOT = "market.crypto_trades"
+FILE = "lake/warehouse/market/test_roles/{}/ticklake-test-roles"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(stack: Path) -> Iterator[None]:
+    """Make a table of the market, of this module alone, with snapshots and small files."""
+    catalog = open_catalog(role_dsn(stack, "operator"), warehouse_of(stack, "operator"))
+    name = tuple(TABLE.split("."))
+    try:
+        with suppress(NamespaceAlreadyExistsError):
+            catalog.create_namespace("market")
+        with suppress(NoSuchTableError):
+            catalog.drop_table(name)
+        rows = pa.table({"ticker": ["X:BTCUSD", "X:ETHUSD"]})
+        made = catalog.create_table(name, rows.schema)
+        for _ in range(3):
+            made.append(rows)
+        yield
+        catalog.drop_table(name)
+    finally:
+        catalog.close()
+
+
+@pytest.fixture
+def clean(stack: Path) -> Iterator[S3FileSystem]:
+    """Return the operator's hands on the store; what a test left there is removed."""
+    files = store(stack, "operator")
+    yield files
+    for folder in ("data", "metadata"):
+        if files.get_file_info(FILE.format(folder)).is_file:
+            files.delete_file(FILE.format(folder))
+
+
+def store(home: Path, role: str) -> S3FileSystem:
+    """Return the S3 store as a role sees it."""
+    state = read_state(home)
+    return S3FileSystem(
+        **state["roles"][role]["s3"],
+        endpoint_override=state["s3"]["endpoint"],
+        region=state["s3"]["region"],
+    )
+
+
+def put(files: S3FileSystem, path: str) -> None:
+    with files.open_output_stream(path) as output:
+        output.write(b"x")
+
+
+def ask(home: Path, user: str, statement: str, **session: str) -> list[list[object]]:
+    """Run a statement in Trino as a user."""
+    place = read_state(home)["trino"]
+    connection = trino.dbapi.connect(
+        host="127.0.0.1",
+        port=place["port"],
+        user=user,
+        catalog="lake",
+        schema="market",
+        session_properties=session,
+    )
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+        return [list(row) for row in cursor.fetchall()]
+    finally:
+        connection.close()
+
+
+def snapshot_ids(home: Path) -> list[int]:
+    """Return the table's snapshots."""
+    catalog = open_catalog(role_dsn(home, "verifier"), warehouse_of(home, "verifier"))
+    try:
+        table = catalog.load_table((NAMESPACE, "test_roles"))
+        return [each.snapshot_id for each in table.metadata.snapshots]
+    finally:
+        catalog.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_login_and_a_key_of_its_own(stack, role):
+    with psycopg.connect(role_dsn(stack, role)) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == (f"market_{role}",)
+    files = store(stack, role)
+    listed = files.get_file_info("lake/warehouse/market/test_roles/metadata")
+    assert listed.type.name in ("Directory", "NotFound")
+
+
+@pytest.mark.parametrize("role", ["ingest", "verifier", *READERS])
+def test_keys_of_readers_write_and_delete_nothing_of_the_market(stack, role, clean):
+    put(clean, FILE.format("data"))
+    files = store(stack, role)
+    assert files.open_input_file(FILE.format("data")).read() == b"x"
+    for act in (put, S3FileSystem.delete_file):
+        with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
+            act(files, FILE.format("data"))
+    for bucket in ("models", "lake/views"):
+        with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
+            put(files, f"{bucket}/ticklake-test-roles")
+
+
+def test_the_lake_writer_s_key_deletes_no_data(stack, clean):
+    files = store(stack, "lake_writer")
+    for folder in ("data", "metadata"):
+        put(files, FILE.format(folder))
+    files.delete_file(FILE.format("metadata"))
+    with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
+        files.delete_file(FILE.format("data"))
+    with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
+        put(files, "lake/warehouse/research/ticklake-test-roles")
+
+
+@pytest.mark.parametrize("user", READERS)
+def test_readers_read_lake_and_tail_in_trino(stack, user):
+    assert ask(stack, user, f"SELECT count(*) > 0 FROM lake.{TABLE}") == [[True]]
+    ask(stack, user, f"SELECT count(*) FROM hot.{HOT}_tail WHERE snapshot_id = 0")
+    ask(stack, user, 'SELECT value FROM lake.market."test_roles$properties" LIMIT 1')
+    catalogs = {str(name) for (name,) in ask(stack, user, "SHOW CATALOGS")}
+    assert {"lake", "hot"} <= catalogs
+    assert "lake_upkeep" not in catalogs
+
+
+@pytest.mark.parametrize("user", READERS)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT INTO lake.{TABLE} SELECT * FROM lake.{TABLE} LIMIT 1",
+        f"DELETE FROM lake.{TABLE}",
+        f"UPDATE lake.{TABLE} SET ticker = 'x'",
+        f"DROP TABLE lake.{TABLE}",
+        f"ALTER TABLE lake.{TABLE} ADD COLUMN mine bigint",
+        f"CREATE TABLE lake.market.mine AS SELECT * FROM lake.{TABLE}",
+        "CREATE VIEW ticklake.market.mine AS SELECT 1 AS one",
+        f"CREATE OR REPLACE VIEW ticklake.{TABLE} AS SELECT 1 AS one",
+        "CALL lake.system.rollback_to_snapshot('market', 'test_roles', 1)",
+        "CALL lake.system.unregister_table('market', 'test_roles')",
+        f"ALTER TABLE lake_upkeep.{TABLE} EXECUTE optimize",
+        f"DELETE FROM hot.{HOT}",
+        f"SELECT * FROM TABLE(hot.system.query(query => 'DELETE FROM {HOT}'))",
+    ],
+)
+def test_readers_change_nothing_in_trino(stack, user, statement):
+    with pytest.raises(TrinoUserError, match=r"Access Denied|[Pp]ermission denied|does not exist"):
+        ask(stack, user, statement)
+
+
+@pytest.mark.parametrize("user", ["analyst", "operator"])
+def test_maintenance_fails_in_the_catalog_of_readers_whoever_asks(stack, user):
+    before = snapshot_ids(stack)
+    retention = {
+        "lake.expire_snapshots_min_retention": "0s",
+        "lake.remove_orphan_files_min_retention": "0s",
+    }
+    for work in (
+        "optimize",
+        "expire_snapshots(retention_threshold => '0s')",
+        "remove_orphan_files(retention_threshold => '0s')",
+    ):
+        with suppress(TrinoQueryError):
+            ask(stack, user, f"ALTER TABLE lake.{TABLE} EXECUTE {work}", **retention)
+        assert snapshot_ids(stack) == before
+    assert ask(stack, user, f"SELECT count(*) > 1 FROM lake.{TABLE}") == [[True]]
+
+
+def test_the_operator_maintains_in_a_catalog_of_its_own(stack):
+    before = snapshot_ids(stack)
+    ask(stack, "operator", f"ALTER TABLE lake_upkeep.{TABLE} EXECUTE optimize")
+    assert len(snapshot_ids(stack)) == len(before) + 1
+    assert ask(stack, "operator", f"SELECT count(*) > 1 FROM lake_upkeep.{TABLE}") == [[True]]
+
+
+def test_a_researcher_has_a_schema_of_its_own_and_no_other(stack):
+    idea = "research.research.ticklake_test_roles"
+    ask(stack, "researcher", f"DROP TABLE IF EXISTS {idea}")
+    ask(stack, "researcher", f"CREATE TABLE {idea} AS SELECT ticker FROM lake.{TABLE}")
+    assert ask(stack, "researcher", f"SELECT count(*) > 0 FROM {idea}") == [[True]]
+    ask(stack, "researcher", f"DELETE FROM {idea}")
+    ask(stack, "researcher", f"DROP TABLE {idea}")
+    for statement in (
+        "CREATE TABLE research.market.mine AS SELECT 1 AS one",
+        f"ALTER TABLE research.{TABLE} EXECUTE optimize",
+        f"DELETE FROM research.{TABLE}",
+    ):
+        with pytest.raises(TrinoUserError, match=r"Access Denied|does not exist"):
+            ask(stack, "researcher", statement)
+
+
+def test_the_loss_ledger_is_closed_to_trino(stack):
+    for user in (*READERS, "operator"):
+        with pytest.raises(TrinoQueryError, match="permission denied"):
+            ask(stack, user, "SELECT count(*) FROM hot.market.ledger_minutes")
+
+
+def test_strangers_see_nothing(stack):
+    with pytest.raises(TrinoUserError):
+        ask(stack, "stranger", f"SELECT count(*) FROM lake.{TABLE}")
+    dsn = role_dsn(stack, "analyst")
+    with (
+        psycopg.connect(dsn) as connection,
+        pytest.raises(errors.InsufficientPrivilege),
+    ):
+        connection.execute("SELECT * FROM market.leases")
