@@ -20,6 +20,7 @@ EMPTIED = (
     "ingest_batches",
     "ledger_minutes",
     "feed_gaps",
+    "instruments",
     "shards",
     "lake_removals",
     "verified_frames",

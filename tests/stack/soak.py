@@ -1,0 +1,246 @@
+"""Ingest over three shards while both engines query, files are merged by two hands, and days leave.
+
+The promise: every query sees, per shard, exactly the rows that the ledger counts up to the newest
+frame it sees, and the next query sees no fewer.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from lake.client import connect
+from lake.clock import SystemClock
+from lake.contracts.contract import load
+from lake.errors import Unavailable
+from lake.ingest.hot_to_dropped import drop_due
+from lake.state import postgres_dsn
+from lake.tables.catalog import open_catalog
+from lake.tables.upkeep import Upkeep
+from lake.trino_session import LostRace, connect_trino
+from lake.warehouse import warehouse_of
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "import sys; from infra.command.main import run; sys.exit(run(sys.argv[1:]))"
+SHARES = 3
+TICKERS = 6
+DAY_US = 86_400_000_000
+OLD_DAYS = (40, 30, 20)
+"""Days ago, whose events are there before and leave hot meanwhile."""
+
+OLD_S, OLD_RATE = 4, 2_000
+REST_S = 2.0
+START_S_MAX = 60.0
+MERGED = ("crypto_trades", "crypto_quotes", "ingest_batches")
+
+SEEN = (
+    "SELECT shard, count(*) AS n, max(seq) AS seq, max(received_time) AS at FROM crypto_trades"
+    " GROUP BY shard"
+)
+COUNTED = (
+    "SELECT coalesce(sum(rows), 0)::bigint FROM market.ledger_minutes"
+    " WHERE dataset = 'crypto_trades' AND shard = %s AND first_frame <= %s"
+)
+
+
+@dataclass
+class Watched:
+    """What one engine's queries saw."""
+
+    queries: int = 0
+    wrong: list[str] = field(default_factory=list)
+    took_s: list[float] = field(default_factory=list)
+    fresh_s: list[float] = field(default_factory=list)
+    frames: dict[int, int] = field(default_factory=dict)
+
+    def see(
+        self, rows: list[dict[str, Any]], took_s: float, connection: psycopg.Connection
+    ) -> None:
+        """Hold one answer against the ledger."""
+        now = time.time()
+        self.queries += 1
+        self.took_s.append(took_s)
+        for row in rows:
+            shard, frame = int(row["shard"]), int(row["seq"]) >> 16
+            counted = pg.execute(COUNTED, (shard, frame)).fetchone()
+            if counted != (row["n"],):
+                self.wrong.append(f"shard {shard} at {frame}: {row['n']} rows of {counted}")
+            if frame < self.frames.get(shard, 0):
+                self.wrong.append(f"shard {shard}: back from {self.frames[shard]} to {frame}")
+            self.frames[shard] = frame
+        if rows:
+            self.fresh_s.append(now - max(row["at"] for row in rows).timestamp())
+        lost = self.frames.keys() - {int(row["shard"]) for row in rows}
+        self.wrong += [f"shard {shard} is gone" for shard in lost]
+
+    def figures(self) -> dict[str, Any]:
+        """Return counts, and seconds at the median and the 99th of a hundred."""
+        return {
+            "queries": self.queries,
+            "wrong": self.wrong,
+            "took_s": quantiles(self.took_s),
+            "fresh_s": quantiles(self.fresh_s),
+        }
+
+
+def quantiles(values: list[float]) -> dict[str, float]:
+    """Return p50 and p99."""
+    ordered = sorted(values) or [0.0]
+    return {f"p{q}": round(ordered[int((len(ordered) - 1) * q / 100)], 2) for q in (50, 99)}
+
+
+class Soak:
+    """One run on the stack of a home."""
+
+    def __init__(self, home: Path, *, rate: int, seconds: float) -> None:
+        self._home, self._rate, self._seconds = home, rate, seconds
+        self._dsn = postgres_dsn(home)
+        self._over = threading.Event()
+        self.duckdb, self.trino = Watched(), Watched()
+        self.done: dict[str, int] = {
+            "trino_merges": 0,
+            "lost_races": 0,
+            "merges": 0,
+            "days_left": 0,
+        }
+        self.faults: list[str] = []
+
+    def run(self) -> dict[str, Any]:
+        """Preload, soak, drain; return the figures."""
+        now_us = SystemClock().now_us()
+        for age in OLD_DAYS:
+            words = ("--rate", str(OLD_RATE), "--base-us", str(now_us - age * DAY_US))
+            with self._exchange(*words):
+                self._await([self._ingest(0, OLD_S, "0/1")])
+        loops = (self._ask_duckdb, self._ask_trino, self._merge_by_trino, self._merge, self._leave)
+        threads = [threading.Thread(target=self._guard, args=(loop,)) for loop in loops]
+        skew = str(round(1 / TICKERS, 3))
+        with self._exchange("--rate", str(self._rate), "--skew", skew):
+            ingests = [self._ingest(k, self._seconds, f"{k}/{SHARES}") for k in range(SHARES - 1)]
+            for thread in threads:
+                thread.start()
+            time.sleep(self._seconds / 3)
+            late = SHARES - 1
+            ingests.append(self._ingest(late, self._seconds * 2 / 3, f"{late}/{SHARES}"))
+            self._await(ingests)
+        self._over.set()
+        for thread in threads:
+            thread.join()
+        return {
+            "rate": self._rate,
+            "seconds": self._seconds,
+            "duckdb": self.duckdb.figures(),
+            "trino": self.trino.figures(),
+            **self.done,
+            "faults": self.faults,
+        }
+
+    def _exchange(self, *words: str) -> Exchange:
+        return Exchange(self._home, "--tickers", str(TICKERS), *words)
+
+    def _ingest(self, number: int, seconds: float, share: str) -> subprocess.Popen[bytes]:
+        tickers = "BTC-USD,ETH-USD,SIM003-USD,SIM004-USD,SIM005-USD,SIM006-USD"
+        words = ["ingest", "sim", "--for", f"{seconds:.0f}s", "--tickers", tickers]
+        return command(self._home, *words, "--share", share)
+
+    def _await(self, ingests: list[subprocess.Popen[bytes]]) -> None:
+        for process in ingests:
+            _, said = process.communicate(timeout=self._seconds * 3 + 300)
+            if process.returncode:
+                self.faults.append(said.decode().strip().splitlines()[-1])
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except Exception as error:
+            self.faults.append(f"{loop.__name__}: {type(error).__name__}: {error}")
+
+    def _ask_duckdb(self) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as pg, connect(self._home) as client:
+            while not self._over.is_set():
+                start = time.monotonic()
+                rows = client.arrow(SEEN).to_pylist()
+                self.duckdb.see(rows, time.monotonic() - start, pg)
+
+    def _ask_trino(self) -> None:
+        with (
+            psycopg.connect(self._dsn, autocommit=True) as pg,
+            connect_trino(self._home) as session,
+        ):
+            while not self._over.is_set():
+                start = time.monotonic()
+                rows = session.arrow(SEEN).to_pylist()
+                self.trino.see(rows, time.monotonic() - start, pg)
+
+    def _merge_by_trino(self) -> None:
+        with connect_trino(self._home) as session:
+            while not self._over.wait(REST_S):
+                for dataset in MERGED:
+                    try:
+                        session.execute(f"ALTER TABLE lake.market.{dataset} EXECUTE optimize")
+                        self.done["trino_merges"] += 1
+                    except LostRace:
+                        self.done["lost_races"] += 1
+
+    def _merge(self) -> None:
+        with closing(open_catalog(self._dsn, warehouse_of(self._home))) as catalog:
+            while not self._over.wait(REST_S):
+                for dataset in MERGED:
+                    upkeep = Upkeep(
+                        catalog,
+                        dataset,
+                        load(dataset).sort,
+                        epoch=0,
+                        commit_lock=threading.Lock(),
+                    )
+                    try:
+                        self.done["merges"] += upkeep.merge() is not None
+                    except Unavailable:
+                        self.done["lost_races"] += 1
+
+    def _leave(self) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as pg, connect(self._home) as client:
+            while not self._over.wait(self._seconds / 8):
+                left = drop_due(pg, client, SystemClock(), grace_s=0)
+                self.done["days_left"] += sum(each.dropped for each in left)
+
+
+class Exchange:
+    """The simulated exchange as a process, from `with` to its end."""
+
+    def __init__(self, home: Path, *words: str) -> None:
+        self._said = home / "run" / "sim.json"
+        self._said.unlink(missing_ok=True)
+        self._process = command(home, "sim", "--port", "0", *words)
+
+    def __enter__(self) -> None:
+        end = time.monotonic() + START_S_MAX
+        while time.monotonic() < end:
+            if self._said.exists() and json.loads(self._said.read_text() or "{}").get("url"):
+                return
+            time.sleep(0.05)
+        raise Unavailable("exchange", "did not start", "see its words")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+
+def command(home: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start a verb on a home."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words, "--home", str(home)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
