@@ -27,7 +27,7 @@ from lake.ingest.hot_to_dropped import drop_due
 from lake.state import postgres_dsn
 from lake.tables.catalog import open_catalog
 from lake.tables.upkeep import Upkeep
-from lake.trino_session import LostRace, connect_trino
+from lake.trino_session import UPKEEP_CATALOG, LostRace, connect_trino
 from lake.warehouse import warehouse_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +63,7 @@ class Watched:
     fresh_s: list[float] = field(default_factory=list)
     frames: dict[int, int] = field(default_factory=dict)
 
-    def see(
-        self, rows: list[dict[str, Any]], took_s: float, connection: psycopg.Connection
-    ) -> None:
+    def see(self, rows: list[dict[str, Any]], took_s: float, pg: psycopg.Connection) -> None:
         """Hold one answer against the ledger."""
         now = time.time()
         self.queries += 1
@@ -187,7 +185,9 @@ class Soak:
             while not self._over.wait(REST_S):
                 for dataset in MERGED:
                     try:
-                        session.execute(f"ALTER TABLE lake.market.{dataset} EXECUTE optimize")
+                        session.execute(
+                            f"ALTER TABLE {UPKEEP_CATALOG}.market.{dataset} EXECUTE optimize"
+                        )
                         self.done["trino_merges"] += 1
                     except LostRace:
                         self.done["lost_races"] += 1

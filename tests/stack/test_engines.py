@@ -19,7 +19,7 @@ from lake.errors import BadInput, Unavailable, WrongUse
 from lake.tables.catalog import ensure_table, open_catalog
 from lake.tables.lake_marks import note_mark
 from lake.tables.tags import keep_tags
-from lake.trino_session import Trino, connect_trino
+from lake.trino_session import UPKEEP_CATALOG, Trino, connect_trino
 from lake.views.engine import attach_warehouse, open_duckdb
 from lake.views.publish import publish
 from lake.views.trino_views import publish_views
@@ -104,10 +104,11 @@ def counts(session: Trino, client: Client) -> dict[object, object]:
 def test_what_one_engine_writes_the_others_read(lakehouse: Lakehouse, session: Trino) -> None:
     with closing(open_catalog(lakehouse.dsn, lakehouse.place)) as catalog:
         forget(catalog)
+        scratch = f"{UPKEEP_CATALOG}.{SCRATCH}"
         catalog.create_namespace_if_not_exists(SCRATCH)
         catalog.create_table((SCRATCH, "by_pyiceberg"), ROWS.schema).append(ROWS)
         session.execute(
-            f"CREATE TABLE lake.{SCRATCH}.by_trino AS SELECT * FROM lake.{SCRATCH}.by_pyiceberg"
+            f"CREATE TABLE {scratch}.by_trino AS SELECT * FROM {scratch}.by_pyiceberg"
         )
         # DuckDB has no way into an SQL catalog: it writes the file, the catalog takes it in.
         file = f"{lakehouse.place.location}/by_duckdb.parquet"
@@ -122,7 +123,7 @@ def test_what_one_engine_writes_the_others_read(lakehouse: Lakehouse, session: T
                 assert table.scan().to_arrow().to_pylist() == expected, name
                 read = duckdb.execute(f"FROM iceberg_scan('{table.metadata_location}')")
                 assert read.to_arrow_table().to_pylist() == expected, name
-                seen = session.arrow(f"SELECT * FROM lake.{SCRATCH}.{name}")
+                seen = session.arrow(f"SELECT * FROM {scratch}.{name}")
                 assert seen.to_pylist() == expected, name
         forget(catalog)
 
