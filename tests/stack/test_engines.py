@@ -107,9 +107,7 @@ def test_what_one_engine_writes_the_others_read(lakehouse: Lakehouse, session: T
         scratch = f"{UPKEEP_CATALOG}.{SCRATCH}"
         catalog.create_namespace_if_not_exists(SCRATCH)
         catalog.create_table((SCRATCH, "by_pyiceberg"), ROWS.schema).append(ROWS)
-        session.execute(
-            f"CREATE TABLE {scratch}.by_trino AS SELECT * FROM {scratch}.by_pyiceberg"
-        )
+        session.execute(f"CREATE TABLE {scratch}.by_trino AS SELECT * FROM {scratch}.by_pyiceberg")
         # DuckDB has no way into an SQL catalog: it writes the file, the catalog takes it in.
         file = f"{lakehouse.place.location}/by_duckdb.parquet"
         with closing(open_duckdb(["avro", "iceberg"])) as duckdb:
