@@ -1,13 +1,17 @@
-"""The whole path while PostgreSQL is away: frozen for a while, or killed and started again.
+"""The whole path while a server is away: frozen for a while, or killed and started again.
 
-    python benchmarks/outage.py [--mode both] [--rate 20000] [--seconds 90] [--at 20] [--away 30]
-        [--json]
+    python benchmarks/outage.py [--stack HOME] [--server postgres|redis|minio|trino|all]
+        [--mode both] [--rate 20000] [--seconds 90] [--at 20] [--away 30] [--json]
 
+Without --stack the embedded PostgreSQL goes; with the home of a stack that is up, each of its
+servers in turn, under a database and bucket folder of the run's own.
 frozen: every process of the server is stopped and goes on later, as on a host that swaps or a disk
 that hangs; killed: kill -9, and later `ticklake up`. The socket must not notice: its longest pause
 (between the receive times of two frames) and the journal's longest stall (between two advances of
 the durable frame) are printed for before, during and after. Caught up: the oldest durable frame
-that hot, or the lake, does not hold yet is younger than a second, or five.
+that hot, or the lake, does not hold yet is younger than a second, or five. shown: how long after
+the server went `ticklake status` had named it, the time that it takes to answer included, and how
+long after it the metrics had.
 """
 
 from __future__ import annotations
@@ -18,29 +22,40 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
 import psycopg
+from sqlalchemy.exc import DBAPIError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the other benchmark lies beside this one
 
 from benchmarks.throughput import Watch, children, ticklake  # noqa: E402
-from infra.servers.embedded import down, up  # noqa: E402
+from infra.command.metrics import samples  # noqa: E402
+from infra.servers import embedded  # noqa: E402
+from infra.servers.ports import choose  # noqa: E402
 from lake.journal.durable import DurableFrame  # noqa: E402
 from lake.journal.reader import JournalReader  # noqa: E402
+from lake.state import postgres_dsn, read_state  # noqa: E402
+from lake.tables.catalog import NAMESPACE, open_catalog  # noqa: E402
 from lake.verify.verify import verify  # noqa: E402
+from lake.warehouse import warehouse_of  # noqa: E402
+from tests.stack.own_home import IN_STATE, own_home, pids, send, status, up  # noqa: E402
 
 MODES = ("frozen", "killed")
 JOURNAL_SAMPLE_S = 0.005
 STORES_SAMPLE_S = 0.05
+SHOWN_SAMPLE_S = 0.1
 CAUGHT_UP_S = {"hot": 1.0, "lake": 5.0}
 STARTED_S_MAX = 60.0
 SENT_S_MAX = 600.0
@@ -56,10 +71,12 @@ class StoresWatch(Watch):
     Each sample is (wall clock in seconds, last frame).
     """
 
-    def __init__(self, dsn: str, journal: Path) -> None:
+    def __init__(self, home: Path) -> None:
         super().__init__(self._journal, self._stores)
-        self.dsn = dsn
-        self.journal = journal
+        self.home = home
+        self.dsn = postgres_dsn(home)
+        self.journal = home / "journal" / "shard-0"
+        self._place = ""
         self.durable: list[tuple[float, int]] = []
         self.stores: dict[str, list[tuple[float, int]]] = {"hot": [], "lake": []}
 
@@ -89,25 +106,30 @@ class StoresWatch(Watch):
         word.close()
 
     def _stores(self) -> None:
+        warehouse = warehouse_of(self.home)
         while not self.stopped.wait(STORES_SAMPLE_S):
             try:
-                with psycopg.connect(self.dsn, autocommit=True) as connection:
+                with (
+                    psycopg.connect(self.dsn, autocommit=True) as connection,
+                    closing(open_catalog(self.dsn, warehouse)) as self._catalog,
+                ):
                     while not self.stopped.wait(STORES_SAMPLE_S):
                         self._look(connection)
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, DBAPIError, OSError):
                 continue  # it is away: that is what is measured
 
     def _look(self, connection: psycopg.Connection) -> None:
         hot, place = connection.execute(STORES).fetchone() or (None, None)
         if hot is not None:
             self.stores["hot"].append((time.time(), hot))
-        if place is None:
+        if place is None or place == self._place:
             return
         try:
-            document = json.loads(Path(place.removeprefix("file://")).read_text())
+            table = self._catalog.load_table((NAMESPACE, "ingest_batches"))
         except FileNotFoundError:
             return  # replaced meanwhile: the next sample sees the newer one
-        held = int(document["properties"].get("ticklake.through.0", 0))
+        self._place = place
+        held = int(table.properties.get("ticklake.through.0", 0))
         self.stores["lake"].append((time.time(), held))
 
 
@@ -120,26 +142,82 @@ class Outage:
     back: float
 
 
-def interrupt(home: Path, mode: str, away_s: float) -> Outage:
-    """Take PostgreSQL away for a while."""
-    postmaster = json.loads((home / "run" / "state.json").read_text())["postgres"]["pid"]
+@dataclass
+class Shown:
+    """How long after a server went it had been named, in seconds; None: it never was."""
+
+    status_s: float | None = None
+    metrics_s: float | None = None
+
+
+@dataclass
+class Site:
+    """Where a run takes place: its home, and the stack under it, if there is one."""
+
+    home: Path
+    stack: Path | None
+    metrics_url: str = ""
+    shown: Shown = field(default_factory=Shown)
+
+    def pids(self, server: str) -> list[int]:
+        """Return a server's processes, its first one first."""
+        if self.stack is not None:
+            return pids(self.stack, server)
+        postmaster = int(read_state(self.home)["postgres"]["pid"])
+        return [postmaster, *children(postmaster)]
+
+    def scrape(self) -> dict[str, float]:
+        """Return the exporter's samples; none while it does not answer."""
+        try:
+            with urlopen(self.metrics_url) as answer:
+                return samples(answer.read().decode())
+        except OSError:
+            return {}
+
+    def start(self) -> None:
+        """Start the server that was killed."""
+        if self.stack is not None:
+            up(self.stack)
+        else:
+            embedded.up(self.home)
+
+    def look(self, server: str, gone: float, until: threading.Event) -> None:
+        """Scrape until the metrics name a server that is away."""
+        name = f'ticklake_server_up{{server="{IN_STATE[server]}"}}'
+        while not until.wait(SHOWN_SAMPLE_S):
+            if self.scrape().get(name) == 0:
+                self.shown.metrics_s = round(time.time() - gone, 1)
+                return
+
+    def ask(self, server: str, gone: float, until: threading.Event) -> None:
+        """Ask `ticklake status` until it names a server that is away."""
+        while not until.wait(SHOWN_SAMPLE_S):
+            said = status(self.home)
+            if IN_STATE[server] in {each["thing"] for each in said["wrong"]}:
+                self.shown.status_s = round(time.time() - gone, 1)
+                return
+
+
+def interrupt(site: Site, server: str, mode: str, away_s: float) -> Outage:
+    """Take a server away for a while."""
+    found = site.pids(server)
     gone = time.time()
-    first = signal.SIGSTOP if mode == "frozen" else signal.SIGKILL
-    pids = [postmaster]
-    os.kill(postmaster, first)  # before its children: it must not start others, nor mend
-    for pid in children(postmaster):
-        pids.append(pid)
-        os.kill(pid, first)
+    # the first before its children: it must not start others, nor mend
+    send(found, signal.SIGSTOP if mode == "frozen" else signal.SIGKILL)
+    back = threading.Event()
+    looks = [threading.Thread(target=each, args=(server, gone, back))
+             for each in (site.look, site.ask)]  # fmt: skip
+    for look in looks:
+        look.start()
     time.sleep(away_s)
+    back.set()
+    for look in looks:
+        look.join()
     called = time.time()
     if mode == "frozen":
-        for pid in reversed(pids):
-            os.kill(pid, signal.SIGCONT)
+        send(found[::-1], signal.SIGCONT)
     else:
-        starting = ticklake(home, "up")
-        _, errors = starting.communicate()
-        if starting.returncode:
-            raise SystemExit(errors)
+        site.start()
     return Outage(gone, called, time.time())
 
 
@@ -182,9 +260,24 @@ def stored_events(dsn: str) -> int:
     return int(row[0]) if row and row[0] else 0
 
 
-def measure(mode: str, options: argparse.Namespace, home: Path) -> dict[str, Any]:
+def measure(server: str, mode: str, options: argparse.Namespace, site: Site) -> dict[str, Any]:
     """Run the path once; return the figures."""
-    dsn = up(home).state["postgres"]["dsn"]
+    home = site.home
+    port = choose(None)
+    site.metrics_url = f"http://127.0.0.1:{port}/metrics"
+    watcher = ticklake(home, "metrics", "--serve", "--port", str(port))
+    name = f'ticklake_server_up{{server="{IN_STATE[server]}"}}'
+    try:
+        wait_for(lambda: site.scrape().get(name) == 1, STARTED_S_MAX, "the exporter to look")
+        return measured(server, mode, options, site)
+    finally:
+        watcher.terminate()
+        watcher.communicate()
+
+
+def measured(server: str, mode: str, options: argparse.Namespace, site: Site) -> dict[str, Any]:
+    """Run exchange and ingest, and take the server away."""
+    home, dsn = site.home, postgres_dsn(site.home)
     events = options.rate * options.seconds
     words = ["--rate", str(options.rate), "--events", str(events), "--tickers", "100"]
     words += ["--seed", "7", "--port", "0", "--start-when-subscribed"]
@@ -195,10 +288,10 @@ def measure(mode: str, options: argparse.Namespace, home: Path) -> dict[str, Any
     status_url = status_url.replace("ws://", "http://").replace("/crypto", "/v1/status")
     ingest = ticklake(home, "ingest", "sim", "--json")
     journal = home / "journal" / "shard-0"
-    with StoresWatch(dsn, journal) as watch:
+    with StoresWatch(home) as watch:
         wait_for(lambda: len(watch.durable) > 1, STARTED_S_MAX, "the first frame")
         time.sleep(options.at)
-        outage = interrupt(home, mode, options.away)
+        outage = interrupt(site, server, mode, options.away)
         wait_for(lambda: sent(status_url) >= events, SENT_S_MAX, "the exchange to send all")
         wait_for(lambda: is_caught_up(watch, outage), SENT_S_MAX, "hot and lake to catch up")
         ingest.send_signal(signal.SIGTERM)
@@ -213,7 +306,10 @@ def measure(mode: str, options: argparse.Namespace, home: Path) -> dict[str, Any
     advances = [at for at, _ in watch.durable]
     hot_lags = [lag for at, lag in watch.lags_s("hot") if at < outage.gone]
     return {
+        "server": server,
         "mode": mode,
+        "shown_status_s": site.shown.status_s,
+        "shown_metrics_s": site.shown.metrics_s,
         "events_sent": events_sent,
         "events_stored": stored_events(dsn),
         "lost": report.lost,
@@ -252,9 +348,27 @@ def wait_for(done: Callable[[], bool], limit_s: float, what: str) -> None:
         time.sleep(0.2)
 
 
+@contextmanager
+def sites(stack: Path | None, number: int) -> Iterator[Site]:
+    """Yield a site of its own for each run."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        if stack is not None:
+            with own_home(stack, home, f"outage_{os.getpid()}_{number}"):
+                yield Site(home, stack)
+            return
+        embedded.up(home)
+        try:
+            yield Site(home, None)
+        finally:
+            embedded.down(home)
+
+
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stack", type=Path, help="home of a stack that is up")
+    parser.add_argument("--server", choices=("all", *IN_STATE), default="all")
     parser.add_argument("--mode", choices=("both", *MODES), default="both")
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=90)
@@ -262,15 +376,20 @@ def main() -> int:
     parser.add_argument("--away", type=float, default=30)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    stack = options.stack.resolve() if options.stack else None
+    every = tuple(IN_STATE) if stack else ("postgres",)
+    servers = every if options.server == "all" else (options.server,)
+    if not set(servers) <= set(every):
+        parser.error(f"--server {options.server}: only postgres can go without --stack")
+    modes = MODES if options.mode == "both" else (options.mode,)
     found = []
-    for mode in MODES if options.mode == "both" else (options.mode,):
-        with tempfile.TemporaryDirectory() as folder:
-            home = Path(folder) / "home"
-            try:
-                found.append(measure(mode, options, home))
-            finally:
-                down(home)
-    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
+    for number, (server, mode) in enumerate(product(servers, modes)):
+        with sites(stack, number) as site:
+            found.append(measure(server, mode, options, site))
+            if not options.json:
+                print(json.dumps(found[-1], indent=2), flush=True)
+    if options.json:
+        print(json.dumps(found))
     whole = all(each["verify_holds"] for each in found)
     return 0 if whole and all(each["lost"] + each["duplicated"] == 0 for each in found) else 1
 

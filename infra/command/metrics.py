@@ -47,7 +47,7 @@ def metrics(
         shown = home_text(settings, SystemClock())
         return Answer({"metrics": samples(shown)}, shown.splitlines())
     watcher = Watcher(settings, SystemClock())
-    with watching(watcher), serving(home_collector(watcher), host, port) as taken:
+    with serving(home_collector(watcher), host, port) as taken, watching(watcher):
         address = f"http://{host}:{taken}/metrics"
         note(f"metrics of {settings.home.resolve()} at {address}; Ctrl-C ends it")
         try:

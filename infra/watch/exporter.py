@@ -165,15 +165,14 @@ def serving(collector: Collector, host: str, port: int) -> Iterator[int]:
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """Look at everything once, then again and again in threads, until left."""
+    """Look at everything again and again, in threads, until left."""
     stop = threading.Event()
 
     def again(name: str) -> None:
+        watcher.look(name)
         while not stop.wait(PERIODS_S[name]):
             watcher.look(name)
 
-    for name in PERIODS_S:
-        watcher.look(name)
     with ExitStack() as stack:
         for name in PERIODS_S:
             # daemons: a look at a server that froze meanwhile must not hold the end up

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from infra.watch.ingest_report import IngestReport
 from infra.watch.probes import Health
@@ -16,7 +16,9 @@ from lake.hot.look import HotLook
 from lake.hot.standing import Standing
 from lake.journal.reader import JournalReader
 from lake.journal.segment import SUFFIX
-from lake.tables.table_size import TableSize
+
+if TYPE_CHECKING:  # it brings pyiceberg, which `status` has no use for
+    from lake.tables.table_size import TableSize
 
 T = TypeVar("T")
 
