@@ -82,6 +82,7 @@ def test_everything_is_applied_and_every_file_is_there() -> None:
 def test_secrets_are_references_to_those_that_are_named() -> None:
     assert [named(each) for each in documents() if each["kind"] == "Secret"] == []
     asked = {each["name"] for each in everywhere(list(documents()), "secretKeyRef")}
+    asked |= {each["name"] for each in everywhere(list(documents()), "passwordSecret")}
     assert asked == SECRETS
 
 
@@ -146,7 +147,12 @@ def test_what_the_given_profile_needs_is_given_wherever_it_starts() -> None:
 
 
 def test_trino_is_told_all_that_its_files_ask_for() -> None:
+    listed = {
+        file for each in KUSTOMIZATION["configMapGenerator"] for file in each.get("files", ())
+    }
     files = [*(INFRA / "config" / "trino" / "catalog").iterdir()]
+    assert {f"config/trino/catalog/{file.name}" for file in files} <= listed
+    assert {"config/trino/access-control.properties", "config/trino/rules.json"} <= listed
     files += [INFRA / "config" / "trino" / "config.properties"]
     files += [INFRA / "kubernetes" / "trino-worker.properties"]
     asked = {name for file in files for name in re.findall(r"\$\{ENV:(\w+)\}", file.read_text())}
