@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -21,8 +21,12 @@ from lake.feeds.codec import INDEX_BITS, Codec, Decoded, Frames
 from lake.ingest import control
 from lake.ingest.feed_gap import GapBook
 from lake.ingest.instrument_book import InstrumentBook
+from lake.ingest.keyless import BLOCK_FRAMES, block_of
 from lake.ingest.redelivery import Redelivery, Source, frame_index
 from lake.journal.reader import Run
+
+RECALL_BYTES_MAX = 64 << 20
+"""Raw frames before a start's first that are kept at hand; of more, only hashes are."""
 
 BOOKKEEPING = ("quarantine", "ingest_batches")
 
@@ -96,15 +100,18 @@ class BatchBuilder:
             "holes": self._gaps.open_holes(),
         }
 
-    def recall(self, runs: Sequence[Run]) -> None:
+    def recall(self, runs: Iterable[Run]) -> None:
         """Remember what was said in the last frames before those that build() gets.
 
-        They are decoded only if another connection may say the same again.
+        They are decoded only if another connection may say the same again, or if there are too many
+        bytes of them to be kept at hand.
         """
+        size = 0
         for run in runs:
-            if not run.control:
-                decoded = cache(partial(_tables, self._codecs[run.feed], run.frames))
-                self._redelivery.recall(run.frames, decoded)
+            for frames in () if run.control else _by_block(run.frames):
+                size += len(frames.payload)
+                decoded = cache(partial(_tables, self._codecs[run.feed], frames))
+                self._redelivery.recall(frames, decoded, at_hand=size <= RECALL_BYTES_MAX)
 
     def build(self, runs: Sequence[Run], now_us: int) -> Built:
         """Return the batch of these contiguous runs."""
@@ -167,11 +174,12 @@ class BatchBuilder:
         parts: dict[str, list[pa.Table]],
     ) -> None:
         speaks = _speaks(run.frames, self._up.get(run.feed, []))
+        blocks = block_of(run.frames.first_frame), block_of(run.frames.last_frame)
         for dataset, rows in decoded.tables.items():
             if not rows.num_rows:
                 continue
             index = frame_index(rows, run.frames)
-            source = Source(run.frames.connection[index], speaks[index], run.frames.last_frame)
+            source = Source(run.frames.connection[index], speaks[index], blocks)
             contiguous = codec.ids_contiguous and dataset == "crypto_trades"
             taken = self._redelivery.take(dataset, rows, source, contiguous=contiguous)
             count.stored += taken.rows.num_rows
@@ -234,6 +242,15 @@ class BatchLedger:
             column = pa.array(np.full(every.num_rows, value), schema.field(name).type)
             every = every.append_column(name, column)
         return every.select(schema.names).cast(schema)
+
+
+def _by_block(frames: Frames) -> Iterator[Frames]:
+    """Yield a run's frames cut where blocks end."""
+    at = 0
+    while at < len(frames):
+        block_end = (block_of(frames.first_frame + at) + 1) * BLOCK_FRAMES - frames.first_frame
+        yield frames.slice(at, min(block_end, len(frames)))
+        at = block_end
 
 
 def _tables(codec: Codec, frames: Frames) -> Mapping[str, pa.Table]:

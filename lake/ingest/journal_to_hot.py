@@ -7,8 +7,7 @@ commit the same code runs: drop what is in memory, read the row, go on.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from lake.hot.partitions import ensure_partitions
 from lake.ingest.batch import BatchBuilder, BatchLedger, Built
 from lake.ingest.feed_gap import GapBook, open_gaps
 from lake.ingest.instrument_book import InstrumentBook, known_instruments
-from lake.ingest.keyless import FRAMES_MAX as KEYLESS_FRAMES_MAX
+from lake.ingest.keyless import first_remembered
 from lake.ingest.recent_batches import RecentBatches
 from lake.ingest.redelivery import Redelivery, StoredKeys
 from lake.journal.reader import JournalReader, Run
@@ -39,9 +38,6 @@ from lake.journal.segment import segments
 FRAMES_MAX = 20_000
 BYTES_MAX = 8 << 20
 """Frames and bytes of one micro-batch: about 60,000 events, 50 MB of Arrow."""
-
-RECALL_BYTES_MAX = 64 << 20
-"""Raw frames before a start's first that are kept at hand; older ones are left out."""
 
 DAY_US = 86_400_000_000
 
@@ -202,23 +198,20 @@ class JournalToHot:
         )
         self._builder.recall(self._read_before(self.last_frame))
 
-    def _read_before(self, last_frame: int) -> list[Run]:
-        """Return the last runs up to a frame, inclusive; what can't be read is verify's to name."""
+    def _read_before(self, last_frame: int) -> Iterator[Run]:
+        """Yield the runs up to a frame, inclusive, that those after it are compared with.
+
+        What can't be read is verify's to name.
+        """
         kept = [each.first_frame for each in segments(self._reader.directory)]
-        at = max(last_frame + 1 - KEYLESS_FRAMES_MAX, min(kept, default=last_frame + 1))
-        found: deque[Run] = deque()
-        size = 0
+        at = max(1, first_remembered(last_frame + 1), min(kept, default=last_frame + 1))
         with suppress(Damaged, Unavailable):
             while at <= last_frame and (
                 runs := self._reader.read(at, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
             ):
                 at = runs[-1].frames.last_frame + 1
                 within = [each for each in runs if each.frames.first_frame <= last_frame]
-                found.extend(_upto(each, last_frame) for each in within)
-                size += sum(len(each.frames.payload) for each in within)
-                while size > RECALL_BYTES_MAX:
-                    size -= len(found.popleft().frames.payload)
-        return list(found)
+                yield from (_upto(each, last_frame) for each in within)
 
     def _write(self, following: _Next) -> None:
         built = following.built

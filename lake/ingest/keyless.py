@@ -6,6 +6,10 @@ connection ends, falls silent or lags, what another brings meanwhile is new and 
 repeats is not. An event without the exchange's time has no content of its own that would tell it
 from the one before; the caller decides about those.
 
+How often is counted from a place that the frame's own number gives: the start of the stretch of
+BLOCK_FRAMES before its own. So every decision is a function of the journal, wherever batches ended
+and a restart began.
+
 While a feed has one connection, its events are only kept at hand, not compared.
 """
 
@@ -20,9 +24,9 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-FRAMES_MAX = 10_000
-"""Frames of the journal over which connections are compared: seconds at the highest rates. One that
-lags by more may double what it brings."""
+BLOCK_FRAMES = 5_000
+"""Connections are compared over the frames of this stretch of the journal and the one before it: a
+second and more at the highest rates. One that lags by more may double what it brings."""
 
 OURS = ("received_time", "shard", "seq")
 """Columns that are not the venue's words."""
@@ -33,12 +37,12 @@ Heard = tuple[pa.Table, npt.NDArray[np.int32]]
 
 @dataclass(slots=True)
 class Said:
-    """What was said in a stretch of frames up to last_frame (inclusive).
+    """What was said in frames of one block (its number).
 
     load gives its rows when they are compared for the first time.
     """
 
-    last_frame: int
+    block: int
     connections: frozenset[int]
     load: Callable[[], Heard]
     _hashes: pl.DataFrame | None = None
@@ -64,7 +68,7 @@ class Keyless:
     def remember(self, said: Said) -> None:
         """Keep what was said next; what is too long ago is forgotten."""
         self._said.append(said)
-        while self._said[0].last_frame < said.last_frame - FRAMES_MAX:
+        while self._said[0].block < said.block - 1:
             self._said.popleft()
 
     def take(self, said: Said, count: int) -> npt.NDArray[np.bool_]:
@@ -81,6 +85,16 @@ class Keyless:
         new = every.select(pl.struct("a", "b", times.alias("times")).is_first_distinct())
         fresh: npt.NDArray[np.bool_] = new.to_series()[-count:].to_numpy()
         return fresh
+
+
+def block_of(frame: int) -> int:
+    """Return the number of the block that a frame lies in."""
+    return frame // BLOCK_FRAMES
+
+
+def first_remembered(frame: int) -> int:
+    """Return the first frame that what is said in this frame is compared with."""
+    return max(0, block_of(frame) - 1) * BLOCK_FRAMES
 
 
 def _nothing() -> Heard:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, Frames
-from lake.ingest.keyless import Heard, Keyless, Said
+from lake.ingest.keyless import BLOCK_FRAMES, Heard, Keyless, Said, block_of
 from lake.ingest.seen_ids import ID_MAX, Hole, SeenIds
 
 Bool = npt.NDArray[np.bool_]
@@ -36,12 +36,13 @@ OPAQUE_KEYS_MAX = 1_000_000
 class Source:
     """Where rows come from: per row its connection and whether that speaks for the feed.
 
-    connection: negative for a venue's history. last_frame: the run's last, inclusive.
+    connection: negative for a venue's history. blocks: the first and the last (inclusive) that the
+    run's frames lie in, as keyless has them.
     """
 
     connection: npt.NDArray[np.int32]
     speaks: Bool
-    last_frame: int
+    blocks: tuple[int, int]
 
 
 class StoredKeys(Protocol):
@@ -98,12 +99,21 @@ class Redelivery:
         self._opaque: set[tuple[str, str, str]] = set()
         self._keyless = {dataset: Keyless() for dataset in RULES}
 
-    def recall(self, frames: Frames, decoded: Callable[[], Mapping[str, pa.Table]]) -> None:
-        """Remember what was said in frames that are stored already; decoded: their rows."""
+    def recall(
+        self, frames: Frames, decoded: Callable[[], Mapping[str, pa.Table]], *, at_hand: bool
+    ) -> None:
+        """Remember what was said in frames of one block that are stored already; decoded: their
+        rows.
+
+        at_hand: keep the frames until they are compared, not what a comparison needs of them.
+        """
         connections = frozenset(np.unique(frames.connection[frames.connection >= 0]).tolist())
         for dataset, memory in self._keyless.items():
             rows = partial(_recalled, dataset, frames, decoded)
-            memory.remember(Said(frames.last_frame, connections, rows))
+            said = Said(block_of(frames.last_frame), connections, rows)
+            memory.remember(said)
+            if not at_hand:
+                said.hashes()
 
     def high(self) -> dict[str, dict[str, int]]:
         """Return what a restart needs to know."""
@@ -130,9 +140,7 @@ class Redelivery:
         if not keyed.has_key.all():
             said = known_by_content(rows, ~keyed.has_key, source.connection)
             if said.any():
-                keep[said] = self._keyless[dataset].take(
-                    heard(rows, said, source.connection, source.last_frame), int(said.sum())
-                )
+                keep[said] = self._new_by_content(dataset, rows, said, source)
         holes: list[Hole] = []
         if keyed.has_key.any():
             fresh, holes = self._fresh(dataset, keyed, contiguous)
@@ -140,6 +148,21 @@ class Redelivery:
         if keep.all():
             return Taken(rows, 0, holes)
         return Taken(rows.filter(pa.array(keep)), int((~keep).sum()), holes)
+
+    def _new_by_content(self, dataset: str, rows: pa.Table, said: Bool, source: Source) -> Bool:
+        """Tell which of the rows that were said are new, block by block of the journal."""
+        memory = self._keyless[dataset]
+        first, last = source.blocks
+        if first == last:
+            return memory.take(heard(rows, said, source.connection, first), int(said.sum()))
+        block = (rows["seq"].to_numpy() >> INDEX_BITS) // BLOCK_FRAMES
+        parts = []
+        for each in range(first, last + 1):
+            within = said & (block == each)
+            if within.any():
+                heard_now = heard(rows, within, source.connection, each)
+                parts.append(memory.take(heard_now, int(within.sum())))
+        return np.concatenate(parts)
 
     def _fresh(self, dataset: str, keyed: _Keyed, contiguous: bool) -> tuple[Bool, list[Hole]]:
         seen = self._seen[dataset]
@@ -206,10 +229,10 @@ def known_by_content(rows: pa.Table, keyless: Bool, connection: npt.NDArray[np.i
     return told
 
 
-def heard(rows: pa.Table, which: Bool, connection: npt.NDArray[np.int32], last_frame: int) -> Said:
-    """Return these of the rows as said in frames up to last_frame, inclusive."""
+def heard(rows: pa.Table, which: Bool, connection: npt.NDArray[np.int32], block: int) -> Said:
+    """Return these of the rows as said in a block."""
     chosen = (rows if which.all() else rows.filter(pa.array(which))), connection[which]
-    return Said(last_frame, frozenset(np.unique(chosen[1]).tolist()), lambda: chosen)
+    return Said(block, frozenset(np.unique(chosen[1]).tolist()), lambda: chosen)
 
 
 def _recalled(dataset: str, frames: Frames, decoded: Callable[[], Mapping[str, pa.Table]]) -> Heard:

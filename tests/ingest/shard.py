@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from lake.feeds.codec import Codec, frames_of
 from lake.feeds.massive_columns import MassiveColumns
@@ -48,10 +49,31 @@ class Shard:
     def __post_init__(self) -> None:
         self.builder = new_builder(self.feed, self.codec, {})
 
-    def restarts(self) -> None:
-        """Make the builder anew, as after a kill: from what is stored, and the journal."""
+    def restarts(self, before: Sequence[Run] | None = None) -> None:
+        """Make the builder anew, as after a kill: from what is stored, and the journal.
+
+        before: its last runs; by default all that this shard has heard.
+        """
         self.builder = new_builder(self.feed, self.codec, self.builder.state()["up"])
-        self.builder.recall(self.journal)
+        self.builder.recall(self.journal if before is None else before)
+
+    def runs(self, said: Sequence[tuple[int, int]], first_frame: int) -> list[Run]:
+        """Return one run of frames, a quote each: (connection, bid)."""
+        if not said:
+            return []
+        raw = [frame(quote(float(bid))) for _, bid in said]
+        frames = frames_of(raw, first_frame=first_frame, received_us=NOW_US)
+        connections = np.array([connection for connection, _ in said], np.int32)
+        return [Run(self.feed, False, replace(frames, connection=connections))]
+
+    def builds(self, runs: list[Run]) -> None:
+        """Build a batch of runs; note what is taken."""
+        if runs:
+            self._note(self.builder.build(runs, NOW_US).tables)
+
+    def _note(self, tables: Mapping[str, pa.Table]) -> None:
+        if "crypto_quotes" in tables:
+            self.taken += map(float, tables["crypto_quotes"]["bid_price"].to_pylist())
 
     def hears(self, raw: bytes, connection: int, *, control: bool = False) -> dict[str, int]:
         """Take a frame in; return the rows that were taken of it, by dataset."""
@@ -63,8 +85,7 @@ class Shard:
         )
         self.journal.append(Run(self.feed, control, frames))
         built = self.builder.build(self.journal[-1:], NOW_US)
-        if "crypto_quotes" in built.tables:
-            self.taken += map(float, built.tables["crypto_quotes"]["bid_price"].to_pylist())
+        self._note(built.tables)
         return {name: table.num_rows for name, table in built.tables.items()}
 
     def notes(self, *records: Control) -> None:

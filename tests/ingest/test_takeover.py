@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.feeds.kraken import KrakenCodec
-from lake.ingest import keyless
+from lake.ingest import batch, keyless, redelivery
 from lake.ingest.control import GapClosed, Started, Up
 from tests.ingest.shard import NOW_US, Shard, gap
 
@@ -96,10 +96,35 @@ def test_a_killed_writer_knows_from_the_journal_what_was_said(shard: Shard) -> N
 
 def test_memory_ends_where_it_says(shard: Shard) -> None:
     shard.quotes(1.0, A)
-    shard.journal += shard.journal[-1:] * keyless.FRAMES_MAX
+    shard.journal += shard.journal[-1:] * 2 * keyless.BLOCK_FRAMES
     shard.quotes(2.0, A)
     shard.quotes(1.0, B)
     assert shard.taken == [1.0, 2.0, 1.0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from([A, B]), st.integers(1, 4)), min_size=1, max_size=40),
+    st.lists(st.integers(1, 9), min_size=40, max_size=40),
+    st.sets(st.integers(1, 39), max_size=3),
+)
+def test_what_is_taken_is_a_function_of_the_journal_wherever_batches_end_or_a_restart_begins(
+    said: list[tuple[int, int]], lengths: list[int], restarts: set[int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (keyless, redelivery, batch):
+            patched.setattr(module, "BLOCK_FRAMES", 5)
+        one_by_one, in_batches = (Shard(journal=[]) for _ in range(2))
+        for connection, bid in said:
+            one_by_one.quotes(float(bid), connection)
+        at = 0
+        for length in lengths:
+            if at in restarts:
+                kept = keyless.first_remembered(at + 1)
+                in_batches.restarts(in_batches.runs(said[kept and kept - 1 : at], max(1, kept)))
+            in_batches.builds(in_batches.runs(said[at : at + length], at + 1))
+            at += length
+        assert in_batches.taken == one_by_one.taken
 
 
 @settings(deadline=None, max_examples=50)
