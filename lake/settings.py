@@ -83,7 +83,9 @@ class Settings:
         65_535,
     )
     backup: str = setting(
-        "", "folder of backups, or `off`; none: as at the last `up`; at first they are off"
+        "",
+        "place of backups, a folder or s3://bucket/folder, or `off`; none: as at the last `up`;"
+        " at first they are off",
     )
     recovery_hours: int = setting(
         24,

@@ -9,7 +9,7 @@ import click
 from infra.command.answer import Answer
 from infra.command.profile import started
 from infra.command.verb import verb
-from infra.recovery.backup import backup_now
+from infra.recovery.backup import backup_now, ship_now
 from infra.recovery.places import place_of
 from infra.servers.home import locked
 from lake.clock import SystemClock
@@ -37,6 +37,15 @@ def now(settings: Settings) -> Answer:
     lines = [f"backed up as {taken.backup.name}"]
     lines += [f"deleted {each.name}: no restore needs it" for each in taken.deleted]
     return Answer(asdict(taken), lines)
+
+
+@backup.command()
+@verb
+def ship(settings: Settings) -> Answer:
+    """Bring the archived log to the bucket; call it once a minute. A folder needs no shipping."""
+    home = settings.home.resolve()
+    last = ship_now(role_dsn(home, "operator"), place_of(home))
+    return Answer({"last": last}, [f"shipped up to {last}" if last else "nothing new"])
 
 
 @backup.command("list")

@@ -42,6 +42,7 @@ def backup_now(dsn: str, place: Place, server: PostgresServer, clock: Clock) -> 
                 "backup", "this server keeps no log", "restart it: ticklake down, then up"
             )
         backup = place.take(server, clock)
+        note_shipped(connection, place.ship())
         connection.execute(
             "INSERT INTO market.backups (name, began_at, ended_at) VALUES (%s, %s, %s)",
             (backup.name, backup.began_at, backup.ended_at),
@@ -56,6 +57,24 @@ def backup_now(dsn: str, place: Place, server: PostgresServer, clock: Clock) -> 
             ([each.name for each in there if each not in gone],),
         )
     return Taken(backup, gone)
+
+
+def ship_now(dsn: str, place: Place) -> str | None:
+    """Bring the archived log to where it rests; return the last segment's file, if any was new."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        last = place.ship()
+        note_shipped(connection, last)
+    return last
+
+
+def note_shipped(connection: psycopg.Connection, last: str | None) -> None:
+    """Note how far the log is where backups rest; journal segments wait for it."""
+    if last is not None:
+        connection.execute(
+            "UPDATE market.recovery SET shipped_upto = greatest(shipped_upto,"
+            " market.end_of_segment(%s))",
+            (last,),
+        )
 
 
 def archive_now(connection: psycopg.Connection, clock: Clock) -> None:

@@ -39,24 +39,17 @@ class FolderPlace:
 
     def settings(self) -> Mapping[str, str]:
         """Make the folders; return the server's settings."""
-        try:
-            self.log.mkdir(parents=True, exist_ok=True)
-            (self.folder / "base").mkdir(exist_ok=True)
-            account_for(self.log / "file").own(self.log)
-        except OSError as error:
-            raise BadInput(
-                str(self.folder), str(error.strerror), "choose another TICKLAKE_BACKUP"
-            ) from error
-        return {
-            **ARCHIVING,
-            "archive_library": "basic_archive",
-            "basic_archive.archive_directory": str(self.log),
-        }
+        found = basic_archive(self.log)
+        (self.folder / "base").mkdir(exist_ok=True)
+        return found
+
+    def ship(self) -> str | None:
+        """Do nothing: the server archives to the very place."""
+        return None
 
     def restore_command(self, beside: Path) -> str:
         """Return a command that copies from the archive, else from the last server's folder."""
-        copies = [f"cp {_escaped(folder / '%f')} %p" for folder in (self.log, beside)]
-        return " 2>/dev/null || ".join(copies)
+        return copy_command(self.log, beside)
 
     def take(self, server: PostgresServer, clock: Clock) -> Backup:
         """Take a base backup, compressed."""
@@ -125,6 +118,27 @@ def unpack(archive: Path, name: str, server: PostgresServer) -> None:
         ) from error
     for path in (server.data, *server.data.rglob("*")):
         account.own(path)
+
+
+def copy_command(*folders: Path) -> str:
+    """Return PostgreSQL's command that copies a segment from the first of these that has it."""
+    return " 2>/dev/null || ".join(f"cp {_escaped(folder / '%f')} %p" for folder in folders)
+
+
+def basic_archive(folder: Path) -> dict[str, str]:
+    """Make a folder of the server's account; return the settings that archive the log there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        account_for(folder / "file").own(folder)
+    except OSError as error:
+        raise BadInput(
+            str(folder), str(error.strerror), "choose another TICKLAKE_BACKUP"
+        ) from error
+    return {
+        **ARCHIVING,
+        "archive_library": "basic_archive",
+        "basic_archive.archive_directory": str(folder),
+    }
 
 
 def _escaped(path: Path) -> str:

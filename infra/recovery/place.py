@@ -36,6 +36,9 @@ class Place(Protocol):
     def settings(self) -> Mapping[str, str]:
         """Return the server's settings that archive its log here."""
 
+    def ship(self) -> str | None:
+        """Bring what the server has archived to where it rests; return the last segment's file."""
+
     def restore_command(self, beside: Path) -> str:
         """Return what fetches a segment of the log; beside: where the last server's own lie."""
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import S3FileSystem
+
+from infra.recovery.bucket_place import BucketPlace
 from infra.recovery.folder_place import FolderPlace
 from infra.recovery.place import Place
 from lake.errors import BadInput, WrongUse
 from lake.settings import Settings
 from lake.state import read_state
+from lake.warehouse import S3_SCHEME
 
 OFF = "off"
 
 
-def wanted(settings: Settings) -> dict[str, Any] | None:
+def wanted(settings: Settings, state: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Return what a home's state says of backups: {"place", "hours", "settings"}.
 
     Empty where they are to be off, None where nothing is set: then it stays as it is.
@@ -23,28 +28,40 @@ def wanted(settings: Settings) -> dict[str, Any] | None:
         return None
     if settings.backup == OFF:
         return {}
-    place = settings.backup
+    place, home = settings.backup, settings.home.resolve()
+    state = read_state(home) if state is None else state
     if "://" not in place:
         place = str(Path(place).expanduser().resolve())
     return {
         "place": place,
         "hours": settings.recovery_hours,
-        "settings": dict(place_at(place).settings()),
+        "settings": dict(place_at(place, home, state).settings()),
     }
 
 
-def place_at(address: str) -> Place:
-    """Return the place of an address; raises BadInput for one that can't be."""
-    if "://" in address:
-        raise BadInput("TICKLAKE_BACKUP", f"{address!r} is no place of backups", "name a folder")
-    return FolderPlace(Path(address))
+def place_at(address: str, home: Path, state: Mapping[str, Any]) -> Place:
+    """Return the place of an address; raises BadInput for one that can't be.
+
+    home: absolute path; state: its own, which knows the store of a bucket.
+    """
+    if "://" not in address:
+        return FolderPlace(Path(address))
+    if not address.startswith(S3_SCHEME):
+        raise BadInput("TICKLAKE_BACKUP", f"{address!r} is no place of backups", "folder or s3://")
+    store = state.get("s3", {})
+    keys = {**store, **state.get("roles", {}).get("operator", {}).get("s3", {})}
+    files = S3FileSystem(
+        access_key=keys.get("access_key"),
+        secret_key=keys.get("secret_key"),
+        endpoint_override=store.get("endpoint"),
+        region=store.get("region"),
+    )
+    return BucketPlace(address, files, home / "archive" / "wal")
 
 
 def place_of(home: Path) -> Place:
     """Return where a home's backups are; raises WrongUse where they are off."""
     found = read_state(home).get("backup")
     if not found:
-        raise WrongUse(
-            "backup", "is off in this home", "set TICKLAKE_BACKUP to a folder, then: ticklake up"
-        )
-    return place_at(found["place"])
+        raise WrongUse("backup", "is off in this home", "set TICKLAKE_BACKUP, then: ticklake up")
+    return place_at(found["place"], home, read_state(home))

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -13,11 +14,10 @@ import pytest
 
 from infra.recovery.backup import Taken, backup_now
 from infra.recovery.folder_place import FolderPlace
-from infra.recovery.place import Backup, Reach, expendable
+from infra.recovery.place import Backup, expendable
 from infra.recovery.places import wanted
 from infra.recovery.restore import Restored, restore_to
 from infra.servers import embedded
-from infra.servers.postgres_files import SUPERUSER, binaries
 from infra.servers.postgres_server import PostgresServer
 from infra.servers.process import wait_until
 from lake.clock import SystemClock
@@ -45,22 +45,21 @@ class Home:
 
     def up(self) -> Lakehouse:
         """Start it, as the command does."""
-        settings = Settings(backup=str(self.place.folder), recovery_hours=self.hours)
+        settings = Settings(
+            home=self.path, backup=str(self.place.folder), recovery_hours=self.hours
+        )
         state = embedded.up(self.path, backup=wanted(settings)).state
         return Lakehouse(state["postgres"]["dsn"], self.path)
 
     def backup(self) -> Taken:
         """Take a base backup now."""
-        master = PostgresServer(self.path, CLOCK).running()
-        assert master is not None
-        reach = Reach(master.socket_dir, master.port, SUPERUSER, binaries())
-        return backup_now(postgres_dsn(self.path), self.place, reach, CLOCK)
+        server = embedded.postgres_of(self.path, CLOCK)
+        return backup_now(postgres_dsn(self.path), self.place, server, CLOCK)
 
     def restore(self, to: datetime) -> Restored:
         """Restore to a moment."""
-        return restore_to(
-            self.path, to, self.place, lambda more: PostgresServer(self.path, CLOCK, more), CLOCK
-        )
+        made = partial(embedded.postgres_of, self.path, CLOCK)
+        return restore_to(self.path, to, self.place, made, CLOCK)
 
 
 @pytest.fixture
@@ -175,11 +174,11 @@ def test_a_moment_out_of_reach_changes_nothing(home):
     home.up().assert_whole()
 
 
-def test_backups_are_off_until_they_are_set_and_stay_as_they_were_set(home, tmp_path):
+def test_backups_are_off_until_they_are_set_and_stay_as_they_were_set(home):
     dsn = embedded.up(home.path).state["postgres"]["dsn"]
     assert one(dsn, "SHOW archive_mode") == "off"
     with pytest.raises(WrongUse, match="keeps no log"):
-        backup_now(dsn, home.place, Reach(tmp_path, 1, SUPERUSER, binaries()), CLOCK)
+        backup_now(dsn, home.place, embedded.postgres_of(home.path, CLOCK), CLOCK)
     home.up()
     dsn = embedded.up(home.path).state["postgres"]["dsn"]
     assert one(dsn, "SHOW archive_mode") == "on"

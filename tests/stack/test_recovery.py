@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
+from pyarrow.fs import S3FileSystem
 
 from infra.native import timescale
 from infra.native.software import Software
 from infra.native.stack import Stack
-from infra.recovery.backup import backup_now
+from infra.recovery.backup import archive_now, backup_now, ship_now
+from infra.recovery.bucket_place import BucketPlace
 from infra.recovery.folder_place import FolderPlace
+from infra.recovery.place import Place
 from infra.recovery.restore import restore_to
-from infra.servers.postgres_server import PostgresServer, dsn
+from infra.servers.postgres_server import PostgresServer, admin_dsn, dsn
 from lake.clock import SystemClock, utc_from_us
 from lake.hot.arrange import prepare
 from lake.hot.recovery import keep_for
@@ -28,36 +32,52 @@ CLOCK = SystemClock()
 PASSWORD = "only-for-tests"
 
 
+PROFILE = Stack(Software(Settings().stack_software.resolve()))
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, stack: Path, tmp_path: Path) -> Place:
+    """Return a place of backups, of either kind."""
+    if request.param == "folder":
+        return FolderPlace(tmp_path / "backup")
+    found = bucket(stack)
+    store = S3FileSystem(
+        access_key=found.access_key,
+        secret_key=found.secret_key,
+        endpoint_override=found.endpoint,
+        region=found.region,
+    )
+    return BucketPlace(found.location, store, tmp_path / "home" / "archive" / "wal")
+
+
 @pytest.fixture
-def server(stack: Path, tmp_path: Path) -> Iterator[tuple[Path, PostgresServer, FolderPlace]]:
-    """Run a TimescaleDB of the test's own, archived to a folder; the stack's is left alone."""
-    home, place = tmp_path / "home", FolderPlace(tmp_path / "backup")
+def server(place: Place, tmp_path: Path) -> Iterator[tuple[Path, PostgresServer]]:
+    """Run a TimescaleDB of the test's own, archived; the stack's is left alone."""
+    home = tmp_path / "home"
     for name in ("log", "run", "journal"):
         (home / name).mkdir(parents=True)
-    made = Stack(Software(Settings().stack_software.resolve())).postgres_of(
-        home, CLOCK, place.settings()
-    )
+    made = PROFILE.postgres_of(home, CLOCK, place.settings())
     try:
-        yield home, made, place
+        yield home, made
     finally:
         made.down()
 
 
-def test_what_a_restore_took_the_journal_gives_back_to_timescaledb_and_s3(stack, server, tmp_path):
-    home, postgres, place = server
-    lakehouse = started(postgres, place, home, bucket(stack, tmp_path.name))
+def test_what_a_restore_took_the_journal_gives_back_to_timescaledb_and_s3(stack, server, place):
+    home, postgres = server
+    lakehouse = started(postgres, place, home, bucket(stack))
     lakehouse.journal(stream(0, 20))
     assert lakehouse.move() == 0
     backup_now(lakehouse.dsn, place, postgres, CLOCK)
     lakehouse.journal(stream(20, 20), up=False)
     assert lakehouse.move() == 0
+    ship_now(lakehouse.dsn, place)
     moment = utc_from_us(CLOCK.now_us())
     lakehouse.journal(stream(40, 20), up=False)
     assert lakehouse.move() == 0
     before = lakehouse.stored("crypto_trades")
 
-    make = partial(Stack(Software(Settings().stack_software.resolve())).postgres_of, home, CLOCK)
-    done = restore_to(home, moment, place, make, CLOCK)
+    done = restore_to(home, moment, place, partial(PROFILE.postgres_of, home, CLOCK), CLOCK)
     assert done.frames_before == {0: 61}
     assert done.frames_after == {0: 41}
     lakehouse = started(postgres, place, home, lakehouse.place)
@@ -69,25 +89,42 @@ def test_what_a_restore_took_the_journal_gives_back_to_timescaledb_and_s3(stack,
     assert lakehouse.stored("crypto_trades") == before
 
 
-def started(
-    postgres: PostgresServer, place: FolderPlace, home: Path, warehouse: Bucket
-) -> Lakehouse:
+def test_a_bucket_holds_all_that_was_shipped_and_only_what_a_restore_needs(server, place, stack):
+    home, postgres = server
+    dsn = started(postgres, place, home, bucket(stack)).dsn
+    backup_now(dsn, place, postgres, CLOCK)
+    master = postgres.running()
+    assert master is not None
+    with psycopg.connect(admin_dsn(master), autocommit=True) as connection:
+        connection.execute("UPDATE market.recovery SET window_hours = 0")
+        archive_now(connection, CLOCK)
+    ship_now(dsn, place)
+    second = backup_now(dsn, place, postgres, CLOCK)
+    assert place.backups() == [second.backup]
+    assert len(second.deleted) == 1
+    with psycopg.connect(dsn) as connection:
+        safe = connection.execute("SELECT market.safe_upto() > '0/0'").fetchone()
+    assert safe == (True,)
+
+
+def started(postgres: PostgresServer, place: Place, home: Path, warehouse: Bucket) -> Lakehouse:
     """Start the server and arrange its database."""
     master = postgres.up(None, PASSWORD)
     timescale.see_to_databases(master, {})
     address = dsn(master, PASSWORD)
+    where = place.location if isinstance(place, BucketPlace) else str(home)
     with psycopg.connect(address) as connection:
         prepare(connection)
-        keep_for(connection, 24, str(place.folder))
+        keep_for(connection, 24, where)
     return Lakehouse(address, home, warehouse=warehouse)
 
 
-def bucket(stack: Path, name: str) -> Bucket:
+def bucket(stack: Path) -> Bucket:
     """Return a folder of the stack's bucket for this test alone."""
     found = warehouse_of(stack)
     assert isinstance(found, Bucket)
     return Bucket(
-        f"s3://{found.name}/tests/{name}",
+        f"s3://{found.name}/tests/{uuid.uuid4().hex}",
         found.endpoint,
         found.region,
         found.access_key,
