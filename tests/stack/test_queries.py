@@ -20,8 +20,7 @@ from lake.queries.dialect import render
 from lake.queries.query import Query, catalog
 from lake.state import read_state
 from lake.tables.catalog import open_catalog
-from lake.views.trino_client import Trino, trino_of
-from lake.views.trino_views import LAKE_CATALOG
+from lake.trino_session import LAKE_CATALOG, Trino, trino_of
 from lake.warehouse import warehouse_of
 from tests.warehouse_sql.market_rows import by_hand, by_seed
 
