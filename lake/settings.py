@@ -61,7 +61,11 @@ class Settings:
         50, "longest wait of a received frame for the journal's fsync, in milliseconds", 1, 10_000
     )
     journal_keep_hours: int = setting(
-        24, "age at which `verify` seals and deletes a proven journal segment, in hours", 0, 87_600
+        24,
+        "age at which a proven journal segment is sealed and deleted, in hours; sooner where the "
+        "budget is nearly used up",
+        0,
+        87_600,
     )
     hot_batch_ms: int = setting(
         150, "time between two writes to the hot tier, in milliseconds", 1, 60_000

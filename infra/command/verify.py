@@ -48,5 +48,6 @@ def seal(settings: Settings) -> list[Sealed]:
             codecs(),
             SystemClock(),
             keep_hours=settings.journal_keep_hours,
+            bytes_max=settings.journal_bytes_max,
             warehouse=warehouse_of(settings.home, VERIFIER),
         )

@@ -19,6 +19,7 @@ from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.hot_to_lake import BOOKS
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
+from lake.ingest.sealer import Sealer
 from lake.tables.catalog import open_catalog
 from lake.tables.old_metadata import remove_old_metadata
 from lake.tables.tags import keep_tags
@@ -45,6 +46,9 @@ LEAVE_EVERY = 450
 TRINO_REST_US = 60_000_000
 """While Trino does not answer, upkeep is done in process; it is asked again after so long."""
 
+SEAL_EVERY = 5
+"""Every so many rounds (10 s) look whether a segment of a journal is due, or its sealing done."""
+
 
 class KeepLoop:
     """Merge small files, expire snapshots, remove files; never in the way of a commit."""
@@ -59,6 +63,10 @@ class KeepLoop:
 
     def run(self) -> None:
         """Run in a thread of its own; ends when a drain begins."""
+        with closing(Sealer(self._context)) as sealer:
+            self._run(sealer)
+
+    def _run(self, sealer: Sealer) -> None:
         context = self._context
         backoff = Backoff(context, "keeper")
         rounds = 0
@@ -69,6 +77,8 @@ class KeepLoop:
                     if rounds % LEAVE_EVERY == LEAVE_EVERY - 1:
                         with context.times.stage("leave"):
                             self._leave()
+                    if rounds % SEAL_EVERY == 0:
+                        sealer.turn()
                     rounds += 1
                     backoff.reset()
             except SERVER_FAULTS as error:

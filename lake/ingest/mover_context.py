@@ -64,6 +64,7 @@ class Progress:
     batches: int = 0
     merges: int = 0
     files_removed: int = 0
+    segments_sealed: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     fates: dict[str, dict[str, int]] = field(default_factory=dict)
     stages: dict[str, Durations] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
 
 import psycopg
@@ -18,7 +18,8 @@ import psycopg
 from lake.clock import Clock
 from lake.feeds.codec import Codec
 from lake.ingest.hot_to_lake import LAKE_DATASETS
-from lake.journal.segment import Segment, segments
+from lake.journal.due import due_segments
+from lake.journal.segment import Segment
 from lake.verify.frames_check import prove_frames
 from lake.verify.reading import Reading
 from lake.warehouse import Warehouse
@@ -26,7 +27,8 @@ from lake.warehouse import Warehouse
 SEGMENTS_AT_ONCE_MAX = 32
 """Segments sealed in one call: about 2 GiB of journal."""
 
-HOUR_US = 3_600_000_000
+SEAL_LOCK = 0x7469636B_7365616C
+"""Key of the advisory lock that lets one process at a time seal ("tickseal")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +48,31 @@ def seal_due(
     clock: Clock,
     *,
     keep_hours: float,
+    bytes_max: int | None = None,
+    at_once_max: int = SEGMENTS_AT_ONCE_MAX,
     warehouse: Warehouse | None = None,
 ) -> list[Sealed]:
     """Seal and delete what is due in every shard's journal; the newest segment always stays.
 
-    connection is in autocommit mode; journal is the folder of the shards' folders.
+    connection is in autocommit mode; journal is the folder of the shards' folders. bytes_max: a
+    shard's budget, near whose end segments are due before their age. Does nothing while another
+    process seals.
     """
-    outcome: list[Sealed] = []
-    horizon_us = clock.now_us() - int(keep_hours * HOUR_US)
-    for folder in sorted(journal.glob("shard-*")):
-        shard = int(folder.name.removeprefix("shard-"))
-        found = segments(folder)
-        pairs = list(pairwise(found))[:SEGMENTS_AT_ONCE_MAX]
-        for segment, following in pairs:
-            if segment.path.stat().st_mtime_ns // 1000 > horizon_us:
-                break
-            place = (dsn, warehouse)
-            one = _seal(connection, place, shard, segment, following.first_frame - 1, codecs)
-            outcome.append(one)
-            if not one.deleted:
-                break
-    return outcome
+    if connection.execute("SELECT pg_try_advisory_lock(%s)", (SEAL_LOCK,)).fetchone() != (True,):
+        return []
+    try:
+        outcome: list[Sealed] = []
+        for folder in sorted(journal.glob("shard-*")):
+            shard = int(folder.name.removeprefix("shard-"))
+            due = due_segments(folder, clock.now_us(), keep_hours=keep_hours, bytes_max=bytes_max)
+            for segment, last_frame in islice(due, at_once_max):
+                one = _seal(connection, (dsn, warehouse), shard, segment, last_frame, codecs)
+                outcome.append(one)
+                if not one.deleted:
+                    break
+        return outcome
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", (SEAL_LOCK,))
 
 
 def _seal(
