@@ -26,6 +26,7 @@ from lake.feeds.events import (
     time_us,
     trade_id,
 )
+from lake.feeds.instrument_words import binance_words
 from lake.feeds.slices import whole_frame
 
 Market = Literal["spot", "usdm", "coinm"]
@@ -65,6 +66,8 @@ class BinanceCodec:
             return self._quote(event, received_us)
         if kind is None and "lastUpdateId" in event:
             return Ignored("depthSnapshot")
+        if kind is None and "symbols" in event:
+            return Ignored("exchangeInfo", binance_words(event, self.market))
         if kind is None and ("result" in event or "id" in event):
             return Ignored("reply")
         if isinstance(kind, str) and kind in IGNORED:

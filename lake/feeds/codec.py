@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lake.feeds.instrument_words import Told
+
 INDEX_BITS = 16
 """Bits of `seq` that number the events of one frame."""
 
@@ -106,12 +108,14 @@ class Decoded:
     ignored: kind -> events (subscription replies, heartbeats, order-book updates, ...).
     events: rows in tables + quarantine rows + ignored events; a frame that can't be split counts
     as one event, an empty array frame as one ignored event of kind "empty".
+    told: what ignored events say of instruments, in their order.
     """
 
     tables: Mapping[str, pa.Table]
     quarantine: pa.Table
     ignored: Mapping[str, int]
     events: int
+    told: tuple[Told, ...] = ()
 
 
 class Codec(Protocol):

@@ -25,13 +25,14 @@ from lake.feeds.events import (
     symbol,
     trade_id,
 )
+from lake.feeds.instrument_words import coinbase_words
 from lake.feeds.slices import whole_frame
 
 PRODUCT = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,10}", re.ASCII)
 AGGRESSOR = {"buy": "sell", "sell": "buy"}
 IGNORED = frozenset(
     {"subscriptions", "heartbeat", "snapshot", "l2update", "received", "open", "done", "change"}
-    | {"activate", "status", "error"}
+    | {"activate", "error"}
 )
 
 
@@ -55,6 +56,8 @@ class CoinbaseCodec:
             return self._trade(event, received_us)
         if kind == "ticker":
             return self._quote(event, received_us)
+        if kind == "status":
+            return Ignored(kind, coinbase_words(event))
         if isinstance(kind, str) and kind in IGNORED:
             return Ignored(kind)
         raise BadFrame("type", f"{str(kind)[:40]!r} is unknown", "unknown_event")

@@ -74,4 +74,5 @@ def joined(parts: list[Decoded]) -> Decoded:
     ignored: Counter[str] = Counter()
     for part in parts:
         ignored.update(part.ignored)
-    return Decoded(tables, quarantine, dict(ignored), sum(part.events for part in parts))
+    told = tuple(each for part in parts for each in part.told)
+    return Decoded(tables, quarantine, dict(ignored), sum(part.events for part in parts), told)

@@ -26,6 +26,7 @@ from lake.feeds.codec import (
     Decoded,
     Frames,
 )
+from lake.feeds.instrument_words import Told
 
 TRADE_ID_CHARS_MAX = 64
 FIELDS_MAX = 1_000
@@ -60,9 +61,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """An event that carries nothing to store."""
+    """An event that carries nothing to store; told: what it says of instruments."""
 
     kind: str
+    told: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def decode_frames(
     rows: dict[str, list[dict[str, Any]]] = {}
     bad: list[dict[str, Any]] = []
     ignored: Counter[str] = Counter()
+    told: list[Told] = []
     events = 0
     received = frames.received_us.tolist()
     connections = frames.connection.tolist()
@@ -103,13 +106,14 @@ def decode_frames(
                 rows.setdefault(event.dataset, []).append({**event.values, **place})
             elif isinstance(event, Ignored):
                 ignored[event.kind] += 1
+                told += event.told
             else:
                 where = f"frame {number} event {index} {event.path}"
                 found = event.raw if event.raw is not None else raw
                 bad.append(_quarantined(event, found, where, feed, connections[i], place))
     tables = {name: pa.Table.from_pylist(found, schema(name)) for name, found in rows.items()}
     quarantine = pa.Table.from_pylist(bad, schema("quarantine"))
-    return Decoded(tables, quarantine, dict(ignored), events)
+    return Decoded(tables, quarantine, dict(ignored), events, tuple(told))
 
 
 def decoded_or_bad(raw: bytes, received_us: int, decode: DecodeEvents) -> list[Event]:

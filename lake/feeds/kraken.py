@@ -28,12 +28,13 @@ from lake.feeds.events import (
     symbol,
     trade_id,
 )
+from lake.feeds.instrument_words import kraken_words
 from lake.feeds.slices import as_they_came
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}", re.ASCII)
 SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
 SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
-IGNORED = frozenset({"heartbeat", "status", "book", "ohlc", "instrument", "level3"})
+IGNORED = frozenset({"heartbeat", "status", "book", "ohlc", "level3"})
 KINDS = IGNORED | {"systemStatus", "subscriptionStatus", "ticker", "spread", "pong"}
 
 
@@ -61,6 +62,8 @@ class KrakenCodec:
         data = frame.get("data")
         if channel is None and ("method" in frame or "event" in frame):
             return [Ignored(_kind(frame.get("event")))]
+        if channel == "instrument":
+            return [Ignored(channel, kraken_words(frame))]
         if isinstance(channel, str) and channel in IGNORED:
             return [Ignored(channel)]
         if channel not in ("trade", "ticker") or not isinstance(data, list) or not data:

@@ -18,6 +18,7 @@ from lake import ledger
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, Codec, Decoded, Frames
+from lake.feeds.instrument_words import Told
 from lake.ingest import control
 from lake.ingest.feed_gap import GapBook
 from lake.ingest.instrument_book import InstrumentBook
@@ -90,6 +91,7 @@ class BatchBuilder:
         self._redelivery = redelivery
         self._gaps = gaps
         self._instruments = instruments
+        self._told: list[Told] = []
         self._up = {feed: list(found) for feed, found in connections_up.items()}
 
     def state(self) -> dict[str, Any]:
@@ -117,6 +119,7 @@ class BatchBuilder:
         """Return the batch of these contiguous runs."""
         counts: defaultdict[str, FeedCount] = defaultdict(FeedCount)
         parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
+        self._told = []
         self._gaps.start_batch(runs[-1].frames.last_frame, now_us)
         for run in runs:
             count = counts[run.feed]
@@ -130,7 +133,9 @@ class BatchBuilder:
         tables = {name: pa.concat_tables(found) for name, found in parts.items()}
         tables["ingest_batches"] = self._batch_rows(counts, first, last, now_us)
         tables["feed_gaps"] = self._gaps.rows()
-        tables["instruments"] = self._instruments.rows(self._redelivery.traded(), (), last, now_us)
+        tables["instruments"] = self._instruments.rows(
+            self._redelivery.traded(), self._told, last, now_us
+        )
         events = sum(count.events for count in counts.values())
         received_us = min(int(run.frames.received_us.min()) for run in runs)
         fates = {feed: count.fates() for feed, count in counts.items()}
@@ -160,6 +165,7 @@ class BatchBuilder:
         decoded = codec.decode(run.frames)
         count.events += decoded.events
         count.ignored.update(decoded.ignored)
+        self._told += decoded.told
         count.quarantined += decoded.quarantine.num_rows
         if decoded.quarantine.num_rows:
             parts["quarantine"].append(decoded.quarantine)

@@ -112,4 +112,4 @@ def _foreigners(random: Random, table: str = "") -> list[Action]:
     ]
 
 
-PLOTS = (merge_race, expire_race, commit_race, write_race, drop_race, rollback, power)
+PLOTS = (merge_race, expire_race, commit_race, write_race, *[drop_race] * 4, rollback, power)
