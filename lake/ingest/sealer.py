@@ -65,8 +65,8 @@ class Sealer:
     def _start(self) -> None:
         settings, place = self._context.settings, self._context.place
         order = {
-            "dsn": place.dsn,
-            "warehouse": place.warehouse.order(),
+            "dsn": place.keep.dsn,
+            "warehouse": place.keep.warehouse.order(),
             "journal": str(place.journal.parent),
             "keep_hours": settings.journal_keep_hours,
             "bytes_max": settings.journal_bytes_max,
