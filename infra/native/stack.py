@@ -15,9 +15,10 @@ from typing import Any
 import psycopg
 from pyarrow.fs import FileType, S3FileSystem
 
-from infra.native import plans, timescale
+from infra.native import minio_part, plans, python_part, timescale, trino_part
 from infra.native.debian_part import REDIS
-from infra.native.software import Software
+from infra.native.part import Place
+from infra.native.software import INSTALL, Software
 from infra.servers import store_users, valkey_server
 from infra.servers.home import locked, port_of, prepared, read_passwords
 from infra.servers.logins import give_logins, login_names
@@ -101,8 +102,7 @@ class Stack:
         profile. Raises Unavailable when a server does not get
         ready, or its software is not installed.
         """
-        for part in ("debian", "java", "python", "minio", "trino"):
-            self.software.installed(part)
+        self.check_software()
         clock = clock or SystemClock()
         home = prepared(home)
         with locked(home, clock, LOCK_S_MAX):
@@ -112,6 +112,16 @@ class Stack:
             state = Start(self.software, home, servers, chunk_hours, pinned).run()
             after = pids(servers)
         return Report(state, tuple(name for name in after if after[name] != before[name]))
+
+    def check_software(self) -> None:
+        """Raise Unavailable when a part is not installed, or not as this version wants it."""
+        place = Place(self.software)
+        for name in ("debian", "java"):
+            self.software.installed(name)
+        for part in (python_part.PART, minio_part.PART, trino_part.PART):
+            if self.software.installed(part.name).wanted != part.wanted(place):
+                fault = "another version is installed than is wanted"
+                raise Unavailable(f"{part.name} in {self.software.folder}", fault, INSTALL)
 
     def down(self, home: Path, clock: Clock | None = None) -> tuple[str, ...]:
         """Stop the servers of a home, those that need others first; return those that ran."""
