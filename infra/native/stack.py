@@ -39,7 +39,7 @@ PASSWORDS = (
     *login_names(),
     *store_users.key_names(),
 )
-LOCK_S_MAX = 300.0
+LOCK_S_MAX = 600.0
 """Another `up` may be making everything for the first time."""
 
 PORTS = {

@@ -27,8 +27,8 @@ from infra.servers.process import (
 from lake.clock import Clock
 from lake.errors import Unavailable
 
-READY_S_MAX = 120.0
-"""On a busy machine a first start takes most of a minute: databases are made."""
+READY_S_MAX = 300.0
+"""On an idle machine a first start takes half a minute; one that ends before is not waited for."""
 
 PATIENCE_S_MAX = 20.0
 """A server of the right plan that does not answer for so long is started anew."""
