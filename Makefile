@@ -38,7 +38,8 @@ test: $(STAMP) lint  ## run all checks and tests
 
 test-stack: $(STAMP)  ## run the tests that need the stack profile's servers; starts and stops them
 	@$(BIN)/python -m infra.native.install
-	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME)
+	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME) || \
+		{ $(BIN)/ticklake down --home $(STACK_HOME); exit 1; }
 	@export TICKLAKE_TEST_STACK=$(STACK_HOME); \
 	export TICKLAKE_TEST_TIMESCALE_APACHE_DSN=$$($(BIN)/python -c "import pathlib, lake.state; \
 		print(lake.state.postgres_dsn(pathlib.Path('$(STACK_HOME)')))"); \
