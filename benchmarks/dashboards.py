@@ -99,9 +99,9 @@ def trades(day: datetime, tickers: int, count: int, first: int) -> Iterator[pa.T
 
 
 def fill(dsn: str, tickers: int, days: int, ticks: int) -> None:
-    """Load the fixture."""
+    """Load the fixture; without ticks the last day has minute bars as the others."""
     last = NOW.replace(hour=0, minute=0, second=0)
-    whole = [last - timedelta(days=back) for back in range(days - 1, 0, -1)]
+    whole = [last - timedelta(days=back) for back in range(days - 1, -1 if not ticks else 0, -1)]
     frame = 1
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO market.shards (shard) VALUES (0) ON CONFLICT DO NOTHING")
