@@ -135,6 +135,12 @@ class Home:
         """Run an ingest to its end."""
         return ended(self.start("ingest", *words, faults=faults))
 
+    def ingest_until(self, query: str, *words: str) -> Ended:
+        """Run an ingest until a query's single value is true, however slow the machine is."""
+        process = self.start("ingest", *words)
+        assert self.shows(query), f"not seen: {query}"
+        return interrupted(process)
+
     def rows(self, query: str) -> pl.DataFrame:
         """Return a query's rows."""
         with Client(self.dsn) as client:
