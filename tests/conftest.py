@@ -125,7 +125,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wareho
         pytest.skip("no S3 store: TICKLAKE_TEST_STACK names no home whose stack is up")
     whole = warehouse_of(Path(home))
     assert isinstance(whole, Bucket)
-    own = replace(whole, location=f"{whole.location}-test/{uuid.uuid4().hex}")
+    own = replace(whole, location=f"{whole.location}/market/test-{uuid.uuid4().hex}")
     yield own
     module = importlib.import_module("lake.tables.warehouse_io")
     store = module.WarehouseIO(own.iceberg_properties()).fs_by_scheme("s3", own.name)

@@ -38,4 +38,4 @@ def emptied(home: Path) -> tuple[str, Bucket]:
         tables = ", ".join(f"market.{name}" for name in EMPTIED)
         connection.execute(f"TRUNCATE {tables} CASCADE".encode())
         connection.execute("DELETE FROM market.lake_marks WHERE snapshot_id <> 0")
-    return dsn, replace(warehouse, location=f"{warehouse.location}-test/{uuid.uuid4().hex}")
+    return dsn, replace(warehouse, location=f"{warehouse.location}/market/test-{uuid.uuid4().hex}")

@@ -57,6 +57,7 @@ def lakehouse(stack: Path) -> Iterator[Lakehouse]:
 @pytest.fixture(scope="module")
 def published(stack: Path) -> None:
     """Make the views once: they stand whatever becomes of the tables."""
+    emptied(stack)
     publish(stack)
 
 

@@ -24,7 +24,7 @@ BATCHES = 8
 def bucket(stack: Path) -> Bucket:
     whole = warehouse_of(stack)
     assert isinstance(whole, Bucket)
-    return replace(whole, location=f"{whole.location}-test/{uuid.uuid4().hex}")
+    return replace(whole, location=f"{whole.location}/market/test-{uuid.uuid4().hex}")
 
 
 @pytest.fixture(params=(1, 2))
