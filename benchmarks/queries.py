@@ -35,12 +35,11 @@ from typing import Any
 import dashboards  # beside this file
 import numpy as np
 import pyarrow as pa
+from _other_stores import ArcticDB, ChDB
 from _stores import (
     COLUMNS,
     COPY_ROWS,
     DATASET,
-    ArcticDB,
-    ChDB,
     HotTier,
     Lake,
     LakeByTrino,
