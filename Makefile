@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS ?= tests/stack tests/hot
-RUFF_PATHS := lake infra warehouse_sql tests $(wildcard benchmarks)
+RUFF_PATHS := flows lake infra warehouse_sql tests $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo stack test test-stack lint bench clean

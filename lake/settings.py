@@ -98,11 +98,21 @@ class Settings:
         1,
         8_784,
     )
+    bars_grace_ms: int = setting(
+        1_000,
+        "time after its end at which a minute's bars are made, in milliseconds; what comes later"
+        " changes them",
+        0,
+        60_000,
+    )
+    flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:
         if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
+        if self.flows not in ("on", "off"):
+            raise BadInput(variable("flows"), f"{self.flows!r} is unknown", "on or off")
         for each in fields(self):
             value = getattr(self, each.name)
             low, high = each.metadata["low"], each.metadata["high"]

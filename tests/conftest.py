@@ -19,6 +19,9 @@ from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import SystemClock
 from lake.warehouse import Bucket, Folder, Warehouse, warehouse_of
 
+os.environ.setdefault("TICKLAKE_FLOWS", "off")
+"""What `up` starts for a test is what the test is about."""
+
 PASSWORD = "only-for-tests"
 ROOT = Path(__file__).resolve().parents[1]
 

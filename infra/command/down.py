@@ -7,7 +7,9 @@ import click
 from infra.command.answer import Answer
 from infra.command.profile import started
 from infra.command.verb import verb
+from infra.servers.flow_servers import FlowServers
 from infra.watch.ingest_report import forget_reports
+from lake.clock import SystemClock
 from lake.settings import Settings
 
 
@@ -15,7 +17,9 @@ from lake.settings import Settings
 @verb
 def down(settings: Settings) -> Answer:
     """Stop the servers; all data stays. What dead ingests said last is forgotten."""
-    stopped = started(settings, settings.home).down(settings.home)
+    home = settings.home.resolve()
+    flows = FlowServers(home, SystemClock()).down() if home.is_dir() else ()
+    stopped = (*flows, *started(settings, settings.home).down(settings.home))
     forget_reports(settings.home)
     lines = [f"stopped {', '.join(stopped)}" if stopped else "nothing was running"]
     return Answer({"home": settings.home.resolve(), "stopped": stopped}, lines)

@@ -28,6 +28,9 @@ GROUPS = {
         "ingest": "Take ticks from sockets or recordings.",
         "sim": "Run a simulated exchange, with faults by option.",
     },
+    "Keep": {
+        "bars": "Make bars of trades.",
+    },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",
         "verify": "Prove that no event was lost or doubled.",

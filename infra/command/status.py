@@ -13,11 +13,13 @@ from infra.command.answer import Answer
 from infra.command.profile import started
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
+from infra.servers.flow_servers import FlowServers, flow_line
 from infra.watch.probes import Health
 from infra.watch.status import document, lines, see
 from infra.watch.wrong import wrong
 from lake.clock import SystemClock
 from lake.settings import Settings
+from lake.state import read_state
 
 PROBED_AS = {"redis": "valkey", "minio": "s3"}
 """Servers that the state names by what they are for."""
@@ -39,9 +41,22 @@ def status(settings: Settings) -> Answer:
     words = {name: word(each, healths[name]) for name, each in servers.items()}
     seen = replace(seen, servers=healths)
     found = wrong(seen)
+    state = read_state(settings.home)
+    flows = None
+    if "prefect" in state:
+        flows = FlowServers(settings.home.resolve(), SystemClock()).status(state)
     return Answer(
-        {"home": settings.home.resolve(), "servers": servers, **document(seen, found)},
-        [*server_lines(servers, words), *lines(seen, found)],
+        {
+            "home": settings.home.resolve(),
+            "servers": servers,
+            "flows": flows,
+            **document(seen, found),
+        },
+        [
+            *server_lines(servers, words),
+            *([flow_line(flows)] if flows else []),
+            *lines(seen, found),
+        ],
         holds=not found,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from infra.command.answer import Answer
@@ -9,8 +11,12 @@ from infra.command.profile import to_start
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
 from infra.recovery.places import wanted
+from infra.servers.flow_servers import FlowServers, flow_line
+from infra.servers.home import locked
+from lake.clock import SystemClock
 from lake.hot.look import look
 from lake.settings import Settings
+from lake.state import read_state, write_state
 
 
 @click.command()
@@ -31,6 +37,7 @@ def up(settings: Settings) -> Answer:
         from lake.views.publish import publish
 
         publish(settings.home)
+    flows = begin_flows(settings) if settings.flows == "on" else None
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()
     hot = look(report.state["postgres"]["dsn"])
@@ -42,10 +49,23 @@ def up(settings: Settings) -> Answer:
             "servers": servers,
             "hot": hot.document(),
             "warehouse": warehouse,
+            "flows": flows,
         },
         [
             *server_lines(servers, words),
             *hot.lines(),
             f"warehouse   {warehouse}",
+            *([flow_line(flows)] if flows else []),
         ],
     )
+
+
+def begin_flows(settings: Settings) -> dict[str, Any]:
+    """Send Prefect and the flows on their way; return how far they are."""
+    home, clock = settings.home.resolve(), SystemClock()
+    with locked(home, clock):
+        servers = FlowServers(home, clock)
+        state = read_state(home)
+        state["prefect"] = servers.begin(state)
+        write_state(home, state)
+        return servers.status(state)

@@ -115,6 +115,21 @@ class WebServer:
         fault = f"not ready ({tail(self.log)})"
         raise Unavailable(self._kind.name, fault, f"see {self.log}")
 
+    def begin(self, port: int, plan: Callable[[int], Plan]) -> int:
+        """See that it is on its way, without waiting for it; return its port.
+
+        port: the loopback port to take when it is free; 0 for a process that listens to none.
+        """
+        process = self.process()
+        started = environment(process.pid) if process else {}
+        if PORT in started:
+            return int(started[PORT])
+        self.down()
+        Path(self._mark).mkdir(mode=0o700, parents=True, exist_ok=True)
+        port = ports.choose(port) if port else 0
+        self._launch(port, plan(port))
+        return port
+
     def down(self) -> bool:
         """Stop it and all that it started, by force when that takes too long.
 
@@ -157,12 +172,16 @@ class WebServer:
         wait_until(self._clock, lambda: self.running() is not None, PATIENCE_S_MAX)
         return self.running()
 
-    def _start(self, port: int, plan: Plan) -> Web | None:
+    def _launch(self, port: int, plan: Plan) -> int:
         marks = {MARK: self._mark, PORT: str(port), PLAN: plan.digest()}
         base = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": self._mark}
         pid = launch(plan.words, self.log, environment={**base, **plan.environment, **marks})
         # until it shows its words it is still the shell that starts it
         wait_until(self._clock, lambda: bool(self.process() or not read_process(pid)), SEEN_S_MAX)
+        return pid
+
+    def _start(self, port: int, plan: Plan) -> Web | None:
+        pid = self._launch(port, plan)
 
         def settled() -> bool:
             self._clock.sleep(LOOK_AGAIN_S)

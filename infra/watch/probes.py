@@ -64,6 +64,8 @@ def _ask(name: str, found: Mapping[str, Any]) -> Callable[[], None] | None:
         return partial(_ask_postgres, str(found["dsn"]))
     if name == "valkey" and "url" in found:
         return partial(_ask_redis, str(found["url"]))
+    if name == "prefect" and found.get("own"):
+        return None  # it may be starting, and nothing but its UI waits for it
     address = found.get("endpoint" if name == "s3" else "url")
     if name in HEALTH_PATHS and address:
         return partial(_ask_http, str(address), HEALTH_PATHS[name])

@@ -12,6 +12,7 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     "text": pa.string(),
     "decimal": pa.decimal128(28, 10),
     "total": pa.decimal128(38, 10),
+    "product": pa.decimal128(38, 20),
     "digest": pa.decimal128(38, 0),
     "time": pa.timestamp("us", "UTC"),
     "int16": pa.int16(),

@@ -17,11 +17,14 @@ import yaml
 from lake.errors import BadInput, WrongUse
 
 ColumnType = Literal[
-    "text", "decimal", "total", "digest", "time", "int16", "int32", "int64", "binary"
+    "text", "decimal", "total", "product", "digest", "time", "int16", "int32", "int64", "binary"
 ]
 
 TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_sentiment")
 """Datasets on the hot path: partitioned by event_time, one partition a UTC day."""
+
+LAKE_ONLY_DATASETS = ("bars",)
+"""Datasets without a table in the hot tier."""
 
 DATASETS = (
     *TICK_DATASETS,
@@ -30,12 +33,14 @@ DATASETS = (
     "ledger_minutes",
     "feed_gaps",
     "quarantine",
+    *LAKE_ONLY_DATASETS,
 )
 
 TYPES: Mapping[str, ColumnType] = {
     "text": "text",
     "numeric(28,10)": "decimal",
     "numeric(38,10)": "total",
+    "numeric(38,20)": "product",
     "numeric(38,0)": "digest",
     "timestamptz": "time",
     "smallint": "int16",
@@ -93,6 +98,7 @@ class Contract:
     freshness_minutes: None where no age is promised.
     ledger_*: columns that the loss ledger groups and sums; "" for none.
     generated_columns: (name, PostgreSQL type, expression), in the hot tier only.
+    excluded_conditions: prints under these conditions are not in a bar.
     """
 
     name: str
@@ -117,6 +123,7 @@ class Contract:
     ledger_sum_a: str
     ledger_sum_b: str
     generated_columns: tuple[tuple[str, str, str], ...]
+    excluded_conditions: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -187,6 +194,7 @@ def _contract(document: Mapping[str, Any]) -> Contract:
             (each["name"], each["type"], each["expression"])
             for each in custom.get("hotGeneratedColumns", ())
         ),
+        excluded_conditions=tuple(custom.get("excludedConditions", ())),
     )
 
 

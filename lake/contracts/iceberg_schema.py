@@ -25,6 +25,7 @@ ICEBERG_TYPES: Mapping[ColumnType, PrimitiveType] = {
     "text": StringType(),
     "decimal": DecimalType(28, 10),
     "total": DecimalType(38, 10),
+    "product": DecimalType(38, 20),
     "digest": DecimalType(38, 0),
     "time": TimestamptzType(),
     "int16": IntegerType(),  # Iceberg has no smaller one

@@ -42,15 +42,20 @@ PROPERTIES = {
 }
 
 
-def open_catalog(dsn: str, warehouse: Warehouse | str, *, epoch: int | None = None) -> SqlCatalog:
-    """Open the catalog; with an epoch, its commits are refused once a newer committer exists.
+def open_catalog(
+    dsn: str, warehouse: Warehouse | str, *, epoch: int | None = None, lease: str = ""
+) -> SqlCatalog:
+    """Open the catalog; with an epoch of a lease, its commits are refused once a newer one exists.
 
+    lease: "" for the committer's, that of who brings ticks into the lake;
     dsn: postgresql://user:password@host:port/database;
     warehouse: where its files lie, a text is a folder's path.
     """
     uri = dsn.replace("postgresql://", "postgresql+psycopg://", 1)
     if epoch is not None:
-        settings = {"ticklake.epoch": epoch, IDLE_SETTING: IDLE_IN_TRANSACTION_MS}
+        settings: dict[str, str | int] = {"ticklake.epoch": epoch}
+        settings[IDLE_SETTING] = IDLE_IN_TRANSACTION_MS
+        settings |= {"ticklake.lease": lease} if lease else {}
         uri = with_options(uri, **settings)
     place = warehouse_at(warehouse) if isinstance(warehouse, str) else warehouse
     return SqlCatalog(

@@ -27,6 +27,8 @@ from lake.tables.lake_marks import note_mark
 THROUGH = "ticklake.through."
 SNAPSHOT = "ticklake.snapshot"
 EPOCH = "ticklake.epoch"
+CLOSED = "ticklake.closed"
+"""Of bars: the time before which all buckets are closed, in microseconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

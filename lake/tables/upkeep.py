@@ -29,7 +29,7 @@ from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import commit_on_head, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_marks import forget_marks, note_mark
-from lake.tables.lake_table import EPOCH, SNAPSHOT, THROUGH, holdings_of
+from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
 from lake.tables.warehouse_io import WarehouseIO
 
 REMOVE_AFTER_S = 900
@@ -206,6 +206,7 @@ class Upkeep:
                         f"lake.{self.dataset}", "others changed the files meanwhile", "merge anew"
                     )
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in held.through.items()}
+            marks |= {key: table.properties[key] for key in (CLOSED,) if key in table.properties}
             evidence = {**marks, EPOCH: str(self._epoch), "ticklake.operation": "merge"}
             transaction = table.transaction()
             update = transaction.update_snapshot(snapshot_properties=evidence)

@@ -41,7 +41,8 @@ LISTED = "tables are listed by .tables or SHOW ALL TABLES"
 
 _TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'market'::regnamespace "
-    "AND relkind IN ('r', 'p') AND NOT relispartition"
+    "AND (relkind IN ('r', 'p') AND NOT relispartition"
+    " OR relkind = 'v' AND relname LIKE 'crypto_agg_%')"
 )
 _SHARDS = "SELECT shard::int FROM market.shards"
 

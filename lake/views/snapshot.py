@@ -23,6 +23,9 @@ THROUGH_PREFIX = "ticklake.through."
 SNAPSHOT_PROPERTY = "ticklake.snapshot"
 """Names the snapshot that the properties `ticklake.through.*` belong to."""
 
+CLOSED_PROPERTY = "ticklake.closed"
+"""Of a table of bars: the time before which every bucket is closed."""
+
 EPOCH_PROPERTY = "ticklake.epoch"
 """In the summary of every snapshot that a committer of ours made."""
 
@@ -37,7 +40,8 @@ class Snapshot:
     """A lake table at one moment.
 
     through: shard -> last frame (inclusive) whose rows the table holds; columns: names in table
-    order; manifest_list: "" when nothing was ever written.
+    order; manifest_list: "" when nothing was ever written; closed_us: of bars, the time before
+    which every bucket is closed, in microseconds since the epoch.
     """
 
     dataset: str
@@ -46,6 +50,7 @@ class Snapshot:
     manifest_list: str
     columns: tuple[str, ...]
     through: Mapping[int, int] = field(default_factory=dict)
+    closed_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ def load_snapshot(
         manifest_list=head["manifest-list"] if head else "",
         columns=tuple(column["name"] for column in schema["fields"]),
         through=_through(dataset, metadata.get("properties", {}), head, snapshots),
+        closed_us=_closed_us(metadata.get("properties", {}), head),
     )
 
 
@@ -153,6 +159,12 @@ def _leads_to(
         and head is not None
         and EPOCH_PROPERTY not in head.get("summary", {})
     )
+
+
+def _closed_us(properties: Mapping[str, str], head: Mapping[str, Any] | None) -> int:
+    """Return what the head says; else the properties, which others' maintenance leaves alone."""
+    said = (head or {}).get("summary", {}).get(CLOSED_PROPERTY)
+    return int(said or properties.get(CLOSED_PROPERTY, 0))
 
 
 def _frames(properties: Mapping[str, str]) -> dict[int, int]:

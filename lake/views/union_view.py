@@ -26,6 +26,17 @@ UNION_DATASETS = (
 )
 """Datasets with a hot and a lake part."""
 
+LAKE_ONLY_DATASETS = ("bars",)
+"""Datasets that live in the lake alone."""
+
+AGGREGATES = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
+"""The bars that go by the name crypto_agg_<interval>, with their seconds."""
+
+AGGREGATE_COLUMNS = (
+    *("ticker", "exchange", "market", "bucket", "open", "high", "low", "close", "volume"),
+    *("turnover", "vwap", "trades", "buy_volume", "sell_volume"),
+)
+
 SCHEMA = "market"
 
 INDEX_BITS = 16
@@ -43,6 +54,14 @@ def view_statements(
     yield "CREATE SCHEMA IF NOT EXISTS hot"
     for dataset in UNION_DATASETS:
         yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, shards)
+    for dataset in LAKE_ONLY_DATASETS:
+        yield _view(f"lake.{dataset}", lake_sql(dataset, snapshots.get(dataset)))
+        yield _view(dataset, f"FROM lake.{dataset}")
+    for interval in AGGREGATES:
+        is_hot = f"crypto_agg_{interval}" in hot_tables
+        yield _view(
+            f"crypto_agg_{interval}", aggregate_sql(interval, snapshots.get("bars"), is_hot)
+        )
 
 
 def _union_statements(
@@ -105,6 +124,26 @@ def hot_sql(dataset: str, where: str = "") -> str:
     return f"SELECT {columns} FROM {table}{f' WHERE {where}' if where else ''}"
 
 
+def aggregate_sql(interval: str, bars: Snapshot | None, is_hot: bool) -> str:
+    """Select the bars of an interval, and from the hot tier those of buckets not yet closed."""
+    hot_columns = AGGREGATE_COLUMNS[4:]
+    columns = ", ".join(_name(name) for name in hot_columns)
+    series = ", ".join(AGGREGATE_COLUMNS[:3])
+    closed = f"SELECT {series}, event_time AS bucket, {columns}"
+    lake = f"{closed} FROM lake.bars WHERE \"interval\" = '{interval}'"
+    if not is_hot:
+        return lake
+    first_us = max(0, (bars.closed_us if bars else 0) - AGGREGATES[interval] * 1_000_000 + 1)
+    bars_contract = load("bars")
+    exact = ", ".join(f"{_name(n)}::{bars_contract.column(n).physical_type}" for n in hot_columns)
+    # In PostgreSQL's words: of a numeric without bounds DuckDB would make a double.
+    query = (
+        f"SELECT {series}, bucket, {exact} FROM {SCHEMA}.crypto_agg_{interval}"
+        f" WHERE bucket >= to_timestamp(0) + interval '{first_us} us'"
+    )
+    return f"{lake} UNION ALL FROM postgres_query({quote(HOT_CATALOG)}, {quote(query)})"
+
+
 def beyond_sql(shard: int, through: int | None) -> str:
     """Return the condition of a shard's rows beyond frame `through`; None: all of the shard's."""
     if through is None:
@@ -139,6 +178,7 @@ DUCKDB_TYPES: Mapping[ColumnType, str] = {
     "text": "VARCHAR",
     "decimal": "DECIMAL(28, 10)",
     "total": "DECIMAL(38, 10)",
+    "product": "DECIMAL(38, 20)",
     "digest": "DECIMAL(38, 0)",
     "time": "TIMESTAMP WITH TIME ZONE",
     "int16": "SMALLINT",

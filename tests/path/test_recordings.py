@@ -13,10 +13,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from flows.trades_to_bars import TradesToBars
 from lake.clock import SystemClock
 from lake.ingest.hot_to_dropped import drop_due
 from lake.verify.verify import verify
 from lake.views.client import Client
+from lake.warehouse import warehouse_of
 from tests.conftest import Databases
 from tests.path.market import Home
 
@@ -110,6 +112,29 @@ def test_minute_bars_in_sql_are_the_published_klines(
     for view in VIEWS:
         found = recordings.home.rows(MINUTE_BARS.format(view=view, **span))
         assert [{name: Decimal(row[name]) for name in FIELDS} for row in found.to_dicts()] == wanted
+
+
+def test_bars_are_the_published_klines_to_the_last_digit(
+    recordings: Recordings, data_dir: Path
+) -> None:
+    published = (data_dir / "klines" / "binance_um_BTCUSDT_1m_klines_2023-04-04_05.csv").read_text()
+    wanted = list(csv.DictReader(published.splitlines()))[1:-1]
+    home = recordings.home
+    with TradesToBars(home.dsn, warehouse_of(home.path)) as bars:
+        bars.drain()
+        assert not any(step.put for step in bars.drain())
+    first, last = (int(row["open_time"]) for row in (wanted[0], wanted[-1]))
+    found = home.rows(
+        "SELECT epoch_ms(event_time) AS open_time, open, high, low, close, volume,"
+        " turnover AS quote_volume, trades AS count, buy_volume AS taker_buy_volume,"
+        " source, vwap FROM bars WHERE \"interval\" = '1m' AND market = 'usdm'"
+        f" AND open_time BETWEEN {first} AND {last} ORDER BY open_time"
+    ).to_dicts()
+    same = [name for name in FIELDS if name != "taker_buy_quote_volume"]
+    assert [{name: Decimal(row[name]) for name in same} for row in found] == [
+        {name: Decimal(row[name]) for name in same} for row in wanted
+    ]
+    assert {row["source"] for row in found} == {"trades"}
 
 
 FIELDS = (

@@ -14,7 +14,9 @@ CREATE MATERIALIZED VIEW market.crypto_agg_1m
         round(sum(price * size) / nullif(sum(size), 0), 10) AS vwap, count(*) AS trades,
         coalesce(sum(size) FILTER (WHERE side = 'buy'), 0) AS buy_volume,
         coalesce(sum(size) FILTER (WHERE side = 'sell'), 0) AS sell_volume
-    FROM market.crypto_trades GROUP BY 1, 2, 3, 4 WITH NO DATA;
+    FROM market.crypto_trades
+    WHERE conditions IS NULL OR conditions NOT IN ('INSURANCE_FUND', 'ADL', 'NA')
+    GROUP BY 1, 2, 3, 4 WITH NO DATA;
 CREATE MATERIALIZED VIEW market.crypto_agg_5m
     WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
     SELECT ticker, exchange, market, time_bucket('5 minutes', bucket) AS bucket,

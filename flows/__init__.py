@@ -1,0 +1,1 @@
+"""Scheduled movers: what turns ticks into what one can trust; Prefect lives only here."""

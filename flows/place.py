@@ -1,0 +1,26 @@
+"""What a flow needs to know of a lakehouse: its home says the rest."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lake.settings import Settings, from_env
+from lake.state import postgres_dsn
+from lake.warehouse import Warehouse, warehouse_of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One lakehouse: its settings, the hot tier's address, where the lake's files lie."""
+
+    settings: Settings
+    dsn: str
+    warehouse: Warehouse
+
+
+def place_of(home: Path | None = None) -> Place:
+    """Return a home's place; None: the home of the environment. Unavailable before `up`."""
+    settings = from_env(os.environ, home=home)
+    return Place(settings, postgres_dsn(settings.home), warehouse_of(settings.home))

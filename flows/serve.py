@@ -1,0 +1,111 @@
+"""The process that stays: bars minute by minute, and every flow on its schedule.
+
+    python -m flows.serve HOME
+
+Bars begin at once and need no Prefect. Where PREFECT_API_URL names a server, the schedules follow
+as soon as it answers, and the hours of the bars are runs of a flow there.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import timedelta
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx
+from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import RunnerDeployment
+from prefect.settings import get_current_settings
+from prefect.types.entrypoint import EntrypointType
+
+from flows.known_flows import (
+    KEEP_MINUTES,
+    keep_bars_hourly,
+    run_bars,
+    small_files_to_large,
+    trades_to_bars,
+)
+from flows.resident import RETRY_S
+from lake.errors import TicklakeError
+
+ANSWER_S_MAX = 2.0
+LOOK_S = 1.0
+RUNS_AT_ONCE_MAX = 2
+
+ONE_AT_A_TIME = ConcurrencyLimitConfig(
+    limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+)
+"""Flows are safe at once, by the turn of their tables; a second would only wait."""
+
+
+def main() -> None:
+    """Run until a signal comes."""
+    home = Path(sys.argv[1])
+    stop = threading.Event()
+    thread = threading.Thread(target=stay, args=(home, stop), daemon=True)
+    thread.start()
+    try:
+        while not answers():
+            stop.wait(LOOK_S)
+        serve(*deployments(home), limit=RUNS_AT_ONCE_MAX, print_starting_message=False)
+    finally:
+        stop.set()
+        thread.join(RETRY_S)
+
+
+def stay(home: Path, stop: threading.Event) -> None:
+    """Make bars until stopped, whatever becomes of Prefect's server and of ours."""
+    while not stop.is_set():
+        try:
+            if answers():
+                keep_bars_hourly(home)
+            else:
+                run_bars(home, 1, stop, report=False)
+        except TicklakeError as error:
+            print(f"bars: {error}", file=sys.stderr, flush=True)
+            stop.wait(RETRY_S)
+        except Exception as error:  # Prefect's own, of many kinds, when its server goes away
+            print(f"bars: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            stop.wait(RETRY_S)
+
+
+def answers() -> bool:
+    """Tell whether Prefect's server is there."""
+    url = get_current_settings().api.url
+    if not url:
+        return False
+    try:
+        return httpx.get(f"{url}/health", timeout=ANSWER_S_MAX).status_code == HTTPStatus.OK
+    except httpx.HTTPError:
+        return False
+
+
+def deployments(home: Path) -> list[RunnerDeployment]:
+    """Return every flow with its schedule, for a home."""
+    parameters = {"home": str(home)}
+    made = [
+        trades_to_bars.to_deployment(
+            "bars",
+            interval=timedelta(minutes=KEEP_MINUTES),
+            parameters=parameters,
+            tags=["ticklake", "bars"],
+            concurrency_limit=ONE_AT_A_TIME,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        ),
+        small_files_to_large.to_deployment(
+            "upkeep",
+            interval=timedelta(minutes=10),
+            parameters=parameters,
+            tags=["ticklake", "upkeep"],
+            concurrency_limit=ONE_AT_A_TIME,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        ),
+    ]
+    return [each for each in made if isinstance(each, RunnerDeployment)]
+
+
+if __name__ == "__main__":
+    main()

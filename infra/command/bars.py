@@ -1,0 +1,61 @@
+"""ticklake bars."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from infra.command.answer import Answer
+from infra.command.verb import verb
+from lake.errors import WrongUse
+from lake.settings import Settings
+from lake.state import postgres_dsn
+from lake.warehouse import warehouse_of
+
+if TYPE_CHECKING:
+    from flows.trades_to_bars import Step
+
+TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"])
+TIME_HELP = "UTC, as 2024-08-08 or 2024-08-08T12:30."
+
+
+@click.group()
+def bars() -> None:
+    """Bars of trades: 1s, 1m, 5m, 1h, 1d."""
+
+
+@bars.command()
+@click.option("--from", "first", type=TIME, help=f"Make bars anew from here on. {TIME_HELP}")
+@click.option("--to", "last", type=TIME, help=f"Up to here, exclusive. {TIME_HELP}")
+@verb
+def build(settings: Settings, first: datetime | None, last: datetime | None) -> Answer:
+    """Publish the bars of what is new; with --from and --to, make those of a time anew, too.
+
+    The same call gives the same bars, and may be killed at any point. It needs no Prefect server.
+    """
+    from flows.trades_to_bars import TradesToBars
+
+    if (first is None) != (last is None):
+        raise WrongUse("bars build", "--from and --to go together", "give both")
+    dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
+    with TradesToBars(dsn, warehouse, grace_ms=settings.bars_grace_ms) as maker:
+        steps = maker.drain()
+        if first is not None and last is not None:
+            steps += maker.rebuild(micros(first), micros(last))
+    return Answer(document(steps), [step.line() for step in steps] or ["nothing has changed"])
+
+
+def document(steps: list[Step]) -> dict[str, object]:
+    """Return what was done."""
+    return {
+        "put": sum(step.put for step in steps),
+        "dropped": sum(step.dropped for step in steps),
+        "snapshots": [step.snapshot_id for step in steps],
+    }
+
+
+def micros(time: datetime) -> int:
+    """Return microseconds since the epoch of a time without zone, taken as UTC."""
+    return int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000

@@ -1,0 +1,104 @@
+"""Prefect's server and the process that runs the flows: started beside the others, waited for by
+nobody.
+
+Prefect takes 10 seconds and more to get ready, and bars do not need it; `up` only sees to it that
+both are on their way, and `status` says how far they are. Where the profile has a Prefect of its
+own, the flows go there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from infra.servers.ports import LOOPBACK
+from infra.servers.process import memory_bytes
+from infra.servers.web_server import Kind, Plan, WebServer
+from lake.clock import Clock
+
+PREFECT_PORT = 4200
+"""Taken at the first start where it is free."""
+
+PREFECT = Kind("prefect", "prefect", "/api/health", b"true", lambda: version("prefect"))
+FLOWS = Kind("flows", "flows.serve", "", b"", lambda: version("ticklake"))
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+}
+"""Nothing is told to anybody outside."""
+
+
+class FlowServers:
+    """Both processes of one home (absolute path)."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._home = home
+        self._prefect = WebServer(home, clock, PREFECT)
+        self._flows = WebServer(home, clock, FLOWS)
+
+    def begin(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Start what is down, at once; return the state's entry `prefect`, with its address."""
+        known = state.get("prefect", {})
+        if "url" in known and not known.get("own"):
+            url = known["url"]
+        else:
+            port = self._prefect.begin(int(known.get("port", PREFECT_PORT)), self._prefect_plan)
+            url = f"http://{LOOPBACK}:{port}/api"
+            known = {"url": url, "port": port, "own": True}
+        self._flows.begin(0, lambda _: self._flows_plan(url))
+        return dict(known)
+
+    def down(self) -> tuple[str, ...]:
+        """Stop both; return those that ran."""
+        servers = (("flows", self._flows), ("prefect", self._prefect))
+        return tuple(name for name, server in servers if server.down())
+
+    def status(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what runs, and where to look at it; ui is None while Prefect is not ready."""
+        url = state.get("prefect", {}).get("url")
+        own = self._prefect.process()
+        ready = self._prefect.running() is not None
+        words = "ready" if ready else "starting" if own else "down"
+        if url and not state["prefect"].get("own"):
+            words = "of the profile"
+        runs = self._flows.process()
+        return {
+            "prefect": words,
+            "ui": url.removesuffix("/api")
+            if url and words in ("ready", "of the profile")
+            else None,
+            "flows": "running" if runs else "down",
+            "pid": runs.pid if runs else None,
+            "memory_bytes": sum(memory_bytes(each.pid) for each in self._flows.group()),
+            "log": str(self._flows.log),
+        }
+
+    def _prefect_plan(self, port: int) -> Plan:
+        words = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port")
+        environment = {
+            **QUIET,
+            "PREFECT_HOME": str(self._home / "prefect"),
+            "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
+        }
+        return Plan((*words, str(port)), environment)
+
+    def _flows_plan(self, url: str) -> Plan:
+        environment = {
+            **QUIET,
+            "PREFECT_HOME": str(self._home / "flows"),
+            "PREFECT_API_URL": url,
+            "TICKLAKE_HOME": str(self._home),
+        }
+        return Plan((sys.executable, "-m", "flows.serve", str(self._home)), environment)
+
+
+def flow_line(status: Mapping[str, Any]) -> str:
+    """Return the status in a line."""
+    where = f"  {status['ui']}" if status["ui"] else ""
+    return f"flows       {status['flows']}, Prefect {status['prefect']}{where}  log {status['log']}"

@@ -1,0 +1,141 @@
+"""The Iceberg table of bars: its marks, and changes to it in one commit with them.
+
+`ticklake.through.<shard>` and `ticklake.closed` say which trades are in and before which time every
+bucket is closed. They are written in the commit that changes the bars, on top of the loaded head,
+under an epoch: a run that died is simply not there, and one that was overtaken is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+
+from lake.bars.audit import audit
+from lake.bars.changes import Changes
+from lake.bars.kernel import DATASET, DAY_US, KEY
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from lake.errors import Damaged
+from lake.steps import Steps
+from lake.tables.catalog import NAMESPACE, ensure_table
+from lake.tables.commit import faults_of
+from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
+from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the bars are made of: shard -> last frame, inclusive; closed before (µs, exclusive)."""
+
+    through: Mapping[int, int]
+    closed_us: int
+
+    def properties(self) -> dict[str, str]:
+        """Return them as a table or a snapshot keeps them."""
+        frames = {f"{THROUGH}{shard}": str(frame) for shard, frame in self.through.items()}
+        return {**frames, CLOSED: str(self.closed_us)}
+
+
+class BarsTable:
+    """One run's handle on the table."""
+
+    def __init__(self, catalog: SqlCatalog, *, epoch: int, steps: Steps | None = None) -> None:
+        self._catalog = catalog
+        self._epoch = epoch
+        self._steps = steps or Steps()
+        with faults_of(DATASET):
+            self.table = ensure_table(catalog, DATASET)
+
+    def refresh(self) -> None:
+        """Load the newest metadata; raises Unavailable, or Damaged when its file is gone."""
+        with faults_of(DATASET):
+            self.table = self._catalog.load_table((NAMESPACE, DATASET))
+
+    def marks(self) -> Marks:
+        """Return the marks of the loaded metadata; Damaged where a rollback hides them."""
+        held = holdings_of(self.table)
+        source = self.table.properties
+        if held.rolled_back:
+            head = self.table.current_snapshot()
+            source = dict(head.summary.additional_properties) if head and head.summary else {}
+            if head is not None and CLOSED not in source:
+                raise Damaged(
+                    f"lake.{DATASET}",
+                    f"rolled back to snapshot {head.snapshot_id}, which says no {CLOSED}",
+                    "roll it forward again",
+                )
+        return Marks(held.through, int(source.get(CLOSED, 0)))
+
+    def publish(self, change: Changes, marks: Marks) -> int:
+        """Audit the new bars, write them unseen, then show them in one commit; return its snapshot.
+
+        Files that hold a bar to drop are written again without it. Raises Damaged when the audit
+        fails; Fenced when another run has begun; DiskFull; Unavailable when the head has moved or
+        the outcome is unknown: refresh and begin again.
+        """
+        audit(DATASET, change.put)
+        with faults_of(DATASET):
+            old, kept = self._rewritten(change.drop)
+            rows = sorted_rows(pa.concat_tables([change.put, *kept]), list(load(DATASET).sort))
+            new = write_data_files(self.table, rows, time_column=time_column_of(self.table))
+            self._steps.at("lake.parquet")
+            transaction = self.table.transaction()
+            evidence = {**marks.properties(), EPOCH: str(self._epoch)}
+            update = transaction.update_snapshot(snapshot_properties=evidence)
+            with update.overwrite() if old else update.merge_append() as commit:
+                for file in old:
+                    commit.delete_data_file(file)
+                for file in new:
+                    commit.append_data_file(file)
+                snapshot_id = commit.snapshot_id
+            self._steps.at("lake.manifest")
+            transaction.set_properties({**marks.properties(), SNAPSHOT: str(snapshot_id)})
+            self._steps.at("lake.pointer")
+            self.table = transaction.commit_transaction()
+            self._steps.at("lake.committed")
+        return int(snapshot_id)
+
+    def _rewritten(self, drop: pa.Table) -> tuple[list[DataFile], list[pa.Table]]:
+        """Return the files with a bar to drop, and the rows of each that stay."""
+        files: list[DataFile] = []
+        kept: list[pa.Table] = []
+        found = 0
+        for day in sorted({us // DAY_US for us in drop["event_time"].cast(pa.int64()).to_pylist()}):
+            for file in _files_of(self.table, day):
+                with self.table.io.new_input(file.file_path).open() as source:
+                    rows = pq.read_table(source).select(load(DATASET).names)
+                rest = _without(rows.cast(arrow_schema(load(DATASET))), drop)
+                if rest.num_rows < rows.num_rows:
+                    found += rows.num_rows - rest.num_rows
+                    files.append(file)
+                    kept.append(rest)
+        assert found == drop.num_rows, "a bar to drop is in no file, or in two"
+        return files, kept
+
+
+def _files_of(table: Table, day: int) -> list[DataFile]:
+    """Return the files of a day (since the epoch)."""
+    first, after = (f"{_iso(each)}T00:00:00+00:00" for each in (day, day + 1))
+    where = f"event_time >= '{first}' and event_time < '{after}'"
+    return [task.file for task in table.scan(row_filter=where).plan_files()]
+
+
+def _iso(day: int) -> str:
+    return str(pa.scalar(day, pa.int32()).cast(pa.date32()))
+
+
+def _without(rows: pa.Table, drop: pa.Table) -> pa.Table:
+    keys = ", ".join(f'"{name}"' for name in KEY)
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("rows_of_file", rows)
+        connection.register("keys_to_drop", drop)
+        rest = connection.execute(f"FROM rows_of_file ANTI JOIN keys_to_drop USING ({keys})")
+        return rest.to_arrow_table().cast(rows.schema)
