@@ -1,0 +1,54 @@
+"""What an operator sees of a flow before it runs: meaning, types, limits, schedule."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect import Flow, Task
+
+from flows import known_flows
+from flows.serve import deployments
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOWS = [each for each in vars(known_flows).values() if isinstance(each, Flow)]
+TASKS = [each for each in vars(known_flows).values() if isinstance(each, Task)]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_a_flow_says_what_it_does_and_ends_in_time(flow: Flow) -> None:
+    assert flow.description
+    assert flow.timeout_seconds
+    parameters = inspect.signature(flow.fn).parameters.values()
+    assert all(each.annotation is not each.empty for each in parameters)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_a_task_waits_longer_from_try_to_try(task: Task) -> None:
+    assert task.description
+    assert task.retries
+    waits = task.retry_delay_seconds
+    assert isinstance(waits, list)
+    assert len(waits) == task.retries
+    assert waits == sorted(set(waits))
+
+
+def test_every_deployment_has_tags_a_schedule_and_a_limit() -> None:
+    made = deployments(Path("a home"))
+    assert {each.name for each in made} == {"bars", "upkeep"}
+    for each in made:
+        assert "ticklake" in each.tags
+        assert each.schedules
+        assert each.concurrency_limit == 1
+        assert each.parameters == {"home": "a home"}
+
+
+def test_the_pool_s_file_names_flows_that_there_are() -> None:
+    document = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())
+    entries = [each["entrypoint"].rpartition(".") for each in document["deployments"]]
+    found = [getattr(import_module(module), name) for module, _, name in entries]
+    assert all(isinstance(each, Flow) for each in found)
+    assert {each.name for each in found} == {each.flow_name for each in deployments(Path("."))}
