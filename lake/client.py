@@ -22,15 +22,18 @@ def connect(
     dsn: str | None = None,
     warehouse: Warehouse | None = None,
     role: str = "analyst",
+    release: str | None = None,
 ) -> Client:
     """Open the lakehouse of a home whose servers run; dsn (libpq) and warehouse go before its own.
 
-    role: as whom, one of lake.roles.ROLES; by default as one who may read and no more. Raises
+    role: as whom, one of lake.roles.ROLES; by default as one who may read and no more;
+    release: show this release, and nothing else. Raises
     Unavailable when the servers are not up.
     """
     client = Client(
         dsn or role_dsn(Path(home), role),
         warehouse or (None if dsn else warehouse_of(Path(home), role)),
+        release=release,
     )
     try:
         client.refresh()

@@ -30,6 +30,7 @@ GROUPS = {
     },
     "Keep": {
         "bars": "Make bars of trades.",
+        "release": "Name a cut across all tables, and keep it.",
     },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",

@@ -60,6 +60,7 @@ ENGINES = ("duckdb", "trino")
     show_default=True,
     help="As whom (see: ticklake roles).",
 )
+@click.option("--release", metavar="NAME", help="Ask a release; by default what there is now.")
 @verb
 def sql(
     settings: Settings,
@@ -71,6 +72,7 @@ def sql(
     output: Path | None,
     engine: str,
     role: str,
+    release: str | None,
     as_json: bool,
 ) -> Answer | None:
     """Query `crypto_trades` (fresh, each row once), `lake.crypto_trades`, ...
@@ -86,7 +88,9 @@ def sql(
         return library.shown(show, words, engine)
     query = library.bound(name, words, engine) if name is not None else only(words)
     form = chosen_format(form, output, as_json)
-    ask(settings.home, query, form, output, engine, role)
+    if release is not None and engine != "duckdb":
+        raise WrongUse("--release", f"is not for {engine} yet", "leave out --engine")
+    ask(settings.home, query, form, output, engine, role, release)
     return None
 
 
@@ -100,7 +104,13 @@ def only(words: Sequence[str]) -> str | None:
 
 
 def ask(
-    home: Path, query: str | None, form: str, output: Path | None, engine: str, role: str
+    home: Path,
+    query: str | None,
+    form: str,
+    output: Path | None,
+    engine: str,
+    role: str,
+    release: str | None,
 ) -> None:
     """Show what the engine answers a role; the prompt where no query is given at a terminal."""
     if output is not None and output.exists() and not output.is_file():
@@ -108,7 +118,7 @@ def ask(
     if engine == "trino":
         ask_trino(home, role, query, form, output)
         return
-    with connect(home, role=role) as client:
+    with connect(home, role=role, release=release) as client:
         if query is None and sys.stdin.isatty() and output is None:
             converse(client, home / "run" / "sql_history")
             return

@@ -33,6 +33,7 @@ DATASETS = (
     "ledger_minutes",
     "feed_gaps",
     "quarantine",
+    "releases",
     *LAKE_ONLY_DATASETS,
 )
 

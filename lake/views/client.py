@@ -26,6 +26,7 @@ from lake.views.engine import (
     open_duckdb,
     without_passwords,
 )
+from lake.views.release_view import release_statements
 from lake.views.snapshot import Snapshot, load_snapshot, locations
 from lake.views.union_view import view_statements
 from lake.warehouse import Warehouse
@@ -54,8 +55,14 @@ class Client:
     and so on for every dataset. Times are UTC. Nothing can be written through it.
     """
 
-    def __init__(self, dsn: str, warehouse: Warehouse | None = None) -> None:
-        """Connect; warehouse: where the lake's files lie, None for a folder of this machine."""
+    def __init__(
+        self, dsn: str, warehouse: Warehouse | None = None, *, release: str | None = None
+    ) -> None:
+        """Connect; warehouse: where the lake's files lie, None for a folder of this machine.
+
+        release: show this release, and nothing else; None: what there is now.
+        """
+        self._release = release
         self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
         self._snapshots: dict[str, Snapshot] = {}
         self._seen: object = None
@@ -92,7 +99,12 @@ class Client:
         self._snapshots = {
             dataset: self._snapshot(dataset, place) for dataset, place in places.items()
         }
-        for statement in view_statements(self._snapshots, tables, shards):
+        statements = (
+            view_statements(self._snapshots, tables, shards)
+            if self._release is None
+            else release_statements(self._duckdb, self._release, self._snapshots)
+        )
+        for statement in list(statements):
             self._duckdb.execute(statement)
         self._seen = seen
         return True

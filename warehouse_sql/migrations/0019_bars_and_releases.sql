@@ -85,3 +85,34 @@ BEGIN
     RETURN coalesce((SELECT sum(bar.trades) FROM unnest(bars) AS bar), 0);
 END
 $$;
+
+-- Releases: named cuts across all lake tables; the tags of the same name keep their files.
+
+CREATE TABLE market.releases (
+    name text NOT NULL,
+    dataset text NOT NULL,
+    snapshot_id bigint NOT NULL,
+    through text NOT NULL,
+    closed_time timestamptz,
+    created_time timestamptz NOT NULL,
+    missing text,
+    PRIMARY KEY (name, dataset)
+);
+COMMENT ON TABLE market.releases IS 'Cuts across all lake tables at one watermark, by name, that stay as they are.';
+COMMENT ON COLUMN market.releases.name IS
+    'Name of the release.';
+COMMENT ON COLUMN market.releases.dataset IS
+    'Dataset that is part of it.';
+COMMENT ON COLUMN market.releases.snapshot_id IS
+    'Iceberg snapshot of the dataset, kept by the tag of the release.';
+COMMENT ON COLUMN market.releases.through IS
+    'Shard to last frame, inclusive, as JSON: rows beyond are not part of it. One and the same in every dataset of a release.';
+COMMENT ON COLUMN market.releases.closed_time IS
+    'Of bars: the time before which every bucket is closed. [microseconds, UTC]';
+COMMENT ON COLUMN market.releases.created_time IS
+    'When the release was made. [microseconds, UTC]';
+COMMENT ON COLUMN market.releases.missing IS
+    'What the dataset lacks of this cut, in words. Null where it is whole.';
+
+INSERT INTO market.open_to_analysts VALUES ('releases');
+GRANT INSERT, DELETE ON market.releases TO market_operator;

@@ -1,0 +1,202 @@
+"""Make, list and drop releases.
+
+A release is a tag on each table's snapshot and a row for each in market.releases. The tables are
+committed in turn and the batches last: what these hold, the others held before. So the batches are
+tagged first and are the cut; a reader of the release leaves out what lies beyond it. A release
+exists once its rows do: whoever dies before leaves tags that the next one of that name replaces.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from lake.clock import Clock, utc_from_us
+from lake.contracts.contract import LAKE_ONLY_DATASETS
+from lake.errors import Unavailable, WrongUse
+from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.commit import COMMIT_FAULTS, translated
+from lake.tables.lake_table import CLOSED, holdings_of
+from lake.views.union_view import UNION_DATASETS
+from lake.warehouse import Warehouse
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+LAST_DATASET = UNION_DATASETS[-1]
+RELEASED_DATASETS = (*reversed(UNION_DATASETS), *LAKE_ONLY_DATASETS)
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+TRIES_MAX = 20
+"""Tries of a table's tag: it may lose a race with every commit of ingest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One dataset of a release, as market.releases has it."""
+
+    dataset: str
+    snapshot_id: int
+    through: Mapping[int, int]
+    closed_time: datetime | None
+    missing: str | None
+
+    def line(self) -> str:
+        """Return it in words."""
+        lacks = f"  lacks {self.missing}" if self.missing else ""
+        return f"{self.dataset:20} snapshot {self.snapshot_id}{lacks}"
+
+
+def tag_of(name: str) -> str:
+    """Return a release's tag."""
+    return f"release-{name}"
+
+
+def create(dsn: str, warehouse: Warehouse, name: str, clock: Clock) -> list[Part]:
+    """Make a release of what all tables hold now; its parts say what they lack.
+
+    Raises WrongUse for a name that is taken or no name; Unavailable where there is nothing yet.
+    """
+    if not NAME.fullmatch(name):
+        raise WrongUse(f"release {name!r}", "is no name", f"match {NAME.pattern}")
+    with psycopg.connect(dsn) as connection, closing(open_catalog(dsn, warehouse)) as catalog:
+        if name in names(connection):
+            raise WrongUse(f"release {name}", "is there already", "drop it, or choose another name")
+        tagged = [
+            (dataset, table)
+            for dataset in RELEASED_DATASETS
+            if (table := _tag(catalog, dataset, tag_of(name))) is not None
+        ]
+        if not tagged or tagged[0][0] != LAST_DATASET:
+            raise Unavailable(f"release {name}", "the lake is empty", "ingest something first")
+        cut = holdings_of(tagged[0][1]).through
+        parts = [_part(connection, dataset, table, cut) for dataset, table in tagged]
+        _insert(connection, name, parts, clock)
+    return parts
+
+
+def drop(dsn: str, warehouse: Warehouse, name: str) -> int:
+    """Forget a release and let its snapshots go; return the tags removed.
+
+    Raises WrongUse where there is nothing of that name.
+    """
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        rows = connection.execute("DELETE FROM market.releases WHERE name = %s", (name,)).rowcount
+    removed = 0
+    with closing(open_catalog(dsn, warehouse)) as catalog:
+        for dataset in RELEASED_DATASETS:
+            removed += _untag(catalog, dataset, tag_of(name))
+    if not rows and not removed:
+        raise WrongUse(f"release {name}", "no such release", "see: ticklake release list")
+    return removed
+
+
+def names(connection: psycopg.Connection) -> list[str]:
+    """Return the releases' names, oldest first."""
+    rows = connection.execute(
+        "SELECT name FROM market.releases GROUP BY name ORDER BY min(created_time), name"
+    )
+    return [name for (name,) in rows.fetchall()]
+
+
+def parts_of(connection: psycopg.Connection, name: str) -> list[Part]:
+    """Return a release's parts; WrongUse where there is none of that name."""
+    rows = connection.execute(
+        "SELECT dataset, snapshot_id, through, closed_time, missing FROM market.releases"
+        " WHERE name = %s ORDER BY dataset",
+        (name,),
+    ).fetchall()
+    if not rows:
+        raise WrongUse(f"release {name}", "no such release", "see: ticklake release list")
+    return [Part(d, s, _frames(t), closed, missing) for d, s, t, closed, missing in rows]
+
+
+def _part(
+    connection: psycopg.Connection, dataset: str, table: Table, cut: Mapping[int, int]
+) -> Part:
+    head = table.current_snapshot()
+    assert head is not None
+    through = holdings_of(table).through
+    closed = utc_from_us(int(table.properties[CLOSED])) if CLOSED in table.properties else None
+    source = "crypto_trades" if dataset in LAKE_ONLY_DATASETS else dataset
+    lacks = []
+    for shard, frame in cut.items():
+        row = connection.execute(
+            _MISSING, (source, shard, through.get(shard, 0), frame, closed or FOREVER)
+        ).fetchone()
+        if row and row[0]:
+            lacks.append(f"{row[0]:,} rows of {source} of shard {shard}")
+    return Part(dataset, head.snapshot_id, cut, closed, ", ".join(lacks) or None)
+
+
+_MISSING = (
+    'SELECT sum("rows")::bigint FROM market.ledger_minutes WHERE dataset = %s AND shard = %s'
+    " AND last_frame > %s AND last_frame <= %s AND minute < %s"
+)
+"""What the loss ledger knows of frames that a table should hold and does not."""
+
+
+def _tag(catalog: SqlCatalog, dataset: str, tag: str) -> Table | None:
+    """Tag the head of a table; None where it has none. Returns the metadata that was tagged."""
+    for left in reversed(range(TRIES_MAX)):
+        if not catalog.table_exists((NAMESPACE, dataset)):
+            return None
+        table = catalog.load_table((NAMESPACE, dataset))
+        if table.current_snapshot() is None:
+            return None
+        try:
+            if tag in table.metadata.refs:  # somebody died before the release was one
+                table.manage_snapshots().remove_tag(tag).commit()
+                table = catalog.load_table((NAMESPACE, dataset))
+            head = table.current_snapshot()
+            assert head is not None
+            table.manage_snapshots().create_tag(head.snapshot_id, tag).commit()
+            return table
+        except COMMIT_FAULTS as error:
+            if not left:
+                raise translated(error, dataset) from error
+    return None
+
+
+def _untag(catalog: SqlCatalog, dataset: str, tag: str) -> int:
+    for left in reversed(range(TRIES_MAX)):
+        if not catalog.table_exists((NAMESPACE, dataset)):
+            return 0
+        table = catalog.load_table((NAMESPACE, dataset))
+        if tag not in table.metadata.refs:
+            return 0
+        try:
+            table.manage_snapshots().remove_tag(tag).commit()
+            return 1
+        except COMMIT_FAULTS as error:
+            if not left:
+                raise translated(error, dataset) from error
+    return 0
+
+
+def _insert(connection: psycopg.Connection, name: str, parts: Iterable[Part], clock: Clock) -> None:
+    now = utc_from_us(clock.now_us())
+    for part in parts:
+        connection.execute(
+            "INSERT INTO market.releases (name, dataset, snapshot_id, through, closed_time,"
+            " created_time, missing) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (
+                name,
+                part.dataset,
+                part.snapshot_id,
+                json.dumps({str(shard): frame for shard, frame in part.through.items()}),
+                part.closed_time,
+                now,
+                part.missing,
+            ),
+        )
+    connection.commit()
+
+
+def _frames(text: str) -> dict[int, int]:
+    return {int(shard): frame for shard, frame in json.loads(text).items()}
