@@ -69,30 +69,42 @@ def whole_arrays(frames: Frames, schema: Columns) -> tuple[Int64, pl.DataFrame] 
     if events is None:
         return None
     # A value takes a colon, in every frame; so where the sums agree, they do in each of them.
-    if len(events) * len(schema) - sum(events.null_count().row(0)) != text.count(b":"):
+    colons = np.count_nonzero(np.frombuffer(text, np.uint8) == ord(":"))
+    if len(events) * len(schema) - sum(events.null_count().row(0)) != colons:
         return None
     right = np.ones(len(frames), np.bool_)
     return _placed(frames, np.arange(len(frames)), _Parsed(events, counts, right))
 
 
 def _array_lines(frames: Frames) -> tuple[bytes, Int64] | None:
-    """Return all events, one a line, and how many each frame has; None when a frame is unusual."""
-    payload, starts, ends = frames.payload, frames.offsets[:-1], frames.offsets[1:] - 1
+    """Return all events, one a line, and how many each frame has; None when a frame is unusual.
+
+    Lines are made in place: a comma between objects becomes a break, a frame's brackets blanks.
+    """
+    starts, ends = frames.offsets[:-1], frames.offsets[1:] - 1
     if not len(frames) or (ends - starts).min() < len("[{}]"):
         return None
-    characters = np.frombuffer(payload, np.uint8)
-    for places, character in ((starts, "["), (starts + 1, "{"), (ends - 2, "}"), (ends - 1, "]")):
+    if (ends - starts).max() > EVENT_BYTES_MAX:
+        return None
+    text = bytearray(frames.payload)
+    characters = np.frombuffer(text, np.uint8)
+    for places, character in ((starts, "["), (ends - 2, "}"), (ends - 1, "]")):
         if not (characters[places] == ord(character)).all():
             return None
-    if payload.count(b"\n") != len(frames) or (ends - starts).max() > EVENT_BYTES_MAX:
+    objects = np.flatnonzero(characters == ord("{"))
+    first = np.searchsorted(objects, starts)
+    if first[-1] == len(objects) or not (objects[first] == starts + 1).all():
         return None
-    text = payload[1:-2].replace(b"}]\n[{", b"}\n{").replace(b"},{", b"}\n{")
-    breaks = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-    if np.diff(breaks, prepend=-1, append=len(text)).max() > LINE_BYTES_MAX:
+    later = np.delete(objects, first)
+    if not ((characters[later - 1] == ord(",")) & (characters[later - 2] == ord("}"))).all():
         return None
-    shrunk = 2 * np.arange(len(frames))  # the brackets between a frame and the one before
-    first = np.searchsorted(breaks, starts - shrunk)
-    return text, np.diff(first, append=len(breaks) + 1)
+    if np.diff(objects, append=len(text)).max() > LINE_BYTES_MAX:
+        return None
+    if np.count_nonzero(characters == ord("\n")) != len(frames):
+        return None
+    characters[later - 1] = ord("\n")
+    characters[starts] = characters[ends - 1] = ord(" ")
+    return bytes(text), np.diff(first, append=len(objects))
 
 
 @dataclass(frozen=True, slots=True)
