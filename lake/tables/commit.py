@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId, TableUpdate
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +21,26 @@ COMMIT_FAULTS = (CommitFailedException, ValidationException, DBAPIError, OSError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Staging(Transaction):
+    """A transaction that works out its metadata once per staged change.
+
+    pyiceberg's own does so whenever it is asked, a dozen times a commit, and each time copies every
+    snapshot in depth: more than half of what a commit costs.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._known: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        """Return the metadata with what is staged so far; nobody changes it in place."""
+        base, updates = self._table.metadata, self._updates
+        if self._known is None or self._known[0] is not base or self._known[1] is not updates:
+            self._known = (base, updates, super().table_metadata)
+        return self._known[2]
+
+
 def commit_on_head(table: Table, *updates: TableUpdate) -> None:
     """Commit updates that pyiceberg would apply to whatever is there by then.
 
@@ -29,7 +50,7 @@ def commit_on_head(table: Table, *updates: TableUpdate) -> None:
     asserted = AssertRefSnapshotId.model_validate(
         {"ref": MAIN_BRANCH, "snapshot-id": head.snapshot_id if head else None}
     )
-    transaction = table.transaction()
+    transaction = Staging(table)
     # No public way leads from a transaction to a requirement of the caller's.
     transaction._apply(updates, (asserted,))
     transaction.commit_transaction()

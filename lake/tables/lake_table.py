@@ -20,7 +20,7 @@ from pyiceberg.table.update import SetPropertiesUpdate
 from lake.errors import Damaged
 from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE, ensure_table
-from lake.tables.commit import COMMIT_FAULTS, commit_on_head, faults_of, translated
+from lake.tables.commit import COMMIT_FAULTS, Staging, commit_on_head, faults_of, translated
 from lake.tables.data_file import time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
 
@@ -79,7 +79,7 @@ class LakeTable:
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in through.items()}
             before = self.holdings().through
             held = {f"{THROUGH}{k}": str(v) for k, v in before.items()}
-            transaction = self.table.transaction()
+            transaction = Staging(self.table)
             evidence = {**held, **marks, EPOCH: str(self.epoch)}
             with transaction.update_snapshot(snapshot_properties=evidence).merge_append() as new:
                 for file in files:

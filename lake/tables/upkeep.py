@@ -26,7 +26,7 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate
 from lake.errors import Unavailable
 from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE
-from lake.tables.commit import commit_on_head, faults_of
+from lake.tables.commit import Staging, commit_on_head, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_marks import forget_marks, note_mark
 from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
@@ -208,7 +208,7 @@ class Upkeep:
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in held.through.items()}
             marks |= {key: table.properties[key] for key in (CLOSED,) if key in table.properties}
             evidence = {**marks, EPOCH: str(self._epoch), "ticklake.operation": "merge"}
-            transaction = table.transaction()
+            transaction = Staging(table)
             update = transaction.update_snapshot(snapshot_properties=evidence)
             with update.overwrite() as change:
                 for file in old:
