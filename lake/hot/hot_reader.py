@@ -55,11 +55,11 @@ class HotReader:
         after is exclusive, upto inclusive.
         """
         schema = arrow_schema(load(dataset))
-        columns = ", ".join(f'"{name}"' for name in schema.names)
+        columns = ", ".join(_selected(field) for field in schema)
         query = (
             f"SELECT {columns} FROM market.{dataset} WHERE shard = {int(shard)}"
             f" AND seq > {(int(after) << INDEX_BITS) | LAST_INDEX}"
-            f" AND seq <= {(int(upto) << INDEX_BITS) | LAST_INDEX} ORDER BY seq"
+            f" AND seq <= {(int(upto) << INDEX_BITS) | LAST_INDEX}"
         )
         try:
             if self._connection is None:
@@ -73,7 +73,7 @@ class HotReader:
             raise Unavailable(
                 "hot tier", str(error).splitlines()[0], "is the server up?"
             ) from error
-        return as_contract(found, schema)
+        return _ascending(as_contract(found, schema))
 
     def close(self) -> None:
         """Close the connection."""
@@ -83,6 +83,18 @@ class HotReader:
                 connection.close()
             except adbc_driver_manager.Error:
                 return  # the server is gone: nothing left to close
+
+
+def _selected(field: pa.Field) -> str:
+    """Return a column as it is read: a NUMERIC's text costs the driver a third of the number."""
+    as_text = "::text" if pa.types.is_decimal(field.type) else ""
+    return f'"{field.name}"{as_text} AS "{field.name}"'
+
+
+def _ascending(rows: pa.Table) -> pa.Table:
+    """Return the rows by seq: nearly always they lie so in hot, and need no sorting."""
+    seq = rows["seq"].to_numpy()
+    return rows if (seq[1:] > seq[:-1]).all() else rows.sort_by("seq")
 
 
 def as_contract(found: pa.Table, schema: pa.Schema) -> pa.Table:

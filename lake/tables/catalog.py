@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
@@ -12,6 +12,7 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.io import PY_IO_IMPL
 from pyiceberg.table import Table
+from sqlalchemy import select
 
 from lake.contracts.contract import Contract, load
 from lake.contracts.iceberg_schema import (
@@ -101,3 +102,17 @@ def _with_new_columns(catalog: SqlCatalog, table: Table, contract: Contract) -> 
         for column in new:
             change.add_column(column.name, ICEBERG_TYPES[column.type], doc=column.meaning)
     return catalog.load_table(table.name())
+
+
+def metadata_location(catalog: SqlCatalog, dataset: str) -> str | None:
+    """Return where the catalog says that a table's newest metadata is; None: no such table.
+
+    Metadata files never change, so whoever has this one need not read it again.
+    """
+    named = select(IcebergTables.metadata_location).where(
+        IcebergTables.catalog_name == catalog.name,
+        IcebergTables.table_namespace == NAMESPACE,
+        IcebergTables.table_name == dataset,
+    )
+    with catalog.engine.connect() as connection:
+        return connection.execute(named).scalar_one_or_none()

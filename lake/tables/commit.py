@@ -36,6 +36,8 @@ class Staging(Transaction):
     def table_metadata(self) -> TableMetadata:
         """Return the metadata with what is staged so far; nobody changes it in place."""
         base, updates = self._table.metadata, self._updates
+        if not updates:
+            return base
         if self._known is None or self._known[0] is not base or self._known[1] is not updates:
             self._known = (base, updates, super().table_metadata)
         return self._known[2]

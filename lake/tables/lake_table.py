@@ -19,7 +19,7 @@ from pyiceberg.table.update import SetPropertiesUpdate
 
 from lake.errors import Damaged
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, ensure_table
+from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
 from lake.tables.commit import COMMIT_FAULTS, Staging, commit_on_head, faults_of, translated
 from lake.tables.data_file import time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
@@ -54,9 +54,13 @@ class LakeTable:
         self._touched: set[int] = set()
 
     def refresh(self) -> None:
-        """Load the newest metadata; raises Unavailable, or Damaged when its file is gone."""
+        """Load the newest metadata, if the catalog names other than what is loaded.
+
+        Raises Unavailable, or Damaged when its file is gone.
+        """
         with faults_of(self.dataset):
-            self.table = self._catalog.load_table((NAMESPACE, self.dataset))
+            if metadata_location(self._catalog, self.dataset) != self.table.metadata_location:
+                self.table = self._catalog.load_table((NAMESPACE, self.dataset))
 
     def holdings(self) -> Holdings:
         """Return how far the loaded metadata holds each shard."""
