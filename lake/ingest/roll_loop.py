@@ -8,6 +8,12 @@ from lake.hot.bars import HotToBars
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 
 ROLL_S = 1.0
+LAG_MS_MAX = 750
+"""A writer that is later than this gets the server's time: a round costs it 3.5 us a trade."""
+
+ROUNDS_WAITED_MAX = 10
+"""Of so many rounds bars get one even then."""
+
 FORGET_EVERY = 3_600
 """Every so many rounds (an hour; and not at the start) delete bars whose age has come."""
 
@@ -24,6 +30,7 @@ class RollLoop:
     def __init__(self, context: MoverContext) -> None:
         self._context = context
         self._rounds = 0
+        self._waited = 0
         self._faults = 0
 
     def run(self) -> None:
@@ -54,19 +61,27 @@ class RollLoop:
         context = self._context
         while not context.stop.is_set():
             start_us = context.clock.monotonic_us()
+            if self._gives_way():
+                context.rest(ROLL_S, start_us)
+                continue
             last = context.written.is_set()
             with context.times.stage("roll_up"):
                 taken = bars.step()
             backoff.reset()
-            if taken:
-                continue
-            if last:
+            if last and not taken:
                 return True
             self._rounds += 1
             if self._rounds % FORGET_EVERY == 0:
                 bars.forget_old()
             if not context.drain.is_set():
-                context.rest(ROLL_S, start_us)
-            else:
+                context.rest(ROLL_S, start_us)  # also when more came: each round has its price
+            elif not taken:
                 context.written.wait(FOLLOW_S)
         return False
+
+    def _gives_way(self) -> bool:
+        """Tell whether the writer is late, for which bars wait, but not for ever."""
+        context = self._context
+        late = context.progress.lag_ms > LAG_MS_MAX and not context.drain.is_set()
+        self._waited = self._waited + 1 if late else 0
+        return self._waited % ROUNDS_WAITED_MAX > 0
