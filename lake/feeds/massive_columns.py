@@ -34,6 +34,10 @@ SCHEMA = {
 """A field of another type makes its stretch of frames unparsable here, and so odd; r is not kept,
 but a stretch in which every key is known is quicker to check."""
 
+SHARED = ("pair", "x", "t", "frame", "seq", "received_us")
+COLUMNS = {"XT": (*SHARED, "p", "s", "i", "c"), "XQ": (*SHARED, "bp", "bs", "ap", "as")}
+"""What is used of an event of each kind."""
+
 TRADE_ID_BELOW = 2**53
 """Ids from here on may have been written as doubles, which do not tell them apart."""
 
@@ -95,7 +99,7 @@ def _tables(
     """Return the rows of the frames in which every event is plainly right, and the other frames."""
     bad = np.zeros(frame_count, np.bool_)
     kinds = placed["ev"].to_physical()
-    rows = {kind: placed.filter(kinds == kind) for kind in ROWS}
+    rows = {kind: placed.select(COLUMNS[kind]).filter(kinds == kind) for kind in ROWS}
     known = np.zeros(len(placed), np.bool_)
     for kind in ROWS:
         known |= (kinds == kind).fill_null(False).to_numpy()
