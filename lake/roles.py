@@ -1,6 +1,6 @@
 """Roles of least privilege: who may do what, and the address that each connects with.
 
-The database's roles are market_<name> (migration 0014), the object store's keys and Trino's users
+The database's roles are market_<name> (migration 0012), the object store's keys and Trino's users
 have the same names. A home whose servers know no roles is used by its owner throughout.
 """
 
