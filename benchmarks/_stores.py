@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from lake.trino_session import Trino
 from lake.views.engine import LAKE_EXTENSIONS, attach_warehouse, open_duckdb
 from lake.views.snapshot import load_snapshot
 from lake.views.union_view import lake_sql
-from lake.warehouse import Warehouse
+from lake.warehouse import Bucket, Warehouse
 
 DATASET = "crypto_aggregates"
 COPY_ROWS = 500_000
@@ -224,6 +224,8 @@ class Lake:
         contract = load(DATASET)
         self._dsn = dsn
         self._place = place
+        if isinstance(place, Bucket):  # where the key that Trino reads with may look
+            place = replace(place, location=f"{place.location}/market/bench")
         self.catalog = open_catalog(dsn, place)
         self.namespace = f"bench_{uuid.uuid4().hex[:8]}"
         self.catalog.create_namespace(self.namespace)

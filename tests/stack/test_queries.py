@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,7 @@ from lake.queries.query import Query, catalog
 from lake.state import read_state
 from lake.tables.catalog import open_catalog
 from lake.trino_session import LAKE_CATALOG, Trino, trino_of
-from lake.warehouse import warehouse_of
+from lake.warehouse import Bucket, warehouse_of
 from tests.warehouse_sql.market_rows import by_hand, by_seed
 
 WHOLE = {"since": "2026-03-10", "until": "2026-03-13"}
@@ -51,8 +51,11 @@ class Market:
 def market(request: pytest.FixtureRequest, stack: Path) -> Iterator[Market]:
     words = str(request.param).split()
     tables = by_hand() if words[0] == "by" else by_seed(int(words[1]))
-    lake = open_catalog(read_state(stack)["postgres"]["dsn"], warehouse_of(stack))
     namespace = f"library_{uuid.uuid4().hex[:12]}"
+    whole = warehouse_of(stack)
+    assert isinstance(whole, Bucket)
+    place = replace(whole, location=f"{whole.location}/market/test-{namespace}")  # open to readers
+    lake = open_catalog(read_state(stack)["postgres"]["dsn"], place)
     lake.create_namespace(namespace)
     for dataset, rows in tables.items():
         table = lake.create_table((namespace, dataset), iceberg_schema(load(dataset)))
