@@ -22,7 +22,7 @@ from lake.tables.tags import keep_tags
 from lake.trino_session import UPKEEP_CATALOG, Trino, connect_trino
 from lake.views.engine import attach_warehouse, open_duckdb
 from lake.views.publish import publish
-from lake.views.trino_views import publish_views
+from lake.views.trino_views import TRINO_DATASETS, publish_views
 from lake.views.union_view import UNION_DATASETS
 from tests.stack.emptied import emptied
 from tests.verify.lakehouse import Lakehouse
@@ -149,7 +149,7 @@ def test_both_engines_show_each_row_once_before_and_after_each_commit(
     assert counts(session, client) == {0: 60, 1: 33}
 
 
-@pytest.mark.parametrize("dataset", UNION_DATASETS)
+@pytest.mark.parametrize("dataset", TRINO_DATASETS)
 def test_both_engines_show_the_same_rows_to_the_last_digit(
     lakehouse: Lakehouse, session: Trino, client: Client, dataset: str
 ) -> None:
@@ -199,7 +199,7 @@ def test_the_lake_part_can_be_read_as_it_was(lakehouse: Lakehouse, session: Trin
 
 def test_views_and_tables_are_documented_by_their_contracts(session: Trino) -> None:
     for catalog in ("ticklake", "lake"):
-        for dataset in UNION_DATASETS:
+        for dataset in TRINO_DATASETS:
             contract = load(dataset)
             columns = session.execute(f"SHOW COLUMNS FROM {catalog}.market.{dataset}")
             assert {row[0]: row[3] for row in columns} == {
