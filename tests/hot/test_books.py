@@ -11,7 +11,7 @@ from lake import ledger
 from lake.hot.migrations import migrate
 from warehouse_sql.statement import migrations
 
-PLACED = 17
+PLACED = 15
 """The migration that gives the books their places."""
 
 BEFORE = """
