@@ -15,7 +15,7 @@ import trino
 from trino.dbapi import Cursor
 from trino.exceptions import TrinoQueryError
 
-from lake.errors import BadInput, Refused, TicklakeError, Unavailable, WrongUse
+from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
 from lake.state import read_state
 
 LAKE_CATALOG = "lake"
@@ -146,9 +146,11 @@ def query_fault(url: str, error: Exception) -> TicklakeError:
     if not isinstance(error, TrinoQueryError):
         return TrinoAway(f"trino at {url}", _line(error), "see: ticklake status")
     said, name = " ".join(str(error.message).split()), str(error.error_name)
-    if "eventually update SQL schema" in said:
-        return BadInput(
-            f"trino at {url}", "its catalog has no tables in PostgreSQL yet", "run: ticklake up"
+    if "eventually update SQL schema" in said:  # its word for a database away, too
+        return TrinoAway(
+            f"trino at {url}",
+            "it can't reach its catalog's tables in PostgreSQL",
+            "see: ticklake status; make them with: ticklake up",
         )
     if name in LOST_RACES:
         return LostRace(f"trino at {url}", said, "try again")

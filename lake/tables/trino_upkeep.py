@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from pyiceberg.catalog.sql import SqlCatalog
 
-from lake.errors import Unavailable
+from lake.errors import Refused, Unavailable, WrongUse
 from lake.steps import Steps
 from lake.tables.commit import faults_of
 from lake.tables.data_file import time_column_of
@@ -33,7 +33,7 @@ from lake.tables.upkeep import (
     live_files,
     rows_of_days,
 )
-from lake.trino_session import SCHEMA, UPKEEP_CATALOG, LostRace, Trino
+from lake.trino_session import SCHEMA, UPKEEP_CATALOG, LostRace, Trino, TrinoAway
 
 SMALL_BYTES = 16 << 20
 """Files below this size are merged; twice the largest of the group where that is more."""
@@ -113,7 +113,7 @@ class TrinoUpkeep(Upkeep):
     def sweep_now(self) -> None:
         """Sweep without a look at the tags; raises as merge does."""
         for kind in ("expire_snapshots", "remove_orphan_files"):
-            self._session.execute(
+            self._run(
                 f"SET SESSION {UPKEEP_CATALOG}.{kind}_min_retention = '{self._sweep_age_s}s'"
             )
             self._alter(f"{kind}(retention_threshold => '{self._sweep_age_s}s')")
@@ -123,7 +123,7 @@ class TrinoUpkeep(Upkeep):
         statement = f"ALTER TABLE {UPKEEP_CATALOG}.{SCHEMA}.{self.dataset} EXECUTE {work}"
         for left in reversed(range(TRIES_MAX)):
             try:
-                self._session.execute(statement)
+                self._run(statement)
                 return
             except LostRace as error:
                 if not left:
@@ -132,6 +132,13 @@ class TrinoUpkeep(Upkeep):
                         f"others changed it first, {TRIES_MAX} times",
                         "it is tried again in the next round",
                     ) from error
+
+    def _run(self, statement: str) -> None:
+        """Run a statement of ours: a Trino that refuses it does no upkeep now, and harms nobody."""
+        try:
+            self._session.execute(statement)
+        except (Refused, WrongUse) as error:
+            raise TrinoAway(error.thing, error.fault, error.remedy) from error
 
 
 def may_sweep(names: Collection[str], now: datetime, age_s: int) -> bool:
