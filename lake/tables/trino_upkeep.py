@@ -113,9 +113,7 @@ class TrinoUpkeep(Upkeep):
     def sweep_now(self) -> None:
         """Sweep without a look at the tags; raises as merge does."""
         for kind in ("expire_snapshots", "remove_orphan_files"):
-            self._run(
-                f"SET SESSION {UPKEEP_CATALOG}.{kind}_min_retention = '{self._sweep_age_s}s'"
-            )
+            self._run(f"SET SESSION {UPKEEP_CATALOG}.{kind}_min_retention = '{self._sweep_age_s}s'")
             self._alter(f"{kind}(retention_threshold => '{self._sweep_age_s}s')")
         self._alter("optimize_manifests")
 
