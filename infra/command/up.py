@@ -18,6 +18,9 @@ from lake.hot.look import look
 from lake.settings import Settings
 from lake.state import read_state, write_state
 
+PUBLISH_S_MAX = 300.0
+"""Another `up` may be making the views for the first time."""
+
 
 @click.command()
 @verb
@@ -36,7 +39,8 @@ def up(settings: Settings) -> Answer:
     if "trino" in report.state:
         from lake.views.publish import publish
 
-        publish(settings.home)
+        with locked(settings.home.resolve(), SystemClock(), PUBLISH_S_MAX):
+            publish(settings.home)
     flows = begin_flows(settings) if settings.flows == "on" else None
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()

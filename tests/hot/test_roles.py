@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import psycopg
 import pyarrow as pa
 import pytest
 from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
 
 from lake.contracts.contract import TICK_DATASETS
 from lake.hot import lease
@@ -16,11 +19,12 @@ from lake.hot.hot_tier import HotBatch, HotTier
 from lake.hot.partitions import ensure_partitions
 from lake.ingest.journal_to_hot import load_shard
 from lake.roles import ROLES, database_role
-from lake.state import with_user
+from lake.state import read_state, with_user
 from lake.views.client import Client
 from tests.verify.lakehouse import arrow, batch_row, ledger_rows, trade
 
 PASSWORD = "only-for-tests"
+STACK = "TICKLAKE_TEST_STACK"
 DAY = date(2024, 8, 8)
 SHARD = 3
 
@@ -43,24 +47,35 @@ Login = Callable[[str], str]
 
 
 @pytest.fixture
-def login(edition_dsn: str) -> Iterator[Login]:
+def login(edition: str, edition_dsn: str) -> Iterator[Login]:
     """Return what gives the DSN of a role; the database has a trade of DAY in shard 3."""
+    passwords = dict.fromkeys(ROLES, PASSWORD) | stack_passwords(edition)
     with psycopg.connect(edition_dsn) as owner:
-        for name in ROLES:
-            owner.execute(
-                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
-                    sql.Identifier(database_role(name)), PASSWORD
+        for name, password in passwords.items():
+            if password == PASSWORD:
+                owner.execute(
+                    sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                        sql.Identifier(database_role(name)), password
+                    )
                 )
-            )
         owner.execute("SELECT market.grant_roles()")
         owner.commit()
         ensure_partitions(owner, "crypto_trades", [DAY])
 
     def dsn(name: str) -> str:
-        return with_user(edition_dsn, database_role(name), PASSWORD)
+        return with_user(edition_dsn, database_role(name), passwords[name])
 
     write_batch(dsn("ingest"), 0, 1)
     return dsn
+
+
+def stack_passwords(edition: str) -> dict[str, str]:
+    """Return role -> password where the server is a running stack's: its logins are in use."""
+    home = os.environ.get(STACK)
+    if edition != "apache" or not home:
+        return {}
+    roles = read_state(Path(home))["roles"]
+    return {name: str(conninfo_to_dict(each["dsn"])["password"]) for name, each in roles.items()}
 
 
 def write_batch(dsn: str, old_frame: int, last_frame: int) -> None:
