@@ -7,7 +7,7 @@ export TICKLAKE_DATA ?= $(abspath ../shared/data)
 BIN := .venv/bin
 STAMP := .venv/installed
 STACK_HOME := .ticklake/test-stack
-STACK_TESTS ?= tests/stack tests/hot
+STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse
 RUFF_PATHS := flows lake infra warehouse_sql tests $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
