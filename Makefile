@@ -8,6 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse
+LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
 RUFF_PATHS := flows lake infra warehouse_sql tests $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
@@ -52,8 +53,8 @@ lint: $(STAMP)  ## ruff, mypy and the import layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(STAMP)  ## print the figures of benchmarks/, each beside its raw limit
-	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b; done
+bench: $(STAMP)  ## print the figures of benchmarks/, but for those that need a stack or take an hour
+	@for b in $(filter-out $(LONG_BENCHES),$(wildcard benchmarks/[a-z]*.py)); do $(BIN)/python $$b; done
 
 clean:  ## stop the servers of .ticklake and remove .venv and caches; data stays
 	@if test -x $(BIN)/ticklake; then $(BIN)/ticklake down; fi
