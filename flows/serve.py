@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,14 +20,9 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
-from flows.known_flows import (
-    KEEP_MINUTES,
-    keep_bars_hourly,
-    run_bars,
-    small_files_to_large,
-    trades_to_bars,
-)
 from flows.resident import RETRY_S
+from flows.scheduled.bars import keep_bars_hourly, run_bars
+from flows.scheduled.schedules import SCHEDULES
 from lake.errors import TicklakeError
 
 ANSWER_S_MAX = 2.0
@@ -87,22 +81,15 @@ def deployments(home: Path) -> list[RunnerDeployment]:
     """Return every flow with its schedule, for a home."""
     parameters = {"home": str(home)}
     made = [
-        trades_to_bars.to_deployment(
-            "bars",
-            interval=timedelta(minutes=KEEP_MINUTES),
+        each.flow.to_deployment(
+            each.name,
+            interval=each.every,
             parameters=parameters,
-            tags=["ticklake", "bars"],
+            tags=["ticklake", each.name],
             concurrency_limit=ONE_AT_A_TIME,
             entrypoint_type=EntrypointType.MODULE_PATH,
-        ),
-        small_files_to_large.to_deployment(
-            "upkeep",
-            interval=timedelta(minutes=10),
-            parameters=parameters,
-            tags=["ticklake", "upkeep"],
-            concurrency_limit=ONE_AT_A_TIME,
-            entrypoint_type=EntrypointType.MODULE_PATH,
-        ),
+        )
+        for each in SCHEDULES
     ]
     return [each for each in made if isinstance(each, RunnerDeployment)]
 

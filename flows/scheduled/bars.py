@@ -1,63 +1,25 @@
-"""The flows that Prefect knows: each is a mover of ours with parameters, limits and a report.
-
-A flow can be called like any function, and what it wraps needs no Prefect: the command's verbs call
-that. Retries are of servers' faults only; what is wrong with the data stays wrong.
-"""
+"""Bars under Prefect: of what is new, minute by minute, and anew for a time."""
 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import UUID
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task, exponential_backoff
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.tasks import exponential_backoff
 
 from flows.place import place_of
 from flows.resident import keep_bars
-from flows.small_files_to_large import KEPT_DATASETS, keep
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing, micros
 from flows.trades_to_bars import Step, TradesToBars
 from lake.clock import SystemClock, utc_from_us
-from lake.errors import Unavailable
 
-RETRIES_MAX = 4
-BACKOFF_S = 2
 BARS_S_MAX = 3_600
-UPKEEP_S_MAX = 1_800
 KEEP_MINUTES = 60
 HOUR_S = 3_600
-
-
-class Progress:
-    """A bar of progress in Prefect's UI."""
-
-    def __init__(self, of: str) -> None:
-        made = create_progress_artifact(0.0, description=of)
-        assert isinstance(made, UUID)
-        self._id = made
-
-    def show(self, part: float) -> None:
-        """Move it to a part of the whole, 0 to 1."""
-        update_progress_artifact(self._id, 100 * min(1.0, part))
-
-
-def is_passing(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Tell whether another try may help: a server, a lock or a race, and not the data."""
-    try:
-        state.result()
-    except Unavailable:
-        return True
-    except Exception:
-        return False
-    return False
 
 
 @task(
@@ -132,31 +94,4 @@ def run_bars(home: Path | None, minutes: int, stop: threading.Event, *, report: 
     return put
 
 
-@task(
-    name="keep a table",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
-def keep_table(home: Path | None, dataset: str) -> str:
-    """Merge a table's small files and let go of what nobody needs."""
-    place = place_of(home)
-    return keep(place.dsn, place.warehouse, SystemClock(), dataset).line()
-
-
-@flow(name="small-files-to-large", timeout_seconds=UPKEEP_S_MAX)
-def small_files_to_large(home: Path | None = None) -> list[str]:
-    """Upkeep of the tables that flows make: merged files, fewer snapshots, no file too many."""
-    progress = Progress("tables")
-    lines = []
-    for done, dataset in enumerate(KEPT_DATASETS, 1):
-        lines.append(keep_table(home, dataset))
-        progress.show(done / len(KEPT_DATASETS))
-    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="upkeep")
-    return lines
-
-
-def micros(time: datetime) -> int:
-    """Return microseconds since the epoch; a time without zone is UTC."""
-    zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return int(zoned.timestamp()) * 1_000_000
+BARS = Schedule("bars", trades_to_bars, timedelta(minutes=KEEP_MINUTES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from importlib import import_module
 from pathlib import Path
 
@@ -10,12 +11,20 @@ import pytest
 import yaml
 from prefect import Flow, Task
 
-from flows import known_flows
+import flows.scheduled
+from flows.scheduled.schedules import SCHEDULES
 from flows.serve import deployments
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOWS = [each for each in vars(known_flows).values() if isinstance(each, Flow)]
-TASKS = [each for each in vars(known_flows).values() if isinstance(each, Task)]
+NAMES = [f"flows.scheduled.{each.name}" for each in pkgutil.iter_modules(flows.scheduled.__path__)]
+THINGS = [
+    each
+    for name in NAMES
+    for each in vars(import_module(name)).values()
+    if isinstance(each, Flow | Task)
+]
+FLOWS = [each for each in THINGS if isinstance(each, Flow)]
+TASKS = [each for each in THINGS if isinstance(each, Task)]
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
@@ -38,7 +47,8 @@ def test_a_task_waits_longer_from_try_to_try(task: Task) -> None:
 
 def test_every_deployment_has_tags_a_schedule_and_a_limit() -> None:
     made = deployments(Path("a home"))
-    assert {each.name for each in made} == {"bars", "upkeep"}
+    assert {each.name for each in made} == {each.name for each in SCHEDULES}
+    assert len(made) == len(SCHEDULES)
     for each in made:
         assert "ticklake" in each.tags
         assert each.schedules

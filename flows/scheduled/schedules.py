@@ -1,0 +1,8 @@
+"""Every flow that runs by itself."""
+
+from __future__ import annotations
+
+from flows.scheduled.bars import BARS
+from flows.scheduled.upkeep import UPKEEP
+
+SCHEDULES = (BARS, UPKEEP)

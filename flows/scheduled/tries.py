@@ -1,0 +1,49 @@
+"""What the flows that Prefect knows have in common: which faults are tried again, how far it is.
+
+A flow can be called like any function, and what it wraps needs no Prefect: the command's verbs call
+that. Retries are of servers' faults only; what is wrong with the data stays wrong.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from lake.errors import Unavailable
+
+RETRIES_MAX = 4
+BACKOFF_S = 2
+
+
+class Progress:
+    """A bar of progress in Prefect's UI."""
+
+    def __init__(self, of: str) -> None:
+        made = create_progress_artifact(0.0, description=of)
+        assert isinstance(made, UUID)
+        self._id = made
+
+    def show(self, part: float) -> None:
+        """Move it to a part of the whole, 0 to 1."""
+        update_progress_artifact(self._id, 100 * min(1.0, part))
+
+
+def is_passing(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    """Tell whether another try may help: a server, a lock or a race, and not the data."""
+    try:
+        state.result()
+    except Unavailable:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+def micros(time: datetime) -> int:
+    """Return microseconds since the epoch; a time without zone is UTC."""
+    zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return int(zoned.timestamp()) * 1_000_000

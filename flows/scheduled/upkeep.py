@@ -1,0 +1,45 @@
+"""Upkeep under Prefect."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.tasks import exponential_backoff
+
+from flows.place import place_of
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing
+from flows.small_files_to_large import KEPT_DATASETS, keep
+from lake.clock import SystemClock
+
+UPKEEP_S_MAX = 1_800
+
+
+@task(
+    name="keep a table",
+    retries=RETRIES_MAX,
+    retry_delay_seconds=exponential_backoff(BACKOFF_S),
+    retry_condition_fn=is_passing,
+)
+def keep_table(home: Path | None, dataset: str) -> str:
+    """Merge a table's small files and let go of what nobody needs."""
+    place = place_of(home)
+    return keep(place.dsn, place.warehouse, SystemClock(), dataset).line()
+
+
+@flow(name="small-files-to-large", timeout_seconds=UPKEEP_S_MAX)
+def small_files_to_large(home: Path | None = None) -> list[str]:
+    """Upkeep of the tables that flows make: merged files, fewer snapshots, no file too many."""
+    progress = Progress("tables")
+    lines = []
+    for done, dataset in enumerate(KEPT_DATASETS, 1):
+        lines.append(keep_table(home, dataset))
+        progress.show(done / len(KEPT_DATASETS))
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="upkeep")
+    return lines
+
+
+UPKEEP = Schedule("upkeep", small_files_to_large, timedelta(minutes=10))
