@@ -122,6 +122,7 @@ class JournalToHot:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="build-ahead")
         self._ledger = BatchLedger(reader.shard)
         self._counter = ThreadPoolExecutor(1, thread_name_prefix="count")
+        self._idle_through = -1
         self.last_frame = 0
 
     def step(self) -> Built | None:
@@ -131,7 +132,11 @@ class JournalToHot:
         outcome is unknown, and the next step starts from what the hot tier says.
         """
         if self._builder is None:
+            if self._reader.durable() <= self._idle_through:
+                return None
             self._recover()
+        if self._builder is None:
+            return None
         try:
             ahead, self._ahead = self._ahead, None
             following = ahead.result() if ahead is not None else self._build(self.last_frame)
@@ -187,6 +192,12 @@ class JournalToHot:
         except psycopg.Error as error:
             raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
         self.last_frame = found.last_frame
+        if self._reader.durable() <= found.last_frame:
+            # After a power cut the journal says what is durable only when it is opened again;
+            # until then what the next frames are compared with can't be read.
+            self._idle_through = found.last_frame
+            return
+        self._idle_through = -1
         self._builder = BatchBuilder(
             self._reader.shard,
             self._codecs,
