@@ -119,14 +119,14 @@ class Trino:
 _FAULTS = (trino.exceptions.Error, requests.RequestException, trino.exceptions.HttpError)
 
 
-def connect_trino(home: Path, role: str | None = None) -> Trino:
+def connect_trino(home: Path, role: str | None = None, *, schema: str = SCHEMA) -> Trino:
     """Open a session on the Trino of a home, as a role; Unavailable where there is none."""
     found = trino_of(home, role)
     if found is None:
         raise Unavailable(
             f"trino of {home}", "not started", "start it: ticklake up --profile stack"
         )
-    return Trino(**found)
+    return Trino(**found, schema=schema)
 
 
 def trino_of(home: Path, role: str | None = None) -> dict[str, str] | None:

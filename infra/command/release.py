@@ -25,13 +25,20 @@ def release() -> None:
 def create(settings: Settings, name: str) -> Answer:
     """Name what all tables hold now; says which table lacks what.
 
-    Read it with `ticklake sql --release NAME`.
+    Read it with `ticklake sql --release NAME`, in either engine; in Trino it is the schema
+    ticklake."release-NAME", with tildes for dots.
     """
     from lake.clock import SystemClock
     from lake.releases import release as releases
+    from lake.trino_session import connect_trino, trino_of
 
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
     parts = releases.create(dsn, warehouse, name, SystemClock())
+    if trino_of(settings.home):
+        from lake.releases.trino_release import publish_release
+
+        with connect_trino(settings.home) as session:
+            publish_release(session, name, parts)
     return Answer(document(name, parts), [part.line() for part in parts])
 
 
@@ -75,7 +82,13 @@ def diff(settings: Settings, one: str, other: str) -> Answer:
 def drop(settings: Settings, name: str) -> Answer:
     """Forget a release; what only it needed goes with the next upkeep."""
     from lake.releases import release as releases
+    from lake.trino_session import connect_trino, trino_of
 
+    if trino_of(settings.home):
+        from lake.releases.trino_release import withdraw_release
+
+        with connect_trino(settings.home) as session:
+            withdraw_release(session, name)
     removed = releases.drop(postgres_dsn(settings.home), warehouse_of(settings.home), name)
     return Answer({"name": name, "tags": removed}, [f"{name} is forgotten, {removed} tags removed"])
 

@@ -88,8 +88,6 @@ def sql(
         return library.shown(show, words, engine)
     query = library.bound(name, words, engine) if name is not None else only(words)
     form = chosen_format(form, output, as_json)
-    if release is not None and engine != "duckdb":
-        raise WrongUse("--release", f"is not for {engine} yet", "leave out --engine")
     ask(settings.home, query, form, output, engine, role, release)
     return None
 
@@ -116,7 +114,7 @@ def ask(
     if output is not None and output.exists() and not output.is_file():
         raise BadInput(str(output), "is no regular file, which we would replace", "use another -o")
     if engine == "trino":
-        ask_trino(home, role, query, form, output)
+        ask_trino(home, role, release, query, form, output)
         return
     with connect(home, role=role, release=release) as client:
         if query is None and sys.stdin.isatty() and output is None:
@@ -135,14 +133,23 @@ def asked(query: str | None) -> str:
     return text
 
 
-def ask_trino(home: Path, role: str, query: str | None, form: str, output: Path | None) -> None:
+def ask_trino(
+    home: Path,
+    role: str,
+    release: str | None,
+    query: str | None,
+    form: str,
+    output: Path | None,
+) -> None:
     """Show what Trino answers, by the same means."""
     if query is None and sys.stdin.isatty():
         raise WrongUse("--engine trino", "has no prompt here", "give a query, or use Trino's CLI")
+    from lake.releases.trino_release import connect_release
     from lake.trino_session import connect_trino
 
     text = asked(query).strip().removesuffix(";")
-    with connect_trino(home, role) as session, duckdb.connect() as shower:
+    opened = connect_release(home, role, release) if release else connect_trino(home, role)
+    with opened as session, duckdb.connect() as shower:
         shower.execute("SET TimeZone = 'UTC'")
         show_rows(shower.from_arrow(session.arrow(text)), form, output)
 

@@ -37,10 +37,12 @@ def up(settings: Settings) -> Answer:
         backup=wanted(settings),
     )
     if "trino" in report.state:
+        from lake.releases.trino_release import publish_releases
         from lake.views.publish import publish
 
         with locked(settings.home.resolve(), SystemClock(), PUBLISH_S_MAX):
             publish(settings.home)
+            publish_releases(settings.home)
     flows = begin_flows(settings) if settings.flows == "on" else None
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()

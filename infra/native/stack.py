@@ -230,7 +230,7 @@ class Start:
             keep_for(connection, backup.get("hours"), backup.get("place", ""))
         logins = give_logins(admin_dsn(postgres), address, passwords)
         root = (plans.S3_USER, passwords["s3"])
-        keys = store_users.give_keys(state["s3"]["endpoint"], root, passwords)
+        keys = store_users.give_keys(state["s3"]["endpoint"], root, plans.BUCKET, passwords)
         found = {name: {**logins[name], "s3": keys[name]} for name in logins}
         for name in found:
             if ROLES[name].asks_trino:

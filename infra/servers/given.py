@@ -102,7 +102,8 @@ def await_stores(state: dict[str, Any], clock: Clock) -> None:
 def see_to_roles(state: dict[str, Any]) -> None:
     """Give every role that has a password its login, and its key where the store is MinIO.
 
-    Another store's keys are for who runs it, by the policies of infra/servers/policies.
+    Another store's keys are for who runs it, by the policies of infra/servers/policies
+    with its bucket's name in the place of ${S3_BUCKET}.
     """
     roles, s3 = state.get("roles", {}), state["s3"]
     if not roles:
@@ -112,7 +113,8 @@ def see_to_roles(state: dict[str, Any]) -> None:
     give_logins(owner, owner, {database_role(name): word for name, word in words.items()})
     if store_users.is_minio(s3["endpoint"]):
         keys = {store_users.key_name(name): word for name, word in words.items()}
-        store_users.give_keys(s3["endpoint"], (s3["access_key"], s3["secret_key"]), keys)
+        root = s3["access_key"], s3["secret_key"]
+        store_users.give_keys(s3["endpoint"], root, s3["bucket"], keys)
 
 
 def see_to_buckets(s3: dict[str, Any]) -> None:

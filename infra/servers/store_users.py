@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from string import Template
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -50,10 +53,17 @@ def key_name(role: str) -> str:
     return f"s3_{role}"
 
 
+def policy_of(name: str, bucket: str) -> dict[str, Any]:
+    """Return a policy of infra/servers/policies for the lake in this bucket."""
+    text = (POLICIES / f"{name}.json").read_text()
+    found: dict[str, Any] = json.loads(Template(text).substitute(S3_BUCKET=bucket))
+    return found
+
+
 def give_keys(
-    endpoint: str, root: tuple[str, str], passwords: Mapping[str, str]
+    endpoint: str, root: tuple[str, str], bucket: str, passwords: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """Make every role's user, its key and its policy; return role -> its keys.
+    """Make every role's user, its key and its policy on a bucket; return role -> its keys.
 
     root: the store's own key and secret. passwords: by the names of key_names. Safe to call
     again. Raises Unavailable when the store does not answer.
@@ -65,7 +75,7 @@ def give_keys(
     )
     try:
         for policy in sorted(set(POLICY_OF.values())):
-            admin.policy_add(policy, str(POLICIES / f"{policy}.json"))
+            admin.policy_add(policy, policy=policy_of(policy, bucket))
         for name, secret in secrets.items():
             admin.user_add(name, secret)
             _attach(admin, POLICY_OF[name], name)

@@ -11,6 +11,7 @@ import redis
 
 from infra.command.main import run
 from infra.servers.addresses import REQUIRED, from_env
+from infra.servers.store_users import POLICY_OF, policy_of
 from lake.errors import BadInput
 from lake.state import write_state
 
@@ -49,3 +50,13 @@ def test_a_given_server_that_does_not_answer_is_wrong_and_none_is_stopped(
     assert "refused" in wrong["fault"]
     assert run(["down", "--home", str(tmp_path)]) == 0
     assert "nothing was running" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("policy", sorted(set(POLICY_OF.values())))
+def test_every_policy_is_on_the_lake_s_own_bucket_and_no_other(policy: str) -> None:
+    places = [
+        place for each in policy_of(policy, "my-lake")["Statement"] for place in each["Resource"]
+    ]
+    assert places
+    for place in places:
+        assert place.removeprefix("arn:aws:s3:::").partition("/")[0] == "my-lake", place
