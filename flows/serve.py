@@ -1,9 +1,10 @@
-"""The process that stays: bars minute by minute, and every flow on its schedule.
+"""The process that stays: bars minute by minute, the watch, and every flow on its schedule.
 
     python -m flows.serve HOME
 
-Bars begin at once and need no Prefect. Where PREFECT_API_URL names a server, the schedules follow
-as soon as it answers, and the hours of the bars are runs of a flow there.
+Bars and the watch over promises begin at once and need no Prefect. Where PREFECT_API_URL names a
+server, the schedules follow as soon as it answers, and the hours of the bars are runs of a flow
+there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from prefect.types.entrypoint import EntrypointType
 from flows.resident import RETRY_S
 from flows.scheduled.bars import keep_bars_hourly, run_bars
 from flows.scheduled.schedules import SCHEDULES
+from flows.watch import keep_watch
+from lake.clock import SystemClock
 from lake.errors import TicklakeError
 
 ANSWER_S_MAX = 2.0
@@ -41,6 +44,7 @@ def main() -> None:
     stop = threading.Event()
     thread = threading.Thread(target=stay, args=(home, stop), daemon=True)
     thread.start()
+    threading.Thread(target=keep_watch, args=(home, SystemClock(), stop), daemon=True).start()
     try:
         while not answers():
             stop.wait(LOOK_S)

@@ -17,6 +17,7 @@ PREFIX = "TICKLAKE_"
 TEST_PREFIX = "TICKLAKE_TEST_"
 """Variables that the tests read for themselves."""
 
+OFF = "off"
 PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -106,6 +107,26 @@ class Settings:
         60_000,
     )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
+    alert_webhook_url: str = setting(
+        "",
+        "address that alerts are posted to as Slack's JSON, https://...; it is a secret; none: as"
+        " at the last `up`, `off`: no more",
+        repr=False,
+    )
+    alert_smtp_url: str = setting(
+        "",
+        "mail server for alerts, smtp://user:password@host:587 or smtps://...; none: as at the last"
+        " `up`, `off`: no more",
+        repr=False,
+    )
+    alert_email_to: str = setting("", "mailbox that alerts are sent to")
+    alert_email_from: str = setting("", "mailbox that alerts come from; none: the one they go to")
+    completeness_permille_min: int = setting(
+        990, "least part of the last hour, in thousandths, that a feed's gaps must leave", 0, 1_000
+    )
+    quality_percent_min: int = setting(
+        95, "least quality score of a dataset, in hundredths", 0, 100
+    )
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from flows.scheduled.alerts import ALERTS
 from flows.scheduled.bars import BARS
 from flows.scheduled.upkeep import UPKEEP
 
-SCHEDULES = (BARS, UPKEEP)
+SCHEDULES = (ALERTS, BARS, UPKEEP)

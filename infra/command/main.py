@@ -35,6 +35,8 @@ GROUPS = {
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",
         "verify": "Prove that no event was lost or doubled.",
+        "sla": "Say whether promises are kept, by month.",
+        "alerts": "List incidents, and try who is told of them.",
         "contracts": "Say what each dataset promises.",
         "metrics": "Give what is measured to Prometheus.",
     },

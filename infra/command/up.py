@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from flows.receivers import receivers_of, told
 from infra.command.answer import Answer
 from infra.command.profile import to_start
 from infra.command.server_lines import server_lines
@@ -73,5 +74,7 @@ def begin_flows(settings: Settings) -> dict[str, Any]:
         servers = FlowServers(home, clock)
         state = read_state(home)
         state["prefect"] = servers.begin(state)
+        receivers_of(settings, state)  # an address that can't be is said now
+        state["alerts"] = told(settings, state)
         write_state(home, state)
         return servers.status(state)

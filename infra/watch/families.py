@@ -19,6 +19,7 @@ from infra.watch.seen import Seen
 from infra.watch.wrong import KINDS, wrong
 from lake.durations import BOUNDS_S
 from lake.hot.slots import skew
+from lake.hot.standing import Standing
 
 Labels = tuple[str, ...]
 
@@ -143,6 +144,20 @@ def add_home(samples: Samples, seen: Seen) -> None:
             samples.add(f"ticklake_lake_{name}", getattr(size, name), dataset)
 
 
+def _add_promises(samples: Samples, standing: Standing) -> None:
+    for each in standing.promises:
+        measured = each.measured
+        if measured.promise == "freshness":
+            samples.add("ticklake_freshness_seconds", measured.value, measured.thing)
+        if each.watched:
+            samples.add("ticklake_promise_kept", measured.met, measured.thing, measured.promise)
+    for month in standing.months:
+        samples.add("ticklake_promise_month_ratio", month.share, month.thing, month.promise)
+    for late in standing.waiting:
+        samples.add("ticklake_notices_waiting", late.waiting, late.receiver)
+        samples.add("ticklake_notices_given_up", late.given_up, late.receiver)
+
+
 def _add_hot(samples: Samples, seen: Seen) -> None:
     if seen.hot is not None:
         samples.add("ticklake_alerts_open", len(seen.hot.alerts))
@@ -157,6 +172,7 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
     for name, frames in (("hot", standing.frames), ("lake", standing.marks)):
         for shard, frame in frames.items():
             samples.add(f"ticklake_{name}_frame", frame, shard)
+    _add_promises(samples, standing)
     for lease, epoch in standing.epochs.items():
         samples.add("ticklake_lease_epoch", epoch, lease)
     for (feed, kind), count in standing.gaps.items():

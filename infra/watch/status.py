@@ -12,6 +12,7 @@ from infra.watch.seen import Seen, disk, journals, tried
 from infra.watch.wrong import Wrong
 from lake.clock import Clock
 from lake.hot.look import look
+from lake.hot.promises import floor_percent
 from lake.hot.standing import standing
 from lake.settings import Settings
 from lake.state import postgres_dsn, read_state
@@ -43,6 +44,10 @@ def document(seen: Seen, found: Sequence[Wrong]) -> dict[str, Any]:
         "ingests": [_ingest(each) for each in seen.reports],
         "gaps_open": [{"feed": f, "kind": k, "gaps": count} for (f, k), count in gaps.items()],
         "verify": asdict(proof) if proof else None,
+        "promises": _promises(seen),
+        "receivers_not_reached": [asdict(each) for each in seen.standing.waiting]
+        if seen.standing
+        else [],
         "wrong": [asdict(each) for each in found],
     }
 
@@ -78,6 +83,7 @@ def lines(seen: Seen, found: Sequence[Wrong]) -> list[str]:
         *(_ingest_line(each) for each in seen.reports if each.speaks),
         *_gap_lines(seen.standing.gaps if seen.standing else {}),
         *_proof_lines(seen),
+        *_promise_lines(seen),
         *(f"WRONG       {each}" for each in found if each.kind != "alert"),
         *([] if found else ["all is well"]),
     ]
@@ -106,3 +112,27 @@ def _proof_lines(seen: Seen) -> list[str]:
         return []
     word = "held" if proof.holds else f"{proof.lost:,} lost, {proof.duplicated:,} duplicated"
     return [f"verify      {word} at {proof.ran_at:%Y-%m-%d %H:%M} UTC"]
+
+
+def _promises(seen: Seen) -> list[dict[str, Any]]:
+    if seen.standing is None:
+        return []
+    shares = {(each.thing, each.promise): each.share for each in seen.standing.months}
+    return [
+        {
+            **asdict(each.measured),
+            "kept": each.measured.met,
+            "watched": each.watched,
+            "checked_at": each.checked_at,
+            "month_share": shares.get((each.measured.thing, each.measured.promise)),
+        }
+        for each in seen.standing.promises
+    ]
+
+
+def _promise_lines(seen: Seen) -> list[str]:
+    """Return the month's freshness of what is watched, in a line."""
+    months = seen.standing.months if seen.standing else ()
+    fresh = [f"{each.thing} {floor_percent(each.share)}" for each in months
+             if each.promise == "freshness"]  # fmt: skip
+    return [f"fresh       {', '.join(fresh)} of this month's minutes"] if fresh else []

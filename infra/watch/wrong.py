@@ -22,8 +22,17 @@ BUDGET_USED_MAX = 0.8
 DISK_FREE_MIN = 0.05
 FLUSH_S_MAX = 5.0
 
-Kind = Literal["server", "ingest", "mover", "feed", "lag", "disk", "alert"]
-KINDS: tuple[Kind, ...] = ("server", "ingest", "mover", "feed", "lag", "disk", "alert")
+Kind = Literal["server", "ingest", "mover", "feed", "lag", "disk", "alert", "receiver"]
+KINDS: tuple[Kind, ...] = (
+    "server",
+    "ingest",
+    "mover",
+    "feed",
+    "lag",
+    "disk",
+    "alert",
+    "receiver",
+)
 AGAIN = "start the ingest again: it goes on from what is on disk"
 
 
@@ -48,6 +57,7 @@ def wrong(seen: Seen) -> list[Wrong]:
         *(each for report in seen.reports for each in _ingest(report, seen)),
         *_left(seen),
         *_alerts(seen),
+        *_receivers(seen),
     ]
 
 
@@ -163,3 +173,11 @@ def _alerts(seen: Seen) -> Iterator[Wrong]:
     if seen.hot is not None:
         for alert in seen.hot.alerts:
             yield Wrong("alert", alert.thing, alert.fault, alert.remedy)
+
+
+def _receivers(seen: Seen) -> Iterator[Wrong]:
+    """Those who are to be told of alerts, and can't be."""
+    for late in seen.standing.waiting if seen.standing else ():
+        name = f"alerts by {late.receiver}"
+        fault = f"{late.waiting} not sent, {late.given_up} given up ({late.fault})"
+        yield Wrong("receiver", name, fault, "it is tried again; see `ticklake alerts test`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +10,9 @@ import psycopg
 
 from lake.database import with_options
 from lake.errors import Unavailable
+from lake.hot.incidents import Waiting, waiting
+from lake.hot.promises import Month, standings, this_month
+from lake.hot.promises import Standing as PromiseStanding
 
 CONNECT_S_MAX = 2
 LOOK_MS_MAX = 2_000
@@ -32,6 +35,8 @@ class Standing:
     """frames: shard -> last frame in hot. marks: shard -> last frame of the lake's newest commit.
 
     epochs: lease -> epoch. gaps: (feed, kind) -> open ones. bytes: of the whole database.
+    promises: how each stood when last measured; months: this month of each. waiting: receivers of
+    alerts that could not be reached.
     """
 
     frames: Mapping[int, int]
@@ -40,6 +45,9 @@ class Standing:
     gaps: Mapping[tuple[str, str], int]
     proof: Proof | None
     bytes: int
+    promises: Sequence[PromiseStanding] = ()
+    months: Sequence[Month] = ()
+    waiting: Sequence[Waiting] = ()
 
 
 def standing(dsn: str) -> Standing:
@@ -58,6 +66,9 @@ def standing(dsn: str) -> Standing:
                 {(feed, kind): count for feed, kind, count in run(_GAPS)},
                 Proof(*proof) if proof else None,
                 int(size[0]) if size else 0,
+                standings(connection),
+                this_month(connection),
+                waiting(connection),
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
