@@ -290,9 +290,7 @@ STEPS = st.lists(st.sampled_from(("raise", "clear", "tell", "refuse")), min_size
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
-def test_whatever_happens_an_incident_opens_once_and_ends_once(
-    desk: Desk, steps: list[str]
-) -> None:
+def test_whatever_happens_an_incident_opens_and_ends_once(desk: Desk, steps: list[str]) -> None:
     """The words that arrive alternate, a refused message comes again, and none is lost."""
     heard: list[str] = []
 

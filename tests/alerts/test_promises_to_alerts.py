@@ -1,4 +1,4 @@
-"""Issue 5, part 4: promises are measured, counted by the minute, and alerts when they are broken."""
+"""Issue 5, part 4: promises are measured, counted by the minute, and alerts when broken."""
 
 from __future__ import annotations
 
@@ -61,9 +61,19 @@ class House(Lakehouse):
 
     def gap(self, number: int, start: datetime, minutes: float, **changed: object) -> None:
         """Write a gap of a feed into the book."""
-        row = {"gap_id": number, "feed": "sim", "connection": 0, "kind": "disconnect",
-               "gap_from": start, "gap_to": start + minutes * MINUTE, "detected_time": start,
-               "closed_time": start + minutes * MINUTE, "shard": 0, "seq": number} | changed  # fmt: skip
+        end = start + minutes * MINUTE
+        row = {
+            "gap_id": number,
+            "feed": "sim",
+            "connection": 0,
+            "kind": "disconnect",
+            "gap_from": start,
+            "gap_to": end,
+            "detected_time": start,
+            "closed_time": end,
+            "shard": 0,
+            "seq": number,
+        } | changed
         names = ", ".join(row)
         marks = ", ".join(["%s"] * len(row))
         self.sql(f"INSERT INTO market.feed_gaps ({names}) VALUES ({marks})", *row.values())
@@ -195,5 +205,5 @@ def test_bars_are_as_fresh_as_the_time_they_are_closed_before(house: House) -> N
 
 def test_a_hot_tier_that_is_not_there_is_one_clear_error(house: House) -> None:
     dsn = f"postgresql://ticklake@127.0.0.1:{free_port()}/none"
-    with pytest.raises(Unavailable, match="hot tier: .*is the server up"):
+    with pytest.raises(Unavailable, match=r"hot tier: .*is the server up"):
         check(dsn, house.place, house.clock, BOUNDS)
