@@ -24,8 +24,8 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Damaged
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, ensure_table
-from lake.tables.commit import faults_of
+from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
+from lake.tables.commit import Staging, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
 
@@ -54,9 +54,13 @@ class BarsTable:
             self.table = ensure_table(catalog, DATASET)
 
     def refresh(self) -> None:
-        """Load the newest metadata; raises Unavailable, or Damaged when its file is gone."""
+        """Load the newest metadata, if the catalog names other than what is loaded.
+
+        Raises Unavailable, or Damaged when its file is gone.
+        """
         with faults_of(DATASET):
-            self.table = self._catalog.load_table((NAMESPACE, DATASET))
+            if metadata_location(self._catalog, DATASET) != self.table.metadata_location:
+                self.table = self._catalog.load_table((NAMESPACE, DATASET))
 
     def marks(self) -> Marks:
         """Return the marks of the loaded metadata; Damaged where a rollback hides them."""
@@ -86,7 +90,7 @@ class BarsTable:
             rows = sorted_rows(pa.concat_tables([change.put, *kept]), list(load(DATASET).sort))
             new = write_data_files(self.table, rows, time_column=time_column_of(self.table))
             self._steps.at("lake.parquet")
-            transaction = self.table.transaction()
+            transaction = Staging(self.table)
             evidence = {**marks.properties(), EPOCH: str(self._epoch)}
             update = transaction.update_snapshot(snapshot_properties=evidence)
             with update.overwrite() if old else update.merge_append() as commit:
