@@ -12,10 +12,13 @@ from prefect.tasks import exponential_backoff
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing
-from flows.small_files_to_large import KEPT_DATASETS, keep
+from flows.small_files_to_large import FLOW_DATASETS, ORPHAN_AGE_S, keep
 from lake.clock import SystemClock
 
 UPKEEP_S_MAX = 1_800
+UPKEEP_EVERY = timedelta(minutes=10)
+SWEEP_EVERY_S = 3_600
+"""One run in so long looks for files that nothing names, which costs a listing of the table."""
 
 
 @task(
@@ -26,8 +29,10 @@ UPKEEP_S_MAX = 1_800
 )
 def keep_table(home: Path | None, dataset: str) -> str:
     """Merge a table's small files and let go of what nobody needs."""
-    place = place_of(home)
-    return keep(place.dsn, place.warehouse, SystemClock(), dataset).line()
+    place, clock = place_of(home), SystemClock()
+    sweep = clock.now_us() // 1_000_000 % SWEEP_EVERY_S < UPKEEP_EVERY.total_seconds()
+    age_s = ORPHAN_AGE_S if sweep else None
+    return keep(place.dsn, place.warehouse, clock, dataset, sweep_age_s=age_s).line()
 
 
 @flow(name="small-files-to-large", timeout_seconds=UPKEEP_S_MAX)
@@ -35,11 +40,11 @@ def small_files_to_large(home: Path | None = None) -> list[str]:
     """Upkeep of the tables that flows make: merged files, fewer snapshots, no file too many."""
     progress = Progress("tables")
     lines = []
-    for done, dataset in enumerate(KEPT_DATASETS, 1):
+    for done, dataset in enumerate(FLOW_DATASETS, 1):
         lines.append(keep_table(home, dataset))
-        progress.show(done / len(KEPT_DATASETS))
+        progress.show(done / len(FLOW_DATASETS))
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="upkeep")
     return lines
 
 
-UPKEEP = Schedule("upkeep", small_files_to_large, timedelta(minutes=10))
+UPKEEP = Schedule("upkeep", small_files_to_large, UPKEEP_EVERY)

@@ -30,6 +30,7 @@ GROUPS = {
     },
     "Keep": {
         "bars": "Make bars of trades.",
+        "upkeep": "Merge small files of the lake, remove what is free.",
         "release": "Name a cut across all tables, and keep it.",
     },
     "Look": {

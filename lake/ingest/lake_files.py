@@ -28,15 +28,22 @@ class RemovalBook:
                 (dataset, list(paths)),
             )
 
-    def due(self, dataset: str) -> list[str]:
+    def due(self, dataset: str, grace_s: float = REMOVE_AFTER_S) -> list[str]:
         """Return files whose grace and recovery window have passed, oldest first."""
         rows = self._connection.execute(
             "SELECT path FROM market.lake_removals WHERE dataset = %s"
             " AND freed_at < now() - greatest(make_interval(secs => %s), market.recovery_window())"
             " ORDER BY freed_at LIMIT %s",
-            (dataset, REMOVE_AFTER_S, REMOVED_AT_ONCE_MAX),
+            (dataset, grace_s, REMOVED_AT_ONCE_MAX),
         ).fetchall()
         return [path for (path,) in rows]
+
+    def waiting(self, dataset: str) -> set[str]:
+        """Return every file of a dataset that waits for its removal."""
+        rows = self._connection.execute(
+            "SELECT path FROM market.lake_removals WHERE dataset = %s", (dataset,)
+        )
+        return {path for (path,) in rows}
 
     def removed(self, paths: Sequence[str]) -> None:
         """Strike files out that are gone."""

@@ -8,8 +8,8 @@ never go here.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -52,7 +52,7 @@ def tag_time(name: str, form: str) -> datetime | None:
 
 
 def keep_tags(
-    catalog: SqlCatalog, dataset: str, now: datetime, commit_lock: threading.Lock
+    catalog: SqlCatalog, dataset: str, now: datetime, commit_lock: AbstractContextManager[object]
 ) -> TagPlan:
     """Tag the head where an hour or day has begun, let go of what is over; return what was done.
 

@@ -11,8 +11,8 @@ is held by the tag, or is younger than the tag and so too young for the sweep (s
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -55,7 +55,7 @@ class TrinoUpkeep(Upkeep):
         sort_columns: Sequence[str],
         *,
         epoch: int,
-        commit_lock: threading.Lock,
+        commit_lock: AbstractContextManager[object],
         session: Trino,
         steps: Steps | None = None,
         limits: UpkeepLimits = LIMITS,

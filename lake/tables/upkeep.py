@@ -8,10 +8,9 @@ than any allowed query: nobody registers readers.
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +24,7 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate
 
 from lake.errors import Unavailable
 from lake.steps import Steps
+from lake.tables.account import data_files, metadata_files
 from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import Staging, commit_on_head, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
@@ -60,12 +60,13 @@ Rows = str | AlwaysTrue
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What one merge did."""
+    """What one merge did; bytes: of the files that were merged."""
 
     files_before: int
     files_after: int
     rows: int
     freed: list[str]
+    bytes: int = 0
 
 
 class Upkeep:
@@ -78,7 +79,7 @@ class Upkeep:
         sort_columns: Sequence[str],
         *,
         epoch: int,
-        commit_lock: threading.Lock,
+        commit_lock: AbstractContextManager[object],
         steps: Steps | None = None,
         limits: UpkeepLimits = LIMITS,
     ) -> None:
@@ -108,7 +109,8 @@ class Upkeep:
             new = write_data_files(table, rows, time_column=time_column_of(table), compact=True)
             self._swap(table, within, group, new)
         freed = [file.file_path for file in group]
-        return Merged(len(group), len(new), rows.num_rows, freed)
+        size = sum(file.file_size_in_bytes for file in group)
+        return Merged(len(group), len(new), rows.num_rows, freed, size)
 
     def expire(self) -> list[str]:
         """Expire old snapshots; return the files that only they needed, none removed yet.
@@ -134,9 +136,9 @@ class Upkeep:
         with faults_of(self.dataset):
             table = self.load()
             ids = [snapshot.snapshot_id for snapshot in table.metadata.snapshots]
-            needed = wanted & _metadata_files(table, ids)
+            needed = wanted & metadata_files(table, ids)
             if data:
-                needed |= data & _data_files(table)
+                needed |= data & data_files(table)
         return needed
 
     def remove(self, paths: Iterable[str]) -> int:
@@ -181,12 +183,12 @@ class Upkeep:
         going = [s.snapshot_id for s in old if s.snapshot_id not in pinned]
         if not going:
             return []
-        files = _metadata_files(table, going)
+        files = metadata_files(table, going)
         self._steps.at("upkeep.expire")
         # On this head only: by then others may have rolled back to one of those that go.
         commit_on_head(table, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": going}))
         table = self.load()
-        kept = _metadata_files(table, (s.snapshot_id for s in table.metadata.snapshots))
+        kept = metadata_files(table, (s.snapshot_id for s in table.metadata.snapshots))
         return sorted(files - kept)
 
     def _swap(
@@ -280,28 +282,3 @@ def _read(table: Table, files: Sequence[DataFile]) -> pa.Table:
             parts.append(pq.read_table(source))
     # Files of before a column was added have null there.
     return pa.concat_tables(parts, promote_options="default")
-
-
-def _metadata_files(table: Table, snapshot_ids: Iterable[int]) -> set[str]:
-    """Return manifest lists and manifests of these snapshots."""
-    found: set[str] = set()
-    for snapshot_id in snapshot_ids:
-        snapshot = table.metadata.snapshot_by_id(snapshot_id)
-        if snapshot is None:
-            continue
-        found.add(snapshot.manifest_list)
-        found.update(manifest.manifest_path for manifest in snapshot.manifests(table.io))
-    return found
-
-
-def _data_files(table: Table) -> set[str]:
-    """Return the live data files of every kept snapshot."""
-    manifests = {}
-    for snapshot in table.metadata.snapshots:
-        for manifest in snapshot.manifests(table.io):
-            manifests[manifest.manifest_path] = manifest
-    return {
-        entry.data_file.file_path
-        for manifest in manifests.values()
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-    }
