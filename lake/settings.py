@@ -92,6 +92,11 @@ class Settings:
         "place of backups, a folder or s3://bucket/folder, or `off`; none: as at the last `up`;"
         " at first they are off",
     )
+    archive: str = setting(
+        "",
+        "place of what left the lake by age, a folder or s3://bucket/folder of the home's store;"
+        " none: the folder `archive` of the home",
+    )
     recovery_hours: int = setting(
         24,
         "how far back a restore must reach where backups are on, in hours; the journal and what the"

@@ -33,6 +33,11 @@ NAMES = (
     "upkeep.expire",
     "upkeep.remove",
     "day.drop",
+    "retain.write",
+    "retain.enter",
+    "retain.commit",
+    "retain.left",
+    "retain.delete",
 )
 """Every step, in the order in which a frame passes them."""
 

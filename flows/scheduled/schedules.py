@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flows.scheduled.alerts import ALERTS
 from flows.scheduled.bars import BARS
+from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
 
 SCHEDULES = (ALERTS, BARS, UPKEEP)
+SCHEDULES = (BARS, UPKEEP, RETENTION)

@@ -30,6 +30,8 @@ GROUPS = {
     },
     "Keep": {
         "bars": "Make bars of trades.",
+        "retain": "Let data move on and go by the ages of its contract.",
+        "cost": "Reckon what a rate of events costs a month.",
         "upkeep": "Merge small files of the lake, remove what is free.",
         "release": "Name a cut across all tables, and keep it.",
     },

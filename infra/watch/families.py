@@ -20,6 +20,7 @@ from infra.watch.wrong import KINDS, wrong
 from lake.durations import BOUNDS_S
 from lake.hot.slots import skew
 from lake.hot.standing import Standing
+from lake.hot.standing import Tiers
 
 Labels = tuple[str, ...]
 
@@ -177,6 +178,8 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_lease_epoch", epoch, lease)
     for (feed, kind), count in standing.gaps.items():
         samples.add("ticklake_feed_gaps_open", count, feed, kind)
+    if standing.tiers is not None:
+        _add_tiers(samples, standing.tiers)
     proof = standing.proof
     if proof is not None:
         samples.add("ticklake_verify_holds", proof.holds)
@@ -184,3 +187,12 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_verify_duration_seconds", proof.took_ms / 1000)
         samples.add("ticklake_verify_lost_rows", proof.lost)
         samples.add("ticklake_verify_duplicated_rows", proof.duplicated)
+
+
+def _add_tiers(samples: Samples, tiers: Tiers) -> None:
+    for (tier, dataset), size in tiers.bytes.items():
+        samples.add("ticklake_tier_bytes", size, tier, dataset)
+    for tier, dollars in tiers.dollars.items():
+        samples.add("ticklake_tier_dollars_per_month", dollars, tier)
+    samples.add("ticklake_cost_modelled_dollars_per_month", tiers.modelled)
+    samples.add("ticklake_cost_budget_dollars_per_month", tiers.budget)

@@ -48,7 +48,20 @@ def document(seen: Seen, found: Sequence[Wrong]) -> dict[str, Any]:
         "receivers_not_reached": [asdict(each) for each in seen.standing.waiting]
         if seen.standing
         else [],
+        "cost": _cost(seen),
         "wrong": [asdict(each) for each in found],
+    }
+
+
+def _cost(seen: Seen) -> dict[str, Any] | None:
+    tiers = seen.standing.tiers if seen.standing else None
+    if tiers is None:
+        return None
+    return {
+        "stored_dollars_month": dict(tiers.dollars),
+        "modelled_dollars_month": tiers.modelled,
+        "budget_dollars_month": tiers.budget,
+        "events_per_second": tiers.events_per_s,
     }
 
 
@@ -78,12 +91,14 @@ def _ingest(report: IngestReport) -> dict[str, Any]:
 
 def lines(seen: Seen, found: Sequence[Wrong]) -> list[str]:
     """Return it for people."""
+    tiers = seen.standing.tiers if seen.standing else None
     return [
         *(seen.hot.lines() if seen.hot else ()),
         *(_ingest_line(each) for each in seen.reports if each.speaks),
         *_gap_lines(seen.standing.gaps if seen.standing else {}),
         *_proof_lines(seen),
         *_promise_lines(seen),
+        *([f"cost        {tiers.line()}"] if tiers else []),
         *(f"WRONG       {each}" for each in found if each.kind != "alert"),
         *([] if found else ["all is well"]),
     ]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from lake.contracts.retention import check_retention
 from lake.errors import BadInput, WrongUse
 
 ColumnType = Literal[
@@ -183,7 +184,7 @@ def _contract(document: Mapping[str, Any]) -> Contract:
         partition_column=partition[0] if partition else "",
         partition_transform=custom.get("partitionTransform", ""),
         sort=tuple(custom["sortOrder"]),
-        retention_days=_retention(document["slaProperties"]),
+        retention_days=_retention(document["name"], document["slaProperties"]),
         compression_days=_promise(document["slaProperties"], "compression"),
         freshness_minutes=_promise(document["slaProperties"], "latency"),
         rules=tuple(_rule(each) for each in table["quality"]),
@@ -222,9 +223,11 @@ def _key(properties: list[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(each["name"] for each in sorted(found, key=lambda e: e["primaryKeyPosition"]))
 
 
-def _retention(promises: list[Mapping[str, Any]]) -> Mapping[str, int | None]:
-    days = {each["valueExt"]: each["value"] for each in promises if each["property"] == "retention"}
-    return {tier: None if days[tier] == "kept" else int(days[tier]) for tier in TIERS}
+def _retention(dataset: str, promises: list[Mapping[str, Any]]) -> Mapping[str, int | None]:
+    said = {each["valueExt"]: each["value"] for each in promises if each["property"] == "retention"}
+    days = {tier: None if said[tier] == "kept" else int(said[tier]) for tier in TIERS}
+    check_retention(dataset, days)
+    return days
 
 
 def _promise(promises: list[Mapping[str, Any]], name: str) -> int | None:

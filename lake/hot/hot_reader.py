@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
@@ -107,3 +108,17 @@ def as_contract(found: pa.Table, schema: pa.Schema) -> pa.Table:
             column = pa.chunked_array(storage, column.type.storage_type)
         columns.append(column.cast(field.type))
     return pa.table(columns, schema=schema)
+
+
+def last_write(connection: psycopg.Connection, last_frames: dict[int, int]) -> datetime:
+    """Return when the newest of these batches (shard -> its last frame) was stored, UTC."""
+    times = [datetime.fromtimestamp(0, UTC)]
+    for shard, frame in last_frames.items():
+        row = connection.execute(
+            "SELECT max(committed_time) FROM market.ingest_batches"
+            " WHERE shard = %s AND last_frame = %s",
+            (shard, frame),
+        ).fetchone()
+        if row and row[0]:
+            times.append(row[0])
+    return max(times)

@@ -31,12 +31,34 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Tiers:
+    """What retention measured last: (tier, dataset) -> bytes; tier -> dollars a month.
+
+    modelled: what events_per_s, the rate of the day before, costs in the long run.
+    """
+
+    bytes: Mapping[tuple[str, str], int]
+    dollars: Mapping[str, float]
+    events_per_s: int
+    modelled: float
+    budget: float
+
+    def line(self) -> str:
+        """Return it in words."""
+        return (
+            f"{sum(self.dollars.values()):,.2f} $ a month stored, {self.modelled:,.0f} $ modelled"
+            f" at {self.events_per_s:,} events/s, budget {self.budget:,.0f} $"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """frames: shard -> last frame in hot. marks: shard -> last frame of the lake's newest commit.
 
     epochs: lease -> epoch. gaps: (feed, kind) -> open ones. bytes: of the whole database.
     promises: how each stood when last measured; months: this month of each. waiting: receivers of
     alerts that could not be reached.
+    tiers: None before retention has run.
     """
 
     frames: Mapping[int, int]
@@ -48,6 +70,7 @@ class Standing:
     promises: Sequence[PromiseStanding] = ()
     months: Sequence[Month] = ()
     waiting: Sequence[Waiting] = ()
+    tiers: Tiers | None = None
 
 
 def standing(dsn: str) -> Standing:
@@ -69,10 +92,27 @@ def standing(dsn: str) -> Standing:
                 standings(connection),
                 this_month(connection),
                 waiting(connection),
+                _tiers(run(_TIERS).fetchall()),
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable("hot tier", fault, "is the server up?") from error
+
+
+def _tiers(rows: list[tuple[str, str, int, int, float]]) -> Tiers | None:
+    """Sort out the newest measurement; the model's two rows stand among the tiers'."""
+    if not rows:
+        return None
+    sizes: dict[tuple[str, str], int] = {}
+    dollars: dict[str, float] = {}
+    model: dict[str, tuple[int, float]] = {"modelled": (0, 0.0), "budget": (0, 0.0)}
+    for tier, dataset, count, size, price in rows:
+        if tier in model:
+            model[tier] = count, float(price)
+            continue
+        sizes[tier, dataset] = size
+        dollars[tier] = dollars.get(tier, 0.0) + float(price)
+    return Tiers(sizes, dollars, *model["modelled"], model["budget"][1])
 
 
 def newest_through(connection: psycopg.Connection) -> dict[int, int]:
@@ -93,6 +133,10 @@ _MARKS = (
 _PROOF = (
     "SELECT ran_at, took_ms, holds, lost, duplicated FROM market.verify_runs"
     " ORDER BY ran_at DESC LIMIT 1"
+)
+_TIERS = (
+    "SELECT tier, dataset, rows, bytes, dollars_month FROM market.tier_sizes"
+    " WHERE measured_at = (SELECT max(measured_at) FROM market.tier_sizes)"
 )
 _GAPS = """
 SELECT feed, kind, count(*) FROM (

@@ -10,7 +10,7 @@ lake's table where it is, so that nobody takes it back to before the proof unsee
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import duckdb
@@ -18,6 +18,7 @@ import psycopg
 from psycopg import errors
 
 from lake import ledger
+from lake.archive.book import left_content
 from lake.clock import Clock, utc_from_us
 from lake.contracts.contract import TICK_DATASETS
 from lake.errors import Damaged, Unavailable
@@ -25,6 +26,7 @@ from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.bars import are_rolled, keep_bars
 from lake.hot.chunks import bounds
 from lake.hot.edition import Edition, ask, leave_age_days
+from lake.hot.hot_reader import last_write
 from lake.hot.partitions import drop_partition, existing_partitions, lock_day
 from lake.steps import Steps
 from lake.views.client import Client
@@ -133,9 +135,9 @@ def _leave(
     if behind:
         return stays(f"not yet in the lake: shards {behind}")
     oldest = utc_from_us(clock.now_us()) - timedelta(seconds=grace_s)
-    if _last_write(connection, last_frames) > oldest:
+    if last_write(connection, last_frames) > oldest:
         return stays(f"written to within {grace_s} s")
-    found = lake_totals(client, dataset, day)
+    found = _with_archived(connection, client, dataset, day)
     if found != promised:
         reason = f"the lake has {found.rows} rows, the ledger {promised.rows}, or they differ"
         return stays(reason, failed=True)
@@ -272,14 +274,13 @@ def lake_totals(client: Client, dataset: str, day: date) -> Totals:
     return Totals(int(row[0]), Decimal(row[1]))
 
 
-def _last_write(connection: psycopg.Connection, last_frames: dict[int, int]) -> datetime:
-    times = [datetime.fromtimestamp(0, UTC)]
-    for shard, frame in last_frames.items():
-        row = connection.execute(
-            "SELECT max(committed_time) FROM market.ingest_batches"
-            " WHERE shard = %s AND last_frame = %s",
-            (shard, frame),
-        ).fetchone()
-        if row and row[0]:
-            times.append(row[0])
-    return max(times)
+def _with_archived(
+    connection: psycopg.Connection, client: Client, dataset: str, day: date
+) -> Totals:
+    """Return what the lake holds of a day, and what has left it for the archive."""
+    found = lake_totals(client, dataset, day)
+    snapshot = client.snapshots.get(dataset)
+    if snapshot is None or not snapshot.left:
+        return found
+    gone = left_content(connection, dataset, day, snapshot.left)
+    return Totals(found.rows + gone.rows, found.digest + gone.digest)

@@ -30,6 +30,9 @@ EPOCH = "ticklake.epoch"
 CLOSED = "ticklake.closed"
 """Of bars: the time before which all buckets are closed, in microseconds since the epoch."""
 
+LEFT = "ticklake.left"
+"""Number of the last file of market.archive_files whose rows have left the table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holdings:

@@ -26,10 +26,11 @@ from lake.errors import Unavailable
 from lake.steps import Steps
 from lake.tables.account import data_files, metadata_files
 from lake.tables.catalog import NAMESPACE
-from lake.tables.commit import Staging, commit_on_head, faults_of
+from lake.tables.commit import commit_on_head, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
-from lake.tables.lake_marks import forget_marks, note_mark
-from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
+from lake.tables.lake_marks import forget_marks
+from lake.tables.lake_table import SNAPSHOT, holdings_of
+from lake.tables.swap import swap_files
 from lake.tables.warehouse_io import WarehouseIO
 
 REMOVE_AFTER_S = 900
@@ -207,21 +208,16 @@ class Upkeep:
                     raise Unavailable(
                         f"lake.{self.dataset}", "others changed the files meanwhile", "merge anew"
                     )
-            marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in held.through.items()}
-            marks |= {key: table.properties[key] for key in (CLOSED,) if key in table.properties}
-            evidence = {**marks, EPOCH: str(self._epoch), "ticklake.operation": "merge"}
-            transaction = Staging(table)
-            update = transaction.update_snapshot(snapshot_properties=evidence)
-            with update.overwrite() as change:
-                for file in old:
-                    change.delete_data_file(file)
-                for file in new:
-                    change.append_data_file(file)
-                snapshot_id = change.snapshot_id
-            note_mark(self._catalog, self.dataset, snapshot_id, held.through)
-            transaction.set_properties({SNAPSHOT: str(snapshot_id)})
-            self._steps.at("upkeep.commit")
-            transaction.commit_transaction()
+            swap_files(
+                self._catalog,
+                self.dataset,
+                table,
+                old,
+                new,
+                epoch=self._epoch,
+                operation="merge",
+                before_commit=lambda: self._steps.at("upkeep.commit"),
+            )
 
     def load(self) -> Table:
         """Return the table as it is now."""

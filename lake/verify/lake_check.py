@@ -82,8 +82,15 @@ def _check(
     files = _read_files(reading, snapshot, marks.files)
     actual = files.units()
     faults += files.faults
+    archived = reading.archived(dataset, snapshot.left)
     for unit in sorted(expected.keys() | actual.keys()):
-        if expected.get(unit, Totals()) != actual.get(unit, Totals()):
+        gone = archived.get(unit, Totals())
+        rest = expected.get(unit, Totals()) - gone
+        if rest == actual.get(unit, Totals()):
+            continue
+        if gone.rows:
+            faults.append(_unit_fault(snapshot, unit, rest, actual.get(unit, Totals())))
+        else:
             faults += _unit_faults(reading, snapshot, unit, expected, actual, files)
     units = {unit: UnitMark(totals) for unit, totals in expected.items()}
     return faults, DatasetMarks(dict(through), units, files.marks)
@@ -196,8 +203,14 @@ def _unit_faults(
     )
     if found:
         return found
-    what, lost, extra = difference(expected.get(unit, Totals()), actual.get(unit, Totals()))
-    return [Fault("lake", dataset, where, what, lost=lost, duplicated=extra)]
+    return [_unit_fault(snapshot, unit, expected.get(unit, Totals()), actual.get(unit, Totals()))]
+
+
+def _unit_fault(snapshot: Snapshot, unit: str, expected: Totals, actual: Totals) -> Fault:
+    """Return the fault of a day whose minutes say no more; what was archived of it is left out."""
+    what, lost, extra = difference(expected, actual)
+    where = f"day {unit} of {snapshot.metadata_location}"
+    return Fault("lake", snapshot.dataset, where, what, lost=lost, duplicated=extra)
 
 
 def _compared(

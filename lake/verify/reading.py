@@ -182,6 +182,16 @@ class Reading:
             for dataset, day, count, digest in rows
         }
 
+    def archived(self, dataset: str, left: int) -> dict[str, Totals]:
+        """Return unit -> what has left the lake for the archive, through file `left`."""
+        if not left:
+            return {}
+        rows = self.hot(
+            f"SELECT to_char(day, 'YYYY-MM-DD') AS unit, {_LEDGER_SUMS} FROM market.archive_files "
+            f"WHERE dataset = {quote(dataset)} AND number <= {left} GROUP BY 1"
+        )
+        return {unit: Totals.read(values) for unit, *values in rows}
+
 
 _LEDGER_SUMS = (
     "sum(rows)::bigint AS n, sum(sum_a)::numeric(38, 10) AS a, sum(sum_b)::numeric(38, 10) AS b, "

@@ -36,6 +36,14 @@ class Totals:
             self.digest + other.digest,
         )
 
+    def __sub__(self, other: Totals) -> Totals:
+        return Totals(
+            self.rows - other.rows,
+            self.sum_a - other.sum_a,
+            self.sum_b - other.sum_b,
+            self.digest - other.digest,
+        )
+
     def texts(self) -> tuple[int, str, str, str]:
         """Return the values for columns bigint, numeric(38,10), numeric(38,10), numeric(38,0)."""
         return self.rows, _text(self.sum_a), _text(self.sum_b), str(self.digest)

@@ -26,6 +26,9 @@ SNAPSHOT_PROPERTY = "ticklake.snapshot"
 CLOSED_PROPERTY = "ticklake.closed"
 """Of a table of bars: the time before which every bucket is closed."""
 
+LEFT_PROPERTY = "ticklake.left"
+"""Number of the last file of market.archive_files whose rows have left the table."""
+
 EPOCH_PROPERTY = "ticklake.epoch"
 """In the summary of every snapshot that a committer of ours made."""
 
@@ -41,7 +44,8 @@ class Snapshot:
 
     through: shard -> last frame (inclusive) whose rows the table holds; columns: names in table
     order; manifest_list: "" when nothing was ever written; closed_us: of bars, the time before
-    which every bucket is closed, in microseconds since the epoch.
+    which every bucket is closed, in microseconds since the epoch; left: the last file of the
+    archive whose rows are not in the table any more.
     """
 
     dataset: str
@@ -51,6 +55,7 @@ class Snapshot:
     columns: tuple[str, ...]
     through: Mapping[int, int] = field(default_factory=dict)
     closed_us: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ def load_snapshot(
         columns=tuple(column["name"] for column in schema["fields"]),
         through=_through(dataset, metadata.get("properties", {}), head, snapshots),
         closed_us=_closed_us(metadata.get("properties", {}), head),
+        left=int(metadata.get("properties", {}).get(LEFT_PROPERTY, 0)),
     )
 
 

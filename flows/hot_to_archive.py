@@ -1,0 +1,189 @@
+"""Retention by contract: hot, compressed hot, lake, archive, gone; and what each tier costs.
+
+Every step down is the tier's own and proves before it lets go: a day leaves hot by the loss ledger
+(lake.ingest.hot_to_dropped), the lake for the archive likewise (flows.lake_to_archive), and the
+archive by age alone. Compression in hot is the server's, at the contract's age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from flows.lake_to_archive import LakeToArchive, Moved
+from lake.archive.place import ArchivePlace
+from lake.archive.tier_sizes import (
+    ALL,
+    BUDGET,
+    MODELLED,
+    TierSize,
+    bytes_by_tier,
+    events_per_s,
+    note_sizes,
+    tier_sizes,
+)
+from lake.clock import Clock, utc_from_us
+from lake.contracts.contract import TICK_DATASETS
+from lake.cost.assumptions import Assumptions
+from lake.cost.model import GB, cost, price_gb_month
+from lake.hot.alerts import clear_alert, raise_alert
+from lake.hot.edition import ask
+from lake.ingest.hot_to_dropped import drop_due, due_days, ledger_totals
+from lake.steps import Steps
+from lake.tables.catalog import open_catalog
+from lake.views.client import Client
+from lake.warehouse import Warehouse
+
+ALERT = "cost"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What moved or would move, what the tiers hold, and what that costs a month.
+
+    modelled: what the last day's rate of events costs once every tier is full.
+    """
+
+    moved: Sequence[Moved]
+    sizes: Sequence[TierSize]
+    dollars: Mapping[str, float]
+    events_per_s: float
+    modelled: float
+    budget: float
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether no proof failed."""
+        return not any(each.failed for each in self.moved)
+
+    @property
+    def over(self) -> bool:
+        """Tell whether the budget is not met."""
+        return max(self.modelled, sum(self.dollars.values())) > self.budget
+
+    def lines(self) -> list[str]:
+        """Return it in words."""
+        held = bytes_by_tier(self.sizes)
+        stored = sum(self.dollars.values())
+        return [
+            *(each.line() for each in self.moved),
+            *(f"{t:10} {n:>18,} bytes {self.dollars[t]:>10,.2f} $" for t, n in held.items()),
+            f"stored for {stored:,.2f} $ a month; {self.events_per_s:,.0f} events/s of the last day"
+            f" cost {self.modelled:,.0f} $ in the long run; budget {self.budget:,.0f} $",
+        ]
+
+
+class HotToArchive:
+    """One lakehouse's retention."""
+
+    def __init__(
+        self,
+        dsn: str,
+        warehouse: Warehouse,
+        place: ArchivePlace,
+        clock: Clock,
+        given: Assumptions,
+        *,
+        journal_bytes: int = 0,
+        steps: Steps | None = None,
+    ) -> None:
+        self._dsn = dsn
+        self._warehouse = warehouse
+        self._clock = clock
+        self._given = given
+        self._journal_bytes = journal_bytes
+        self._steps = steps
+        self._archive = LakeToArchive(dsn, warehouse, place, clock, steps=steps)
+
+    def plan(self) -> Retained:
+        """Return what would go now and what the tiers hold; changes nothing."""
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            edition = ask(connection)
+            moved = [
+                Moved("hot", dataset, day, ledger_totals(connection, dataset, day)[0].rows, 0)
+                for dataset in TICK_DATASETS
+                for day in due_days(connection, dataset, self._clock, edition)
+            ]
+            moved += [
+                Moved("lake", day.dataset, day.day, day.rows, day.bytes)
+                for day in self._archive.due_in_lake()
+            ]
+            moved += [
+                Moved("archive", file.dataset, file.day, file.content.rows, file.bytes)
+                for file in self._archive.due_in_archive(connection)
+            ]
+            due = [_with_reason(each, "would go, once proven") for each in moved]
+            return self._measured(connection, due)
+
+    def run(self) -> Retained:
+        """Move what is due, measure, note it; the same call again finds nothing to move."""
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            with Client(self._dsn, self._warehouse) as client:
+                moved = [
+                    Moved(
+                        "hot",
+                        each.dataset,
+                        each.day,
+                        each.rows,
+                        0,
+                        each.dropped,
+                        each.reason,
+                        each.failed,
+                    )
+                    for each in drop_due(connection, client, self._clock, steps=self._steps)
+                ]
+            moved += self._archive.run()
+            found = self._measured(connection, moved)
+            self._note(connection, found)
+        return found
+
+    def _measured(self, connection: psycopg.Connection, moved: Sequence[Moved]) -> Retained:
+        with closing(open_catalog(self._dsn, self._warehouse)) as catalog:
+            sizes = tier_sizes(connection, catalog, self._journal_bytes)
+        rate = events_per_s(connection, utc_from_us(self._clock.now_us()))
+        held = bytes_by_tier(sizes)
+        return Retained(
+            moved,
+            sizes,
+            {tier: size / GB * price_gb_month(tier, self._given) for tier, size in held.items()},
+            rate,
+            cost(rate, self._given).total,
+            self._given.value("budget_dollars_month"),
+        )
+
+    def _note(self, connection: psycopg.Connection, found: Retained) -> None:
+        priced = [
+            (each, each.bytes / GB * price_gb_month(each.tier, self._given)) for each in found.sizes
+        ]
+        rate = round(found.events_per_s)
+        priced.append((TierSize(MODELLED, ALL, rate, 0), found.modelled))
+        priced.append((TierSize(BUDGET, ALL, 0, 0), found.budget))
+        note_sizes(connection, priced, utc_from_us(self._clock.now_us()))
+        if found.over:
+            fault = (
+                f"{sum(found.dollars.values()):,.0f} $ a month stored,"
+                f" {found.modelled:,.0f} $ modelled, over the budget of {found.budget:,.0f} $"
+            )
+            raise_alert(connection, self._clock, ALERT, fault, "see what helps: ticklake cost")
+        else:
+            clear_alert(connection, ALERT)
+
+
+def document(found: Retained) -> dict[str, Any]:
+    """Return it for JSON."""
+    return {
+        "moved": [{name: getattr(each, name) for name in each.__slots__} for each in found.moved],
+        "tiers": [{name: getattr(each, name) for name in each.__slots__} for each in found.sizes],
+        "dollars_month": dict(found.dollars),
+        "events_per_second": found.events_per_s,
+        "modelled_dollars_month": found.modelled,
+        "budget_dollars_month": found.budget,
+    }
+
+
+def _with_reason(moved: Moved, reason: str) -> Moved:
+    return Moved(moved.tier, moved.dataset, moved.day, moved.rows, moved.bytes, False, reason)

@@ -1,0 +1,69 @@
+"""Retention under Prefect."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.tasks import exponential_backoff
+
+from flows.hot_to_archive import HotToArchive, Retained
+from flows.place import place_of
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from lake.archive.place import archive_of
+from lake.clock import SystemClock
+from lake.cost.assumptions import read_assumptions
+from lake.errors import Damaged
+
+RETENTION_S_MAX = 6 * 3_600
+
+
+@task(
+    name="let data move on",
+    retries=RETRIES_MAX,
+    retry_delay_seconds=exponential_backoff(BACKOFF_S),
+    retry_condition_fn=is_passing,
+)
+def move_on(home: Path | None) -> Retained:
+    """Move every day that is due to its next tier, proven, and measure the tiers."""
+    place = place_of(home)
+    return HotToArchive(
+        place.dsn,
+        place.warehouse,
+        archive_of(place.settings.home, place.settings.archive),
+        SystemClock(),
+        read_assumptions(place.settings.home),
+        journal_bytes=sum(
+            path.stat().st_size for path in place.settings.journal.rglob("*") if path.is_file()
+        ),
+    ).run()
+
+
+@flow(name="hot-to-archive", timeout_seconds=RETENTION_S_MAX)
+def hot_to_archive(home: Path | None = None) -> int:
+    """Retention by contract: hot, lake, archive, gone; what each tier holds and costs."""
+    found = move_on(home)
+    create_table_artifact(
+        key="retention",
+        table=[
+            {
+                "tier": each.tier,
+                "dataset": each.dataset,
+                "day": str(each.day),
+                "rows": each.rows,
+                "what": "gone" if each.gone else each.reason,
+            }
+            for each in found.moved
+        ],
+        description=found.lines()[-1],
+    )
+    failed = [each.line() for each in found.moved if each.failed]
+    if failed:
+        raise Damaged("retention", "; ".join(failed), "run `ticklake verify`")
+    return sum(each.gone for each in found.moved)
+
+
+RETENTION = Schedule("retention", hot_to_archive, timedelta(days=1))

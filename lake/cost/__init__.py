@@ -1,0 +1,1 @@
+"""What storage and compute cost, by assumptions that the user edits."""
