@@ -92,6 +92,11 @@ class Settings:
         "place of backups, a folder or s3://bucket/folder, or `off`; none: as at the last `up`;"
         " at first they are off",
     )
+    audit_key: Path | None = setting(
+        None,
+        "file of the private key that audits are signed with; none: `keys/audit.pem` of the home,"
+        " made at the first audit",
+    )
     archive: str = setting(
         "",
         "place of what left the lake by age, a folder or s3://bucket/folder of the home's store;"

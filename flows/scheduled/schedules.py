@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from flows.scheduled.alerts import ALERTS
+from flows.scheduled.audit import AUDIT
 from flows.scheduled.bars import BARS
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
 
 SCHEDULES = (ALERTS, BARS, UPKEEP)
 SCHEDULES = (BARS, UPKEEP, RETENTION)
+SCHEDULES = (BARS, UPKEEP, RETENTION, AUDIT)

@@ -40,6 +40,7 @@ GROUPS = {
         "verify": "Prove that no event was lost or doubled.",
         "sla": "Say whether promises are kept, by month.",
         "alerts": "List incidents, and try who is told of them.",
+        "audit": "Check every file of the lake, sign the result.",
         "contracts": "Say what each dataset promises.",
         "metrics": "Give what is measured to Prometheus.",
     },

@@ -140,6 +140,8 @@ def add_home(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_disk_free_bytes", seen.disk.free)
         samples.add("ticklake_disk_bytes", seen.disk.total)
     _add_hot(samples, seen)
+    if seen.standing is not None and seen.standing.tiers is not None:
+        _add_tiers(samples, seen.standing.tiers)
     for dataset, size in seen.sizes.items():
         for name in ("files", "bytes", "rows", "snapshots"):
             samples.add(f"ticklake_lake_{name}", getattr(size, name), dataset)
@@ -178,8 +180,6 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_lease_epoch", epoch, lease)
     for (feed, kind), count in standing.gaps.items():
         samples.add("ticklake_feed_gaps_open", count, feed, kind)
-    if standing.tiers is not None:
-        _add_tiers(samples, standing.tiers)
     proof = standing.proof
     if proof is not None:
         samples.add("ticklake_verify_holds", proof.holds)

@@ -1,0 +1,50 @@
+"""The daily audit under Prefect."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.tasks import exponential_backoff
+
+from flows.place import place_of
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from lake.audit.audit import SAMPLE_FILES, run_audit
+from lake.audit.places import audit_key, audit_place
+from lake.audit.results import Kept
+from lake.audit.signing import signer_at
+from lake.clock import SystemClock
+from lake.errors import Damaged
+
+AUDIT_S_MAX = 12 * 3_600
+
+
+@task(
+    name="audit the lake",
+    retries=RETRIES_MAX,
+    retry_delay_seconds=exponential_backoff(BACKOFF_S),
+    retry_condition_fn=is_passing,
+)
+def audit_lake(home: Path | None, sample_files: int) -> Kept:
+    """Count, check and sample the whole lake; sign the result and keep it."""
+    settings = place_of(home).settings
+    signer = signer_at(audit_key(settings))
+    return run_audit(audit_place(settings), signer, SystemClock(), sample_files=sample_files)
+
+
+@flow(name="lake-to-audit", timeout_seconds=AUDIT_S_MAX)
+def lake_to_audit(home: Path | None = None, sample_files: int = SAMPLE_FILES) -> str:
+    """Control totals and checksums over the whole lake, a sample read again, signed and kept."""
+    kept = audit_lake(home, sample_files)
+    faults = kept.document["faults"]
+    lines = [kept.line(), *(f"- {fault}" for fault in faults), f"signed by `{kept.key_id}`"]
+    create_markdown_artifact("\n".join(lines), key="audit")
+    if faults:
+        raise Damaged("audit", "; ".join(faults), "restore these files, then `ticklake verify`")
+    return kept.line()
+
+
+AUDIT = Schedule("audit", lake_to_audit, timedelta(days=1))

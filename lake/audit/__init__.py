@@ -1,0 +1,1 @@
+"""Audits: the whole lake counted and checked, the result signed and kept."""
