@@ -8,6 +8,4 @@ from flows.scheduled.bars import BARS
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
 
-SCHEDULES = (ALERTS, BARS, UPKEEP)
-SCHEDULES = (BARS, UPKEEP, RETENTION)
-SCHEDULES = (BARS, UPKEEP, RETENTION, AUDIT)
+SCHEDULES = (ALERTS, BARS, UPKEEP, RETENTION, AUDIT)

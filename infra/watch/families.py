@@ -19,8 +19,7 @@ from infra.watch.seen import Seen
 from infra.watch.wrong import KINDS, wrong
 from lake.durations import BOUNDS_S
 from lake.hot.slots import skew
-from lake.hot.standing import Standing
-from lake.hot.standing import Tiers
+from lake.hot.standing import Standing, Tiers
 
 Labels = tuple[str, ...]
 
