@@ -93,7 +93,8 @@ def run_audit(
                 "totals": _totals(connection, dataset),
             }
             checked.append(found)
-            live += [(dataset, file) for file in live_files(table, AlwaysTrue())]
+            if not found.faults:
+                live += [(dataset, file) for file in live_files(table, AlwaysTrue())]
         archive = check_archive(held_files(connection), place.archive)
         faults += [fault for each in (*checked, archive) for fault in each.faults]
         sampled = _sample(connection, live, sample_files)

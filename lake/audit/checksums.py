@@ -15,6 +15,9 @@ from lake.archive.place import ArchivePlace, sha256_of
 from lake.tables.account import data_files, metadata_files
 from lake.tables.warehouse_io import WarehouseIO
 
+UNREADABLE = (FileNotFoundError, ValueError, EOFError, KeyError, IndexError, AssertionError)
+"""What reading a manifest meets when it is gone or its bytes are not what was written."""
+
 
 @dataclass
 class Checked:
@@ -55,8 +58,14 @@ def check_table(
     """Read every file that a table needs and compare; new ones are entered as they are now."""
     assert isinstance(table.io, WarehouseIO)
     known = _known(connection, dataset)
-    wanted = needed_files(table)
     found = Checked()
+    wanted = set(known)
+    try:
+        wanted = needed_files(table)
+    except UNREADABLE as error:
+        # What was known of the table is compared all the same, and says which file it is.
+        said = str(error) or type(error).__name__
+        found.faults.append(f"{dataset}: a manifest can't be read: {said}")
     new: list[tuple[str, int, str]] = []
     for path in sorted(wanted):
         try:
@@ -94,7 +103,10 @@ def check_archive(files: Iterable[ArchiveFile], place: ArchivePlace) -> Checked:
 
 def _still_needs(table: Table, path: str) -> bool:
     """Tell whether a file that is gone should be there: ingest may have let it go meanwhile."""
-    return path in needed_files(table.refresh())
+    try:
+        return path in needed_files(table.refresh())
+    except UNREADABLE:
+        return True
 
 
 def _known(connection: psycopg.Connection, dataset: str) -> Mapping[str, tuple[int, str]]:
