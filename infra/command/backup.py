@@ -27,7 +27,8 @@ def backup() -> None:
 def now(settings: Settings) -> Answer:
     """Take a base backup; delete those that no restore within the recovery window needs.
 
-    Call it once a day. What is written between two of them is archived by the server.
+    A process that `up` starts does it once a day. What is written between two of them is archived
+    by the server.
     """
     home, clock = settings.home.resolve(), SystemClock()
     place = place_of(home)
@@ -42,7 +43,10 @@ def now(settings: Settings) -> Answer:
 @backup.command()
 @verb
 def ship(settings: Settings) -> Answer:
-    """Bring the archived log to the bucket; call it once a minute. A folder needs no shipping."""
+    """Bring the archived log to the bucket, as a process that `up` starts does every minute.
+
+    A folder needs no shipping.
+    """
     home = settings.home.resolve()
     last = ship_now(role_dsn(home, "operator"), place_of(home))
     return Answer({"last": last}, [f"shipped up to {last}" if last else "nothing new"])

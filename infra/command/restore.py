@@ -13,6 +13,7 @@ from infra.command.profile import started
 from infra.command.verb import verb
 from infra.recovery.places import place_of
 from infra.recovery.restore import Restored, restore_to
+from infra.servers.backup_process import BackupProcess
 from infra.servers.home import locked
 from lake.clock import SystemClock
 from lake.errors import WrongUse
@@ -32,6 +33,7 @@ def restore(settings: Settings, to: str) -> Answer:
     home, clock = settings.home.resolve(), SystemClock()
     moment = parsed(to)
     with locked(home, clock):
+        BackupProcess(home, clock).down()  # `up` starts it again
         made = partial(started(settings, home).postgres_of, home, clock)
         done = restore_to(home, moment, place_of(home), made, clock)
     return Answer(asdict(done), lines_of(done))

@@ -12,6 +12,7 @@ from infra.command.profile import to_start
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
 from infra.recovery.places import wanted
+from infra.servers.backup_process import BackupProcess
 from infra.servers.flow_servers import FlowServers, flow_line
 from infra.servers.home import locked
 from lake.clock import SystemClock
@@ -44,6 +45,7 @@ def up(settings: Settings) -> Answer:
         with locked(settings.home.resolve(), SystemClock(), PUBLISH_S_MAX):
             publish(settings.home)
             publish_releases(settings.home)
+    BackupProcess(settings.home.resolve(), SystemClock()).begin(report.state)
     flows = begin_flows(settings) if settings.flows == "on" else None
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()

@@ -17,7 +17,9 @@ from infra.servers.postgres_server import PostgresServer
 from lake.clock import Clock, utc_from_us
 from lake.errors import Unavailable, WrongUse
 from lake.hot.recovery import window_s
+from lake.hot.turn import turn
 
+TURN = "backup"
 ARCHIVED_S_MAX = 60.0
 ARCHIVED_LOOK_S = 0.1
 
@@ -33,10 +35,10 @@ class Taken:
 def backup_now(dsn: str, place: Place, server: PostgresServer, clock: Clock) -> Taken:
     """Take a base backup, note it, and delete what is older than the recovery window needs.
 
-    dsn: of the owner or the operator. Raises Unavailable; WrongUse where the server does not
-    archive.
+    dsn: of the owner or the operator. Raises Unavailable, also while another one is being taken;
+    WrongUse where the server does not archive.
     """
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with turn(dsn, TURN), psycopg.connect(dsn, autocommit=True) as connection:
         if connection.execute("SHOW archive_mode").fetchone() == ("off",):
             raise WrongUse(
                 "backup", "this server keeps no log", "restart it: ticklake down, then up"

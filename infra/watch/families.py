@@ -155,6 +155,11 @@ def _add_promises(samples: Samples, standing: Standing) -> None:
             samples.add("ticklake_promise_kept", measured.met, measured.thing, measured.promise)
     for month in standing.months:
         samples.add("ticklake_promise_month_ratio", month.share, month.thing, month.promise)
+    if standing.backup is not None:
+        samples.add("ticklake_backups", standing.backup.count)
+        samples.add("ticklake_backup_log_behind_bytes", standing.backup.log_bytes_behind)
+        if standing.backup.age_s is not None:
+            samples.add("ticklake_backup_age_seconds", standing.backup.age_s)
     for late in standing.waiting:
         samples.add("ticklake_notices_waiting", late.waiting, late.receiver)
         samples.add("ticklake_notices_given_up", late.given_up, late.receiver)

@@ -168,6 +168,14 @@ HOME = (
         ("thing", "promise"),
         "Part of this month's minutes looked at in which it held.",
     ),
+    Metric("ticklake_backups", "gauge", (), "Base backups there are; none where they are off."),
+    Metric("ticklake_backup_age_seconds", "gauge", (), "Time since the newest base backup ended."),
+    Metric(
+        "ticklake_backup_log_behind_bytes",
+        "gauge",
+        (),
+        "Bytes of the database's log that are not yet where backups rest.",
+    ),
     Metric("ticklake_notices_waiting", "gauge", ("receiver",), "Notices that did not arrive yet."),
     Metric(
         "ticklake_notices_given_up",

@@ -45,6 +45,7 @@ def document(seen: Seen, found: Sequence[Wrong]) -> dict[str, Any]:
         "gaps_open": [{"feed": f, "kind": k, "gaps": count} for (f, k), count in gaps.items()],
         "verify": asdict(proof) if proof else None,
         "promises": _promises(seen),
+        "backup": asdict(seen.standing.backup) if seen.standing and seen.standing.backup else None,
         "receivers_not_reached": [asdict(each) for each in seen.standing.waiting]
         if seen.standing
         else [],
@@ -99,6 +100,7 @@ def lines(seen: Seen, found: Sequence[Wrong]) -> list[str]:
         *_proof_lines(seen),
         *_promise_lines(seen),
         *([f"cost        {tiers.line()}"] if tiers else []),
+        *_backup_lines(seen),
         *(f"WRONG       {each}" for each in found if each.kind != "alert"),
         *([] if found else ["all is well"]),
     ]
@@ -151,3 +153,12 @@ def _promise_lines(seen: Seen) -> list[str]:
     fresh = [f"{each.thing} {floor_percent(each.share)}" for each in months
              if each.promise == "freshness"]  # fmt: skip
     return [f"fresh       {', '.join(fresh)} of this month's minutes"] if fresh else []
+
+
+def _backup_lines(seen: Seen) -> list[str]:
+    backup = seen.standing.backup if seen.standing else None
+    if backup is None:
+        return []
+    newest = f"newest {backup.newest_at:%Y-%m-%d %H:%M} UTC" if backup.newest_at else "none yet"
+    behind = f"{backup.log_bytes_behind / 2**20:,.1f} MiB of log not there yet"
+    return [f"backups     {backup.count} kept, {newest}, {behind}"]

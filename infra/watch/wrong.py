@@ -21,8 +21,11 @@ LAKE_LAG_S_MIN = 30.0
 BUDGET_USED_MAX = 0.8
 DISK_FREE_MIN = 0.05
 FLUSH_S_MAX = 5.0
+BACKUP_AGE_S_MAX = 26 * 3_600.0
+"""A day, and two hours to take one."""
 
-Kind = Literal["server", "ingest", "mover", "feed", "lag", "disk", "alert", "receiver"]
+
+Kind = Literal["server", "ingest", "mover", "feed", "lag", "disk", "alert", "receiver", "backup"]
 KINDS: tuple[Kind, ...] = (
     "server",
     "ingest",
@@ -32,6 +35,7 @@ KINDS: tuple[Kind, ...] = (
     "disk",
     "alert",
     "receiver",
+    "backup",
 )
 AGAIN = "start the ingest again: it goes on from what is on disk"
 
@@ -58,6 +62,7 @@ def wrong(seen: Seen) -> list[Wrong]:
         *_left(seen),
         *_alerts(seen),
         *_receivers(seen),
+        *_backup(seen),
     ]
 
 
@@ -181,3 +186,11 @@ def _receivers(seen: Seen) -> Iterator[Wrong]:
         name = f"alerts by {late.receiver}"
         fault = f"{late.waiting} not sent, {late.given_up} given up ({late.fault})"
         yield Wrong("receiver", name, fault, "it is tried again; see `ticklake alerts test`")
+
+
+def _backup(seen: Seen) -> Iterator[Wrong]:
+    backup = seen.standing.backup if seen.standing else None
+    if backup is not None and backup.age_s is not None and backup.age_s > BACKUP_AGE_S_MAX:
+        fault = f"the newest ended {backup.age_s / 3_600:.0f} hours ago"
+        remedy = "is its process running? ticklake up, or: ticklake backup now"
+        yield Wrong("backup", "base backup", fault, remedy)

@@ -52,13 +52,25 @@ class Tiers:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupStanding:
+    """Of a home with backups: base backups, when the newest ended (UTC) and its age; bytes of the
+    database's log that do not rest with them yet.
+    """
+
+    count: int
+    newest_at: datetime | None
+    age_s: float | None
+    log_bytes_behind: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """frames: shard -> last frame in hot. marks: shard -> last frame of the lake's newest commit.
 
     epochs: lease -> epoch. gaps: (feed, kind) -> open ones. bytes: of the whole database.
     promises: how each stood when last measured; months: this month of each. waiting: receivers of
-    alerts that could not be reached.
-    tiers: None before retention has run.
+    alerts that could not be reached. tiers: None before retention has run. backup: None where they
+    are off.
     """
 
     frames: Mapping[int, int]
@@ -71,6 +83,7 @@ class Standing:
     months: Sequence[Month] = ()
     waiting: Sequence[Waiting] = ()
     tiers: Tiers | None = None
+    backup: BackupStanding | None = None
 
 
 def standing(dsn: str) -> Standing:
@@ -93,6 +106,7 @@ def standing(dsn: str) -> Standing:
                 this_month(connection),
                 waiting(connection),
                 _tiers(run(_TIERS).fetchall()),
+                _backup(connection),
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -123,6 +137,18 @@ def newest_through(connection: psycopg.Connection) -> dict[int, int]:
     row = connection.execute(_MARKS).fetchone()
     return {int(shard): int(frame) for shard, frame in row[0].items()} if row else {}
 
+
+def _backup(connection: psycopg.Connection) -> BackupStanding | None:
+    row = connection.execute(_BACKUP).fetchone()
+    return BackupStanding(*row) if row else None
+
+
+_BACKUP = """
+SELECT (SELECT count(*) FROM market.backups), (SELECT max(ended_at) FROM market.backups),
+    (SELECT extract(epoch FROM now() - max(ended_at)) FROM market.backups)::double precision,
+    greatest(0, pg_current_wal_lsn() - coalesce(market.safe_upto(), '0/0'))::bigint
+FROM market.recovery
+"""
 
 _MARKS = (
     "SELECT through FROM market.lake_marks WHERE dataset = 'ingest_batches'"

@@ -38,6 +38,14 @@ ONLY_SOMETIMES = {
     "ticklake_slot_rows",  # from 50 symbols on
     "ticklake_slot_skew_ratio",
     "ticklake_feed_gaps_open",  # while there are any
+    "ticklake_freshness_seconds",  # where the flows' process watches
+    "ticklake_promise_kept",
+    "ticklake_promise_month_ratio",
+    "ticklake_notices_waiting",  # while a receiver is away
+    "ticklake_notices_given_up",
+    "ticklake_backups",  # where they are on
+    "ticklake_backup_age_seconds",
+    "ticklake_backup_log_behind_bytes",
 }
 NAMED = re.compile(r"\bticklake_\w+")
 

@@ -1,0 +1,1 @@
+"""Processes of ours that stay beside the servers."""
