@@ -45,6 +45,14 @@ class Settings:
     massive_url: str = setting(
         "wss://socket.massive.com/crypto", "address of Massive's crypto stream"
     )
+    binance_api_key: str = setting(
+        "", "key for Binance's history of trades, where it asks for one", repr=False
+    )
+    old_dsn: str = setting(
+        "",
+        "libpq address of an earlier database that is imported; none: given by --old",
+        repr=False,
+    )
     silence_ms_max: int = setting(
         10_000,
         "longest time without an event on a Massive feed, which has no heartbeat, before it is"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from flows.scheduled.alerts import ALERTS
 from flows.scheduled.audit import AUDIT
 from flows.scheduled.bars import BARS
+from flows.scheduled.follow import FOLLOW
+from flows.scheduled.gaps import GAPS
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
 
-SCHEDULES = (ALERTS, BARS, UPKEEP, RETENTION, AUDIT)
+SCHEDULES = (ALERTS, BARS, UPKEEP, RETENTION, AUDIT, GAPS, FOLLOW)

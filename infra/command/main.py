@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -26,6 +27,8 @@ GROUPS = {
     },
     "Data in": {
         "ingest": "Take ticks from sockets or recordings.",
+        "backfill": "Take history from venues and files; fill gaps.",
+        "import": "Take an earlier database over, table by table.",
         "sim": "Run a simulated exchange, with faults by option.",
     },
     "Keep": {
@@ -50,7 +53,8 @@ GROUPS = {
         "roles": "Say who may do what, and how to connect.",
     },
 }
-"""Verbs by group. A verb `x` is the click command `x` of the module infra.command.x."""
+"""Verbs by group. A verb `x` is the click command `x` of the module infra.command.x; one that is a
+word of Python's is `x_` there."""
 
 
 class Verbs(click.Group):
@@ -64,7 +68,8 @@ class Verbs(click.Group):
         """Load a verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = getattr(import_module(f"infra.command.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(import_module(f"infra.command.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -155,6 +155,8 @@ class BatchBuilder:
                 if record.connection in up:
                     up.remove(record.connection)
                 self._gaps.opened(run.feed, seq, record)
+            elif isinstance(record, control.GapFilled):
+                self._gaps.filled(seq, record)
             else:
                 self._gaps.closed(seq, record)
         count.events += len(run.frames)

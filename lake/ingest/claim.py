@@ -63,6 +63,46 @@ def leave(connection: psycopg.Connection, lease: Lease) -> None:
     )
 
 
+def covered(ours: Sequence[str], by: Sequence[str]) -> bool:
+    """Tell whether each of our claims lies within one of another's."""
+    return all(each in by or f"{each.split('|')[0]}|*" in by for each in ours)
+
+
+def owner(connection: psycopg.Connection, claims: Sequence[str]) -> int | None:
+    """Return the shard whose living owner ingests one of these claims; None if nobody does.
+
+    An owner that only drains takes nothing in any more. Raises Unavailable when it owns some of
+    them only: then there is no one journal for them all.
+    """
+    for shard, theirs in _living(connection):
+        common = overlap(claims, theirs)
+        if common and not covered(claims, theirs):
+            raise Unavailable(
+                f"shard {shard}",
+                f"ingests {common} and not the other tickers of this backfill",
+                "bring them in one ticker at a time, or stop that ingest",
+            )
+        if common:
+            return shard
+    return None
+
+
+def is_owned(connection: psycopg.Connection, shard: int) -> bool:
+    """Tell whether a shard's owner lives and still takes things in."""
+    return shard in (each for each, _ in _living(connection))
+
+
+def _living(connection: psycopg.Connection) -> list[tuple[int, list[str]]]:
+    rows = connection.execute(
+        "SELECT s.shard::int, s.claims, l.pid, l.host, l.boot_id FROM market.shards s"
+        " JOIN market.leases l ON l.name = 'shard-' || s.shard"
+        " WHERE l.owner IS NOT NULL AND NOT starts_with(l.owner, %s)"
+        " AND l.heartbeat > now() - make_interval(secs => %s) ORDER BY 1",
+        (LEAVING, LEASE_SECONDS),
+    ).fetchall()
+    return [(shard, theirs) for shard, theirs, *where in rows if is_alive(*where)]
+
+
 def overlap(ours: Sequence[str], theirs: Sequence[str]) -> str:
     """Return something that both claim; "" when there is nothing."""
     for mine in ours:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lake.feeds.binance_columns import BinanceColumns
 from lake.feeds.codec import Codec
 from lake.feeds.coinbase import CoinbaseCodec
+from lake.feeds.history import HistoryCodec
 from lake.feeds.kraken import KrakenCodec
 from lake.feeds.massive_columns import MassiveColumns
 from lake.feeds.sentiment import SentimentCodec
@@ -23,5 +24,6 @@ def codecs() -> Mapping[str, Codec]:
         CoinbaseCodec(),
         KrakenCodec(),
         SentimentCodec(),
+        HistoryCodec(),
     ]
     return {codec.feed: codec for codec in every}

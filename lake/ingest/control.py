@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -60,7 +60,21 @@ class GapClosed:
     kind: Literal["gap_closed"] = "gap_closed"
 
 
-Control = Started | Up | GapOpened | GapClosed
+@dataclass(frozen=True, slots=True)
+class GapFilled:
+    """A backfill has taken in what the venue's history has of a gap.
+
+    gap: its row of `feed_gaps` as it was, times in UTC microseconds; filled: the datasets that are
+    whole now, joined by commas.
+    """
+
+    gap: dict[str, Any]
+    filled: str
+    at_us: int
+    kind: Literal["gap_filled"] = "gap_filled"
+
+
+Control = Started | Up | GapOpened | GapClosed | GapFilled
 
 HISTORY_CONNECTION = -1
 """Frames of a venue's history endpoint: only events with a key are taken from them."""
@@ -75,6 +89,7 @@ _KINDS: dict[str, Callable[..., Control]] = {
     "started": Started,
     "gap_opened": GapOpened,
     "gap_closed": GapClosed,
+    "gap_filled": GapFilled,
 }
 
 

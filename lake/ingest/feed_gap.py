@@ -19,7 +19,7 @@ from lake.clock import utc_from_us
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS
-from lake.ingest.control import GapClosed, GapOpened
+from lake.ingest.control import GapClosed, GapFilled, GapOpened
 from lake.ingest.seen_ids import Hole
 
 HOLES_PER_BATCH_MAX = 1_000
@@ -32,6 +32,8 @@ NEW_HOLE_INDEX, FILLED_HOLE_INDEX = 0xFFFF, 0x7FFF
 """Where holes are numbered from, downwards, within the last frame of the batch that shows them or
 has them filled: clear of each other, and of the control records' own places.
 """
+
+TIMES = ("gap_from", "gap_to", "detected_time", "closed_time")
 
 Row = dict[str, Any]
 
@@ -102,6 +104,17 @@ class GapBook:
                 "closed_time": utc_from_us(record.closed_us),
             }
             self._close(gap, seq + k, {**times, "filled": record.filled or None})
+
+    def filled(self, seq: int, record: GapFilled) -> None:
+        """Write that a backfill filled a gap: one of ours that is open, or one closed before."""
+        gap_id = int(record.gap["gap_id"])
+        self._holes.pop(gap_id, None)
+        known = self._open.pop(gap_id, None) or {
+            name: utc_from_us(value) if name in TIMES and value is not None else value
+            for name, value in record.gap.items()
+        }
+        change = {"closed_time": utc_from_us(record.at_us), "filled": record.filled, "seq": seq}
+        self._rows.append({**known, **change, "shard": self._shard})
 
     def hole(self, feed: str, hole: Hole, rows: pa.Table) -> None:
         """Note a jump in an instrument's trade ids; rows are the trades that showed it."""

@@ -57,12 +57,19 @@ class Intake:
         """Of writes and fsyncs of the journal, a batch each."""
         self.lag_ms = 0.0
         self.durable_frame = journal.next_frame - 1
+        self.behind: Callable[[], int] = lambda: 0
+        """Durable frames that the lake does not hold yet, as the mover last said."""
 
     def lane(self, feed: str, connection: int) -> Lane:
         """Open a lane for a connection."""
         lane = Lane(feed, connection)
         self._lanes.append(lane)
         return lane
+
+    def add(self, feed: str, connection: int, frames: list[bytes], received_us: int) -> None:
+        """Put frames of one time after everything handed in so far."""
+        self._seal()
+        self._sealed.append(_Entry(feed, connection, frames, [received_us] * len(frames)))
 
     def note(
         self,

@@ -49,8 +49,9 @@ def accesses(home: Path, dsn: str) -> Progress:
 class MoverHandle:
     """A mover process; it ends by itself when this process dies."""
 
-    def __init__(self, dsn: str, home: Path, claims: list[str]) -> None:
+    def __init__(self, dsn: str, home: Path, claims: list[str], shard: int | None = None) -> None:
         self._order = {
+            "shard": shard,
             "journal": str(home / "journal"),
             "trino": trino_of(home, "operator"),
             "claims": claims,

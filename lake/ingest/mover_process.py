@@ -51,7 +51,7 @@ def main() -> int:
         clock = SystemClock()
         warehouse = warehouse_at(order["warehouse"])
         ready(_access(order, "commit").warehouse)
-        shard, lease = _own_shard(dsn, order["claims"], clock)
+        shard, lease = _own_shard(dsn, order["claims"], clock, order.get("shard"))
         say({"shard": shard, "epoch": lease.epoch})
         place = MoverPlace(
             dsn,
@@ -103,15 +103,17 @@ def _access(order: dict[str, Any], part: str) -> Access:
     return Access(with_application(found["dsn"], APPLICATION), warehouse_at(found["warehouse"]))
 
 
-def _own_shard(dsn: str, claims: list[str], clock: Clock) -> tuple[int, Lease]:
-    """Take the first shard that nobody owns, with these claims on it.
+def _own_shard(
+    dsn: str, claims: list[str], clock: Clock, only: int | None = None
+) -> tuple[int, Lease]:
+    """Take the first shard that nobody owns, or only that one, with these claims on it.
 
     A predecessor that still drains one of them is waited for: its ingest has ended or was killed.
     """
     end_us = clock.monotonic_us() + int(HANDOVER_S_MAX * 1e6)
     with psycopg.connect(dsn, autocommit=True) as connection:
         while clock.monotonic_us() < end_us:
-            for shard in range(SHARDS_MAX):
+            for shard in range(SHARDS_MAX) if only is None else (only,):
                 lease = take(connection, shard_lease(shard))
                 if lease is None:
                     continue
@@ -119,7 +121,10 @@ def _own_shard(dsn: str, claims: list[str], clock: Clock) -> tuple[int, Lease]:
                     return shard, lease
                 break
             else:
-                raise Unavailable("shards", f"all {SHARDS_MAX} are owned", "stop another ingest")
+                if only is None:
+                    raise Unavailable(
+                        "shards", f"all {SHARDS_MAX} are owned", "stop another ingest"
+                    )
             clock.sleep(HANDOVER_LOOK_S)
     raise Unavailable(
         f"shard {shard}",

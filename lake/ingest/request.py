@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lake.errors import WrongUse
+from lake.ingest.source import Source
 
 LIVE_FEEDS = ("massive", "coinbase", "kraken", "binance", "sim")
 REPLAY = "replay:"
@@ -18,7 +19,8 @@ class IngestRequest:
     feeds: live feeds by name, or replay:PATH. tickers: as the user spells them; none means all.
     connections: redundant connections per live feed. speed: "real", "max", or a factor ("10x").
     for_seconds: end after this long; until_end: end when every replay has ended. url: the socket to
-    use instead of the venue's own, for a feed of one live venue.
+    use instead of the venue's own, for a feed of one live venue. sources: what is read besides, its
+    end is a replay's. shard: the one to own; None: the first that is free.
     """
 
     feeds: tuple[str, ...]
@@ -28,6 +30,8 @@ class IngestRequest:
     for_seconds: float | None = None
     until_end: bool = False
     url: str | None = None
+    sources: tuple[Source, ...] = ()
+    shard: int | None = None
 
     def __post_init__(self) -> None:
         for feed in self.feeds:
@@ -36,7 +40,7 @@ class IngestRequest:
                 raise WrongUse(f"feed {feed}", "is unknown", f"one of {known}")
         if "" in self.replays:
             raise WrongUse(f"feed {REPLAY!r}", "names no file", f"write {REPLAY}PATH")
-        if not self.feeds:
+        if not (self.feeds or self.sources):
             raise WrongUse("feeds", "none given", "name one, for instance `ticklake ingest sim`")
         if not 1 <= self.connections <= CONNECTIONS_MAX:
             raise WrongUse("--connections", "is out of bounds", f"1 to {CONNECTIONS_MAX}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +19,13 @@ from lake.errors import TicklakeError, Unavailable
 from lake.ingest import control
 from lake.ingest.backlog import Backlog
 from lake.ingest.feed_to_journal import FeedToJournal
+from lake.ingest.inbox import InboxToJournal, inbox_of
 from lake.ingest.intake import Intake
 from lake.ingest.last_heard import LastHeard
 from lake.ingest.mover_handle import MoverHandle
 from lake.ingest.recording_to_journal import RecordingToJournal
 from lake.ingest.request import IngestRequest
+from lake.ingest.source import Source
 from lake.ingest.status import FeedStatus, Show, Status
 from lake.ingest.venue import Venue, venue_for
 from lake.journal.journal import Journal
@@ -70,21 +73,25 @@ class _Ingest:
         self._clock = clock
         self._show = show or (lambda status: None)
         self._venues = [venue_for(feed, request, settings) for feed in request.live]
-        self._recordings = [RecordingToJournal(Path(path), request) for path in request.replays]
+        self._sources: list[Source] = [
+            *(RecordingToJournal(Path(path), request) for path in request.replays),
+            *request.sources,
+        ]
         self._home = home
-        self._mover = MoverHandle(dsn, home, self._claims())
+        self._mover = MoverHandle(dsn, home, self._claims(), request.shard)
         self._steps = Steps.parse(settings.fault_plan)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
         self._backlog = Backlog()
         self._noted_us = 0
-        self.status = Status(replays_left=len(self._recordings))
+        self.status = Status(replays_left=len(self._sources))
 
     async def run(self) -> Status:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self._on_signal)
         fault: TicklakeError | None = None
         looking = asyncio.create_task(self._look_often())
         try:
@@ -148,8 +155,12 @@ class _Ingest:
     async def _take_in(self, journal: Journal, heard: LastHeard) -> None:
         """Run every feed until it is time to end; flush what came."""
         intake = Intake(journal, self._clock)
+        start = intake.durable_frame
+        intake.behind = lambda: (
+            intake.durable_frame - max(start, self.status.mover.get("lake_frame", 0))
+        )
         names = {venue.feed for venue in self._venues}
-        for name in sorted(names.union(each.feed for each in self._recordings)):
+        for name in sorted(names.union(each.feed for each in self._sources)):
             intake.note(name, lambda: control.Started(self._clock.now_us()))
         feeds = {
             FeedToJournal(
@@ -168,10 +179,11 @@ class _Ingest:
         }
         ended = asyncio.Event()
         replays = [
-            asyncio.create_task(recording.run(intake, self._clock, ended))
-            for recording in self._recordings
+            asyncio.create_task(source.run(intake, self._clock, ended)) for source in self._sources
         ]
         running = [asyncio.create_task(feed.run(ended)) for feed in feeds] + replays
+        inbox = InboxToJournal(inbox_of(self._home, journal.shard), self._claims())
+        running.append(asyncio.create_task(inbox.run(intake, self._clock, ended)))
         running.append(asyncio.create_task(self._flush(intake, feeds, heard, ended)))
         try:
             await self._until_done(running, replays)
@@ -255,7 +267,7 @@ class _Ingest:
 
     def _claims(self) -> list[str]:
         claims = [claim for venue in self._venues for claim in venue.claims]
-        return claims + [claim for recording in self._recordings for claim in recording.claims()]
+        return claims + [claim for source in self._sources for claim in source.claims()]
 
 
 def _by_feed(intake: Intake, feeds: Feeds) -> dict[str, FeedStatus]:

@@ -1,0 +1,47 @@
+"""Dual-write under Prefect: what an earlier database is given is taken in here, each minute."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.tasks import exponential_backoff
+
+from flows.old_tables_to_journal import Old, follow
+from flows.place import place_of
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from lake.clock import SystemClock
+
+FOLLOW_S_MAX = 600
+EVERY_MINUTES = 1
+
+
+@task(
+    name="follow an earlier database",
+    retries=RETRIES_MAX,
+    retry_delay_seconds=exponential_backoff(BACKOFF_S),
+    retry_condition_fn=is_passing,
+)
+def follow_old(home: Path | None, name: str, old_schema: str) -> list[str]:
+    """Take in what was written there since the last time; nothing where none is named."""
+    place = place_of(home)
+    if not place.settings.old_dsn:
+        return []
+    done = follow(Old(place.settings.old_dsn, name, old_schema), place, SystemClock())
+    return [each.line() for each in done]
+
+
+@flow(name="old-tables-to-journal", timeout_seconds=FOLLOW_S_MAX)
+def old_tables_to_journal(
+    home: Path | None = None, name: str = "rrr", old_schema: str = "public"
+) -> list[str]:
+    """New rows of the earlier database of TICKLAKE_OLD_DSN, so that both sides hold the same."""
+    lines = follow_old(home, name, old_schema)
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "none", key="followed")
+    return lines
+
+
+FOLLOW = Schedule("follow", old_tables_to_journal, timedelta(minutes=EVERY_MINUTES))

@@ -1,0 +1,141 @@
+"""The books of an import: since when it is dual-written, what was equal, who reads from where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import psycopg
+
+from lake.errors import Refused, WrongUse
+
+CONSUMERS = ("dashboard", "backtests", "trading")
+"""Who moves to the new side, in this order."""
+
+DUAL_WRITE_DAYS_MIN = 14
+BACK_DAYS_MAX = 30
+CHECK_AGE_MAX = timedelta(hours=24)
+"""A comparison older than this says nothing about today."""
+
+SIDES = ("old", "new")
+
+
+@dataclass(frozen=True, slots=True)
+class DayCheck:
+    """One table and day on both sides."""
+
+    table: str
+    day: date
+    old_rows: int
+    new_rows: int
+    equal: bool
+    said: str
+
+
+def begin(connection: psycopg.Connection, name: str, now: datetime) -> None:
+    """Note that an import is dual-written from now on, unless it is already."""
+    connection.execute(
+        "INSERT INTO market.imports (name, began_time) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (name, now),
+    )
+
+
+def followed(connection: psycopg.Connection, name: str, now: datetime, upto: datetime) -> None:
+    """Note that all rows of before `upto` have been followed."""
+    connection.execute(
+        "UPDATE market.imports SET followed_time = %s, followed_upto = %s WHERE name = %s",
+        (now, upto, name),
+    )
+
+
+def write_checks(
+    connection: psycopg.Connection, name: str, checks: Sequence[DayCheck], now: datetime
+) -> None:
+    """Replace the comparison of an import."""
+    with connection.transaction():
+        connection.execute("DELETE FROM market.import_days WHERE name = %s", (name,))
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO market.import_days VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                [(name, c.table, c.day, c.old_rows, c.new_rows, c.equal, c.said, now)
+                 for c in checks],
+            )  # fmt: skip
+
+
+def side_of(connection: psycopg.Connection, name: str, consumer: str) -> str:
+    """Return where a consumer reads now: old or new."""
+    found = _last_move(connection, name, consumer)
+    return found[0] if found else "old"
+
+
+def _last_move(
+    connection: psycopg.Connection, name: str, consumer: str
+) -> tuple[str, datetime] | None:
+    row = connection.execute(
+        "SELECT side, moved_time FROM market.switch_moves WHERE name = %s AND consumer = %s"
+        " ORDER BY move DESC LIMIT 1",
+        (name, consumer),
+    ).fetchone()
+    return None if row is None else (str(row[0]), row[1])
+
+
+def move(
+    connection: psycopg.Connection, name: str, consumer: str, side: str, now: datetime
+) -> None:
+    """Let a consumer read from a side; counts from its next query on.
+
+    To the new side: in the order of CONSUMERS, after DUAL_WRITE_DAYS_MIN of dual-write, and with a
+    comparison of the last day without a difference. Back to the old one: at once, for
+    BACK_DAYS_MAX. Raises Refused with what is missing, WrongUse.
+    """
+    if consumer not in CONSUMERS or side not in SIDES:
+        raise WrongUse(f"{consumer} {side}", "is unknown", f"{' | '.join(CONSUMERS)}, old | new")
+    last = _last_move(connection, name, consumer)
+    if (last[0] if last else "old") == side:
+        return
+    if side == "new":
+        _check_may_move(connection, name, consumer, now)
+    elif last is not None and now - last[1] > timedelta(days=BACK_DAYS_MAX):
+        raise Refused(
+            f"{consumer} of {name}",
+            f"moved {last[1]:%F}, more than {BACK_DAYS_MAX} days ago",
+            "the earlier database is no longer kept equal; import what it should have",
+        )
+    connection.execute(
+        "INSERT INTO market.switch_moves (name, consumer, side, moved_time)"
+        " VALUES (%s, %s, %s, %s)",
+        (name, consumer, side, now),
+    )
+
+
+def _check_may_move(
+    connection: psycopg.Connection, name: str, consumer: str, now: datetime
+) -> None:
+    place = CONSUMERS.index(consumer)
+    for earlier in CONSUMERS[:place]:
+        if side_of(connection, name, earlier) == "old":
+            raise Refused(
+                f"{consumer} of {name}", f"{earlier} still reads the old", "it goes first"
+            )
+    row = connection.execute(
+        "SELECT began_time FROM market.imports WHERE name = %s", (name,)
+    ).fetchone()
+    days = (now - row[0]).days if row else 0
+    if days < DUAL_WRITE_DAYS_MIN:
+        raise Refused(
+            f"{consumer} of {name}",
+            f"dual-written for {days} days of {DUAL_WRITE_DAYS_MIN}",
+            "keep `ticklake import follow` on its schedule and compare each day",
+        )
+    found = connection.execute(
+        "SELECT max(checked_time), count(*) FILTER (WHERE NOT equal) FROM market.import_days"
+        " WHERE name = %s",
+        (name,),
+    ).fetchone()
+    if not found or found[0] is None or now - found[0] > CHECK_AGE_MAX:
+        raise Refused(f"{consumer} of {name}", "was not compared today", "ticklake import compare")
+    if found[1]:
+        raise Refused(
+            f"{consumer} of {name}", f"{found[1]} days differ", "see `ticklake import compare`"
+        )
