@@ -3,13 +3,16 @@
     python benchmarks/backfill.py [--trades 2000000] [--days 20] [--json]
 
 Beside it: reading the file alone, and writing its rows as one Parquet file, which is the least that
-any way in would have to do. The rate is of the whole: file to the lake's last commit.
+any way in would have to do. The rate is of the whole: file to the lake's last commit. CPU per row is of
+all processes and hardly depends on what else the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import tempfile
 import time
 import zipfile
@@ -26,7 +29,7 @@ from infra.servers.embedded import down, up
 from lake.clock import SystemClock
 from lake.history.files import open_file
 from lake.settings import Settings
-from lake.state import postgres_dsn
+from lake.state import postgres_dsn, read_state
 from lake.verify.verify import verify
 from lake.views.client import Client
 from lake.warehouse import warehouse_of
@@ -63,6 +66,21 @@ def read_alone(path: Path, folder: Path) -> tuple[float, float]:
     return read_s, time.perf_counter() - start
 
 
+def cpu_s(home: Path) -> tuple[float, float]:
+    """Return CPU seconds so far: of this process and its children, of PostgreSQL's processes."""
+    ours = sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+    master = read_state(home)["postgres"]["pid"]
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    ticks = 0
+    for pid in (str(master), *children):
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += sum(map(int, fields[11 : 15 if pid == str(master) else 13]))
+    return ours, ticks / os.sysconf("SC_CLK_TCK")
+
+
 def measure(trades: int, days: int) -> dict[str, Any]:
     """Return the figures."""
     with tempfile.TemporaryDirectory(prefix="ticklake-backfill-") as name:
@@ -73,9 +91,11 @@ def measure(trades: int, days: int) -> dict[str, Any]:
         up(home, SystemClock())
         try:
             place = Place(Settings(home=home), postgres_dsn(home), warehouse_of(home))
+            before = cpu_s(home)
             start = time.perf_counter()
             taken = take_file(path, {}, place, SystemClock())
             whole_s = time.perf_counter() - start
+            ours_s, server_s = (b - a for a, b in zip(before, cpu_s(home), strict=True))
             start = time.perf_counter()
             report = verify(home)
             verify_s = time.perf_counter() - start
@@ -94,6 +114,9 @@ def measure(trades: int, days: int) -> dict[str, Any]:
             "parquet_alone_rows_per_s": round(trades / parquet_s),
             "file_to_lake_s": round(whole_s, 2),
             "file_to_lake_rows_per_s": round(trades / whole_s),
+            "cpu_us_per_row": round(ours_s / trades * 1e6, 2),
+            "postgres_cpu_us_per_row": round(server_s / trades * 1e6, 2),
+            "load_average": round(os.getloadavg()[0], 1),
             "verify_s": round(verify_s, 2),
         }
 

@@ -28,7 +28,7 @@ from lake.history.old_database import (
     rows_between,
 )
 from lake.hot.backfills import Progress, note, progress_of
-from lake.hot.imports import begin, followed
+from lake.hot.imports import begin, different_days, followed
 from lake.ingest.deliver import Delivery, deliver
 from lake.ingest.held import Held
 from lake.ingest.parcels_to_journal import Parcel
@@ -62,7 +62,10 @@ class Imported:
 
 
 def import_all(old: Old, place: Place, clock: Clock) -> list[Imported]:
-    """Take in every day of the market tables that is not in yet, and copy the other tables."""
+    """Take in every day of the market tables that is not in yet, and copy the other tables.
+
+    Days in which the last comparison found a difference are taken in again.
+    """
     now = utc_from_us(clock.now_us())
     with psycopg.connect(place.dsn, autocommit=True) as connection:
         begin(connection, old.name, now)
@@ -72,7 +75,12 @@ def import_all(old: Old, place: Place, clock: Clock) -> list[Imported]:
         for table in (each for each in tables if each.is_market):
             known = progress_of(connection, f"import|{old.name}|{table.name}", 0)
             days = [each.day for each in days_of(old.dsn, table)]
-            left = [(day, day + DAY) for day in days if _us(day) >= known.position]
+            differ = different_days(connection, old.name, table.name)
+            left = [
+                (day, day + DAY)
+                for day in days
+                if _us(day) >= known.position or day.date() in differ
+            ]
             readings.append(_Reading(old, table, left, known, connection, _us(_midnight(now))))
         _deliver(old, readings, place, clock)
     done = [each.imported("taken in") for each in readings]
@@ -165,7 +173,7 @@ class _Reading:
             refused = refused_between(dsn, table, first, last)
             self._given = replace(
                 self._given,
-                position=min(_us(last), self._today_us),
+                position=max(self._given.position, min(_us(last), self._today_us)),
                 refused=self._given.refused + len(refused),
             )
             if refused or self._connection is not None:

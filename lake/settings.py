@@ -53,6 +53,9 @@ class Settings:
         "libpq address of an earlier database that is imported; none: given by --old",
         repr=False,
     )
+    old_write: str = setting(
+        "off", "whether rows of our own feeds are written to that database too: on or off"
+    )
     silence_ms_max: int = setting(
         10_000,
         "longest time without an event on a Massive feed, which has no heartbeat, before it is"
@@ -150,8 +153,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
-        if self.flows not in ("on", "off"):
-            raise BadInput(variable("flows"), f"{self.flows!r} is unknown", "on or off")
+        for name in ("flows", "old_write"):
+            if getattr(self, name) not in ("on", "off"):
+                fault = f"{getattr(self, name)!r} is unknown"
+                raise BadInput(variable(name), fault, "on or off")
         for each in fields(self):
             value = getattr(self, each.name)
             low, high = each.metadata["low"], each.metadata["high"]

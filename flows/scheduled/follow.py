@@ -9,6 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.tasks import exponential_backoff
 
+from flows.new_rows_to_old import write_back
 from flows.old_tables_to_journal import Old, follow
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
@@ -30,8 +31,10 @@ def follow_old(home: Path | None, name: str, old_schema: str) -> list[str]:
     place = place_of(home)
     if not place.settings.old_dsn:
         return []
-    done = follow(Old(place.settings.old_dsn, name, old_schema), place, SystemClock())
-    return [each.line() for each in done]
+    old = Old(place.settings.old_dsn, name, old_schema)
+    written = write_back(old, place) if place.settings.old_write == "on" else []
+    done = follow(old, place, SystemClock())
+    return [*(each.line() for each in written), *(each.line() for each in done)]
 
 
 @flow(name="old-tables-to-journal", timeout_seconds=FOLLOW_S_MAX)

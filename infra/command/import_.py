@@ -95,6 +95,20 @@ def follow(settings: Settings, dsn: str | None, name: str, schema: str) -> Answe
     return Answer({"tables": [vars_of(each) for each in done]}, [each.line() for each in done])
 
 
+@import_.command("write-back")
+@of_old
+@verb
+def write_back(settings: Settings, dsn: str | None, name: str, schema: str) -> Answer:
+    """Write what our own feeds brought since into that database: the other half of dual-write.
+
+    The first call only notes where to begin. Also each minute, with TICKLAKE_OLD_WRITE=on.
+    """
+    from flows.new_rows_to_old import write_back as write_all
+
+    done = write_all(*_sides(settings, dsn, name, schema))
+    return Answer({"tables": [vars_of(each) for each in done]}, [each.line() for each in done])
+
+
 @import_.command()
 @of_old
 @verb

@@ -22,6 +22,9 @@ from lake.errors import BadInput, Unavailable
 from lake.feeds.history import note_of, row_schema
 
 MARKET_TABLES = ("crypto_aggregates", "crypto_trades", "crypto_quotes", "market_sentiment")
+MARKS_TABLE = "ticklake_written"
+"""Our table there: how far rows of ours are written back. It is no table of theirs."""
+
 TIME_COLUMNS = ("event_time", "timestamp")
 DAY = timedelta(days=1)
 PIECE_ROWS = 65_536
@@ -32,7 +35,7 @@ _TABLES = """
 SELECT c.relname, greatest(c.reltuples, 0)::bigint, array_agg(a.attname::text ORDER BY a.attnum)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+WHERE n.nspname = %s AND c.relname <> %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 GROUP BY 1, 2 ORDER BY 1
 """
 
@@ -62,7 +65,7 @@ def old_tables(dsn: str, schema: str = "public") -> list[OldTable]:
     """Return the tables of a schema; rows are the server's estimate. Raises Unavailable."""
     try:
         with psycopg.connect(dsn) as connection:
-            found = connection.execute(_TABLES, (schema,)).fetchall()
+            found = connection.execute(_TABLES, (schema, MARKS_TABLE)).fetchall()
     except psycopg.OperationalError as error:
         raise Unavailable("earlier database", str(error).strip(), "check its address") from error
     return [OldTable(schema, name, tuple(c), rows, _time(name, c)) for name, rows, c in found]

@@ -63,6 +63,15 @@ def write_checks(
             )  # fmt: skip
 
 
+def different_days(connection: psycopg.Connection, name: str, table: str) -> set[date]:
+    """Return the days of a table in which the last comparison found a difference."""
+    rows = connection.execute(
+        "SELECT day FROM market.import_days WHERE name = %s AND table_name = %s AND NOT equal",
+        (name, table),
+    ).fetchall()
+    return {day for (day,) in rows}
+
+
 def side_of(connection: psycopg.Connection, name: str, consumer: str) -> str:
     """Return where a consumer reads now: old or new."""
     found = _last_move(connection, name, consumer)

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from flows.new_rows_to_old import write_back
 from flows.old_and_new import Consumer, compare, shadow
 from flows.old_tables_to_journal import Old, follow, import_all
 from flows.place import Place
@@ -20,6 +21,7 @@ from lake.settings import Settings
 from lake.verify.verify import verify
 from lake.warehouse import warehouse_of
 from tests.conftest import Databases
+from tests.path.lakehouse import NOW_MS, Lakehouse, frame, quote, stream, trade
 from tests.path.market import Home
 
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
@@ -204,3 +206,35 @@ def test_a_consumer_reads_the_side_that_counts_at_each_query(
             )
             assert (consumer.side(), consumer.rows(query)) == (side, [(rows,)])
     databases.drop(name)
+
+
+def test_rows_of_our_feeds_are_written_there_once_and_both_sides_stay_equal(
+    home: Home, olds: dict[str, Old]
+) -> None:
+    old = olds["timescale"]
+    place = Place(Settings(home=home.path), home.dsn, warehouse_of(home.path))
+    clock = SystemClock()
+    lakehouse = Lakehouse(home.dsn, home.path)
+    lakehouse.journal(stream(0, 2))
+    assert lakehouse.move() == 0
+    assert [each.rows for each in write_back(old, place)] == [0, 0, 0, 0]
+    with psycopg.connect(old.dsn) as there:
+        for table in MARKET_TABLES:
+            there.execute(f"DELETE FROM {table}")
+    fresh = [frame(trade(100 + n), quote()) for n in range(20)]
+    lakehouse.journal(fresh)
+    assert lakehouse.move() == 0
+    wanted = {"crypto_trades": 20, "crypto_quotes": 20}
+    written = {each.table: each.rows for each in write_back(old, place)}
+    assert {name: rows for name, rows in written.items() if rows} == wanted
+    assert not any(each.rows for each in write_back(old, place))
+    with psycopg.connect(home.dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO market.imports (name, began_time) VALUES (%s, to_timestamp(%s))",
+            (old.name, NOW_MS / 1000),
+        )
+    followed = {each.table: each.rows for each in follow(old, place, clock)}
+    assert {name: rows for name, rows in followed.items() if rows} == wanted
+    assert not any(each.rows for each in write_back(old, place))
+    assert {c.table for c in compare(old, place, clock) if not c.equal} == {"orders"}
+    assert verify(home.path).holds
