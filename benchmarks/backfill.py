@@ -3,8 +3,8 @@
     python benchmarks/backfill.py [--trades 2000000] [--days 20] [--json]
 
 Beside it: reading the file alone, and writing its rows as one Parquet file, which is the least that
-any way in would have to do. The rate is of the whole: file to the lake's last commit. CPU per row is of
-all processes and hardly depends on what else the machine does.
+any way in would have to do. The rate is of the whole: file to the last commit. CPU per row is
+of all processes and hardly depends on what else the machine does.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 
 from lake.clock import Clock
-from lake.errors import Unavailable
+from lake.errors import Damaged, Unavailable
 from lake.ingest.claim import is_owned, owner
-from lake.ingest.inbox import inbox_of, post
+from lake.ingest.inbox import DAMAGED, inbox_of, post
 from lake.ingest.parcels_to_journal import Parcel, ParcelsToJournal
 from lake.ingest.request import IngestRequest
 from lake.ingest.run import ingest
@@ -124,6 +124,8 @@ def _is_taken(connection: psycopg.Connection, shard: int, path: Path, by: Delive
             fault = f"took nothing from its inbox in {TAKEN_S_MAX:.0f} s"
             raise Unavailable(f"shard {shard}", fault, "see its ingest, then run this again")
         by.clock.sleep(LOOK_S)
+    if (aside := path.with_suffix(DAMAGED)).exists():
+        raise Damaged(str(aside), "could not be read by the shard's owner", "check the disk")
     return True
 
 

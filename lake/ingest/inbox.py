@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ from lake.ingest.parcels_to_journal import Parcel, take
 from lake.journal import block
 
 SUFFIX = ".parcel"
+DAMAGED = ".damaged"
+"""What its owner could not read is set aside under this name."""
+
 CLAIMS = "claims"
 LOOK_S = 0.2
 
@@ -98,10 +102,9 @@ class InboxToJournal:
     def __init__(self, folder: Path, claims: Sequence[str]) -> None:
         self._folder = folder
         self._claims = list(claims)
-        self.fault = ""
 
     async def run(self, intake: Intake, clock: Clock, ended: asyncio.Event) -> None:
-        """Look again and again until `ended` is set; a damaged parcel is left, and said."""
+        """Look again and again until `ended` is set; a damaged parcel is set aside, and said."""
         while not ended.is_set():
             for path in sorted(self._folder.glob(f"*{SUFFIX}")):
                 if ended.is_set():
@@ -116,7 +119,9 @@ class InboxToJournal:
         except FileNotFoundError:
             return  # its sender has taken it back
         except Damaged as error:
-            self.fault = str(error)
+            # not the owner's fault: its sockets go on, and whoever sent it is still waiting
+            print(f"inbox: {error}", file=sys.stderr, flush=True)
+            path.rename(path.with_suffix(DAMAGED))
             return
         if covered(claims, self._claims):
             with suppress(FileNotFoundError):
