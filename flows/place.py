@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lake.lineage.destination import Destination, destination
 from lake.settings import Settings, from_env
 from lake.state import postgres_dsn
 from lake.warehouse import Warehouse, warehouse_of
@@ -13,14 +14,19 @@ from lake.warehouse import Warehouse, warehouse_of
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One lakehouse: its settings, the hot tier's address, where the lake's files lie."""
+    """One lakehouse: its settings, the hot tier's address, where the lake's files lie.
+
+    lineage: where its events of lineage go.
+    """
 
     settings: Settings
     dsn: str
     warehouse: Warehouse
+    lineage: Destination
 
 
 def place_of(home: Path | None = None) -> Place:
     """Return a home's place; None: the home of the environment. Unavailable before `up`."""
     settings = from_env(os.environ, home=home)
-    return Place(settings, postgres_dsn(settings.home), warehouse_of(settings.home))
+    home = settings.home
+    return Place(settings, postgres_dsn(home), warehouse_of(home), destination(settings))

@@ -15,12 +15,15 @@ from http import HTTPStatus
 from pathlib import Path
 
 import httpx
+import psycopg
 from prefect import serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
+from flows.lineage_to_endpoint import Endpoint, send
+from flows.place import place_of
 from flows.resident import RETRY_S
 from flows.scheduled.bars import keep_bars_hourly, run_bars
 from flows.scheduled.schedules import SCHEDULES
@@ -30,6 +33,7 @@ from lake.errors import TicklakeError
 
 ANSWER_S_MAX = 2.0
 LOOK_S = 1.0
+SEND_S = 2.0
 RUNS_AT_ONCE_MAX = 2
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(
@@ -45,6 +49,7 @@ def main() -> None:
     thread = threading.Thread(target=stay, args=(home, stop), daemon=True)
     thread.start()
     threading.Thread(target=keep_watch, args=(home, SystemClock(), stop), daemon=True).start()
+    threading.Thread(target=send_lineage, args=(home, stop), daemon=True).start()
     try:
         while not answers():
             stop.wait(LOOK_S)
@@ -68,6 +73,23 @@ def stay(home: Path, stop: threading.Event) -> None:
         except Exception as error:  # Prefect's own, of many kinds, when its server goes away
             print(f"bars: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             stop.wait(RETRY_S)
+
+
+def send_lineage(home: Path, stop: threading.Event) -> None:
+    """Post events of lineage to the receiver that `up` was told of, until stopped."""
+    fault = ""
+    while not stop.wait(SEND_S):
+        try:
+            place = place_of(home)
+            if not place.lineage.url:
+                continue
+            found = send(place.dsn, Endpoint(place.lineage.url, place.lineage.api_key))
+            now = found.line() if found.fault else ""
+        except (TicklakeError, psycopg.Error) as error:
+            now = f"{error}".strip()
+        if now and not fault:
+            print(f"lineage: {now}", file=sys.stderr, flush=True)
+        fault = now
 
 
 def answers() -> bool:

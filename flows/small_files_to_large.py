@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import psycopg
 
+from flows.jobs import UPKEEP
 from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import LAKE_ONLY_DATASETS, load
+from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, load
 from lake.errors import Unavailable
 from lake.hot.lease import COMMITTER
 from lake.hot.recovery import window_s
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.ingest.hot_to_lake import LAKE_DATASETS
 from lake.ingest.lake_files import RemovalBook
+from lake.lineage.destination import NAMESPACE as LINEAGE_NAMESPACE
+from lake.lineage.job import Job, lake
+from lake.lineage.run import Run, Teller
 from lake.tables.catalog import NAMESPACE, open_catalog
 from lake.tables.old_metadata import keep_metadata, remove_old_metadata
 from lake.tables.tags import keep_tags
@@ -30,7 +34,7 @@ from lake.warehouse import Warehouse
 
 T = TypeVar("T")
 
-FLOW_DATASETS = LAKE_ONLY_DATASETS
+FLOW_DATASETS = (*LAKE_ONLY_DATASETS, *NUMBERED_DATASETS)
 """Made by flows, each under the lease of its own name; nobody else keeps them."""
 
 KEPT_DATASETS = (*LAKE_DATASETS, *FLOW_DATASETS)
@@ -69,6 +73,11 @@ class Kept:
         return asdict(self)
 
 
+def upkeep_of(dataset: str) -> Job:
+    """Return the job that keeps a table: what it reads it writes, in larger files."""
+    return replace(UPKEEP, reads=(lake(dataset),), writes=(lake(dataset),))
+
+
 def keep(
     dsn: str,
     warehouse: Warehouse,
@@ -78,6 +87,7 @@ def keep(
     wait_s: float = TURN_S_MAX,
     grace_s: float = REMOVE_AFTER_S,
     sweep_age_s: float | None = ORPHAN_AGE_S,
+    namespace: str = LINEAGE_NAMESPACE,
 ) -> Kept:
     """Keep one table; the same call again finds little to do, and may be killed at any point.
 
@@ -113,6 +123,11 @@ def keep(
         while due := book.due(dataset, grace_s):
             removed += upkeep.remove(due)
             book.removed(due)
+        head = catalog.load_table((NAMESPACE, dataset)).metadata.current_snapshot_id
+    if merged:
+        run = Run(Teller(dsn, clock, namespace), upkeep_of(dataset))
+        run.wrote(lake(dataset), head)
+        run.tell("COMPLETE")
     return Kept(
         dataset,
         len(merged),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from flows.jobs import BARS
 from lake.bars.bars_table import BarsTable, Marks
 from lake.bars.changes import Changes, Inputs, changes, prepare
 from lake.bars.kernel import DATASET, DAY_US, MINUTE_US, teach
@@ -21,6 +22,9 @@ from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import Unavailable, WrongUse
 from lake.hot.hot_reader import frame_within, last_frames
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.lineage.destination import NAMESPACE
+from lake.lineage.job import lake
+from lake.lineage.run import Run, Teller
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
 from lake.views.client import Client
@@ -72,6 +76,7 @@ class TradesToBars:
         grace_ms: int = GRACE_MS,
         rows_max: int = STEP_ROWS_MAX,
         wait_s: float = TURN_S_MAX,
+        namespace: str = NAMESPACE,
     ) -> None:
         self._dsn = dsn
         self._warehouse = warehouse
@@ -83,9 +88,12 @@ class TradesToBars:
         self._client = Client(dsn, warehouse)
         teach(self._client.duckdb)
         prepare(self._client.duckdb)
+        self._run = Run(Teller(dsn, self._clock, namespace), BARS)
 
     def close(self) -> None:
         """Close the connection of the readers."""
+        if self._run.told:
+            self._run.tell("COMPLETE")
         self._client.close()
 
     def __enter__(self) -> TradesToBars:
@@ -174,6 +182,9 @@ class TradesToBars:
 
     def _published(self, table: BarsTable, found: Changes, marks: Marks, more: bool) -> Step:
         snapshot_id = table.publish(found, marks) if found.any or more else None
+        if snapshot_id is not None:
+            self._run.wrote(lake(DATASET), snapshot_id, found.put.num_rows)
+            self._run.tell("RUNNING" if self._run.told else "START", brief=self._run.told)
         return Step(found.put.num_rows, found.drop.num_rows, marks.closed_us, snapshot_id, more)
 
     @contextmanager

@@ -127,6 +127,24 @@ class Settings:
         0,
         60_000,
     )
+    lineage_url: str = setting(
+        "",
+        "address that OpenLineage events are posted to, as Marquez' http://host:5000/api/v1/lineage;"
+        " `off`: they are in the table lineage_events alone; none: as at the last `up`",
+    )
+    lineage_api_key: str = setting(
+        "", "key that goes with them as a bearer token; none: without", repr=False
+    )
+    lineage_namespace: str = setting(
+        "",
+        "namespace of our jobs and data in these events; none: as at the last `up`, else ticklake",
+    )
+    schema_registry_url: str = setting(
+        "", "address of the schema registry that `contracts publish` registers Avro schemas at"
+    )
+    schema_registry_key: str = setting(
+        "", "key that goes to it as a bearer token; none: without", repr=False
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",

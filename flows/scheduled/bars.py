@@ -31,7 +31,12 @@ HOUR_S = 3_600
 def publish_bars(home: Path | None, first: datetime | None, last: datetime | None) -> list[Step]:
     """Take what is new; then make the bars of [first, last) anew, where they are given."""
     place = place_of(home)
-    with TradesToBars(place.dsn, place.warehouse, grace_ms=place.settings.bars_grace_ms) as maker:
+    with TradesToBars(
+        place.dsn,
+        place.warehouse,
+        grace_ms=place.settings.bars_grace_ms,
+        namespace=place.lineage.namespace,
+    ) as maker:
         steps = maker.drain()
         if first is not None and last is not None:
             steps += maker.rebuild(micros(first), micros(last))
@@ -84,8 +89,8 @@ def run_bars(home: Path | None, minutes: int, stop: threading.Event, *, report: 
         if progress is not None:
             progress.show((clock.now_us() - start_us) / (until_us - start_us))
 
-    grace_ms = place.settings.bars_grace_ms
-    with TradesToBars(place.dsn, place.warehouse, grace_ms=grace_ms) as maker:
+    grace_ms, namespace = place.settings.bars_grace_ms, place.lineage.namespace
+    with TradesToBars(place.dsn, place.warehouse, grace_ms=grace_ms, namespace=namespace) as maker:
         keep_bars(maker, clock, stop, told, until_us=until_us, grace_ms=grace_ms)
     if report:
         create_markdown_artifact(

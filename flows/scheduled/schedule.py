@@ -1,18 +1,56 @@
-"""One flow on its schedule."""
+"""One flow on its schedule; every run of it is told of as lineage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import FlowStateHook
+
+from flows.jobs import job_of
+from flows.place import place_of
+from lake.clock import SystemClock
+from lake.errors import TicklakeError
+from lake.lineage.event import EventType
+from lake.lineage.run import Run, Teller
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A flow that runs by itself: its name for the operator, how often."""
+    """A flow that runs by itself: its name for the operator, how often.
+
+    Whoever imports the flow has it tell of its runs, by the job of this name in flows.jobs.
+    """
 
     name: str
     flow: Flow[..., Any]
     every: timedelta
+
+    def __post_init__(self) -> None:
+        flow = self.flow
+        flow.on_running(_tells(self, "START"))
+        flow.on_completion(_tells(self, "COMPLETE"))
+        flow.on_failure(_tells(self, "FAIL"))
+        flow.on_crashed(_tells(self, "ABORT"))
+        flow.on_cancellation(_tells(self, "ABORT"))
+
+
+def _tells(schedule: Schedule, type_: EventType) -> FlowStateHook[..., Any]:
+    def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+        home = flow_run.parameters.get("home")
+        try:
+            place = place_of(Path(home) if home else None)
+        except TicklakeError:
+            return  # the run itself says that its home has no servers
+        teller = Teller(place.dsn, SystemClock(), place.lineage.namespace)
+        job = job_of(schedule.name, flow.description or schedule.name)
+        fault = "" if type_ in ("START", "COMPLETE") else state.message or state.name or type_
+        Run(teller, job, str(flow_run.id)).tell(type_, fault=fault)
+
+    # Prefect names a hook in its log by this.
+    tell.__name__ = f"tell_{type_.lower()}"
+    return tell

@@ -7,7 +7,8 @@ from flows.scheduled.audit import AUDIT
 from flows.scheduled.bars import BARS
 from flows.scheduled.follow import FOLLOW
 from flows.scheduled.gaps import GAPS
+from flows.scheduled.lineage import LINEAGE
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
 
-SCHEDULES = (ALERTS, BARS, UPKEEP, RETENTION, AUDIT, GAPS, FOLLOW)
+SCHEDULES = (ALERTS, BARS, UPKEEP, RETENTION, AUDIT, GAPS, FOLLOW, LINEAGE)

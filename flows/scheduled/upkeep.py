@@ -32,7 +32,9 @@ def keep_table(home: Path | None, dataset: str) -> str:
     place, clock = place_of(home), SystemClock()
     sweep = clock.now_us() // 1_000_000 % SWEEP_EVERY_S < UPKEEP_EVERY.total_seconds()
     age_s = ORPHAN_AGE_S if sweep else None
-    return keep(place.dsn, place.warehouse, clock, dataset, sweep_age_s=age_s).line()
+    namespace = place.lineage.namespace
+    kept = keep(place.dsn, place.warehouse, clock, dataset, sweep_age_s=age_s, namespace=namespace)
+    return kept.line()
 
 
 @flow(name="small-files-to-large", timeout_seconds=UPKEEP_S_MAX)

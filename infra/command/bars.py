@@ -36,11 +36,13 @@ def build(settings: Settings, first: datetime | None, last: datetime | None) -> 
     The same call gives the same bars, and may be killed at any point. It needs no Prefect server.
     """
     from flows.trades_to_bars import TradesToBars
+    from lake.lineage.destination import destination
 
     if (first is None) != (last is None):
         raise WrongUse("bars build", "--from and --to go together", "give both")
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
-    with TradesToBars(dsn, warehouse, grace_ms=settings.bars_grace_ms) as maker:
+    grace_ms, namespace = settings.bars_grace_ms, destination(settings).namespace
+    with TradesToBars(dsn, warehouse, grace_ms=grace_ms, namespace=namespace) as maker:
         steps = maker.drain()
         if first is not None and last is not None:
             steps += maker.rebuild(micros(first), micros(last))

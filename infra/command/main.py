@@ -45,6 +45,8 @@ GROUPS = {
         "alerts": "List incidents, and try who is told of them.",
         "audit": "Check every file of the lake, sign the result.",
         "contracts": "Say what each dataset promises.",
+        "catalog": "Make a site of files that says what data there is.",
+        "lineage": "Say where a column comes from, and what uses it.",
         "metrics": "Give what is measured to Prometheus.",
     },
     "Keep it": {

@@ -29,11 +29,13 @@ def create(settings: Settings, name: str) -> Answer:
     ticklake."release-NAME", with tildes for dots.
     """
     from lake.clock import SystemClock
+    from lake.lineage.destination import destination
     from lake.releases import release as releases
     from lake.trino_session import connect_trino, trino_of
 
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
-    parts = releases.create(dsn, warehouse, name, SystemClock())
+    namespace = destination(settings).namespace
+    parts = releases.create(dsn, warehouse, name, SystemClock(), namespace=namespace)
     if trino_of(settings.home):
         from lake.releases.trino_release import publish_release
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from flows.lineage_to_endpoint import Endpoint
 from flows.receivers import receivers_of, told
 from infra.command.answer import Answer
 from infra.command.profile import to_start
@@ -17,6 +18,7 @@ from infra.servers.flow_servers import FlowServers, flow_line
 from infra.servers.home import locked
 from lake.clock import SystemClock
 from lake.hot.look import look
+from lake.lineage.destination import destination
 from lake.settings import Settings
 from lake.state import read_state, write_state
 
@@ -78,5 +80,9 @@ def begin_flows(settings: Settings) -> dict[str, Any]:
         state["prefect"] = servers.begin(state)
         receivers_of(settings, state)  # an address that can't be is said now
         state["alerts"] = told(settings, state)
+        lineage = destination(settings, state)
+        if lineage.url:
+            Endpoint(lineage.url)  # likewise
+        state["lineage"] = lineage.document()
         write_state(home, state)
         return servers.status(state)

@@ -24,10 +24,15 @@ def upkeep(settings: Settings, tables: tuple[str, ...]) -> Answer:
     """
     from flows.small_files_to_large import KEPT_DATASETS, keep
     from lake.clock import SystemClock
+    from lake.lineage.destination import destination
 
     unknown = [name for name in tables if name not in KEPT_DATASETS]
     if unknown:
         raise WrongUse(f"upkeep {unknown[0]}", "no such table", f"of {', '.join(KEPT_DATASETS)}")
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
-    kept = [keep(dsn, warehouse, SystemClock(), name) for name in tables or KEPT_DATASETS]
+    namespace = destination(settings).namespace
+    kept = [
+        keep(dsn, warehouse, SystemClock(), name, namespace=namespace)
+        for name in tables or KEPT_DATASETS
+    ]
     return Answer({"tables": [each.document() for each in kept]}, [each.line() for each in kept])

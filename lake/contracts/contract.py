@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -27,6 +28,10 @@ TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_
 LAKE_ONLY_DATASETS = ("bars",)
 """Datasets without a table in the hot tier."""
 
+NUMBERED_DATASETS: Mapping[str, str] = {"lineage_events": "event_no"}
+"""Datasets that flows write into the hot tier, and the column that numbers their rows from 1
+without a hole; they go to the lake by that number, as ticks do by their frame."""
+
 DATASETS = (
     *TICK_DATASETS,
     "instruments",
@@ -35,6 +40,7 @@ DATASETS = (
     "feed_gaps",
     "quarantine",
     "releases",
+    *NUMBERED_DATASETS,
     *LAKE_ONLY_DATASETS,
 )
 
@@ -59,7 +65,9 @@ TIERS = ("hot", "compressed", "lake", "archive")
 class Column:
     """A column: its stable id, type, whether it may be null, unit ("" for none), meaning.
 
-    since: version of the contract that added it; "" for the first.
+    since: version of the contract that added it; "" for the first. sources: the columns that it is
+    made of, each as dataset.column, and transform how; none where it is the event's own.
+    deprecated_since, goes_after, replaced_by: how it goes, see lake.contracts.deprecation.
     """
 
     name: str
@@ -70,6 +78,11 @@ class Column:
     unit: str
     description: str
     since: str = ""
+    sources: tuple[str, ...] = ()
+    transform: str = ""
+    deprecated_since: date | None = None
+    goes_after: date | None = None
+    replaced_by: str = ""
 
     @property
     def meaning(self) -> str:
@@ -211,7 +224,20 @@ def _column(each: Mapping[str, Any]) -> Column:
         unit=custom.get("unit", ""),
         description=each["description"],
         since=custom.get("since", ""),
+        sources=tuple(each.get("transformSourceObjects", ())),
+        transform=each.get("transformLogic", ""),
+        deprecated_since=_day(custom, "deprecatedSince"),
+        goes_after=_day(custom, "goesAfter"),
+        replaced_by=custom.get("replacedBy", ""),
     )
+
+
+def _day(custom: Mapping[str, Any], name: str) -> date | None:
+    """Return a date, as YAML reads 2026-11-25; ValueError for anything else."""
+    found = custom.get(name)
+    if found is None or type(found) is date:
+        return found
+    raise ValueError(f"{name}: {found!r} is no date, write 2026-11-25")
 
 
 def _rule(each: Mapping[str, Any]) -> Rule:

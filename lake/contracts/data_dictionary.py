@@ -51,4 +51,7 @@ def _row(column: Column) -> str:
     null = "no" if column.required else "yes"
     cells = (column.id, f"`{column.name}`", column.physical_type, null, column.unit)
     meaning = column.description.replace("|", "\\|")
+    if column.goes_after:
+        instead = f"; use `{column.replaced_by}`" if column.replaced_by else ""
+        meaning += f" Deprecated, goes after {column.goes_after}{instead}."
     return f"| {' | '.join(str(cell) for cell in cells)} | {meaning} |"

@@ -9,9 +9,11 @@ import psycopg
 from lake.hot.hot_reader import HotReader, last_frames
 from lake.hot.lease import Lease
 from lake.hot.recovery import window_s
+from lake.ingest.commits_told import CommitsTold
 from lake.ingest.hot_to_lake import LAKE_DATASETS, HotToLake
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
 from lake.journal.reader import JournalReader
+from lake.lineage.run import Teller
 from lake.tables.catalog import open_catalog
 from lake.tables.lake_table import LakeTable
 from lake.tables.old_metadata import keep_metadata
@@ -59,6 +61,8 @@ class CommitLoop:
             for dataset in LAKE_DATASETS
         ]
         reader = HotReader(place.commit.dsn)
+        namespace = context.settings.lineage_namespace or place.namespace
+        told = CommitsTold(Teller(place.commit.dsn, context.clock, namespace), context.clock)
         try:
             with psycopg.connect(place.commit.dsn, autocommit=True) as connection:
                 for dataset in LAKE_DATASETS:
@@ -72,12 +76,19 @@ class CommitLoop:
                     commits=context.progress.commits,
                     times=context.times,
                 )
-                return self._steps(mover, connection, backoff)
+                return self._steps(mover, connection, backoff, told)
         finally:
+            told.end()
             reader.close()
             catalog.close()
 
-    def _steps(self, mover: HotToLake, connection: psycopg.Connection, backoff: Backoff) -> bool:
+    def _steps(
+        self,
+        mover: HotToLake,
+        connection: psycopg.Connection,
+        backoff: Backoff,
+        told: CommitsTold,
+    ) -> bool:
         context = self._context
         before_us = context.clock.monotonic_us()
         rounds = 0
@@ -87,6 +98,7 @@ class CommitLoop:
             moved = mover.step(books=last or rounds % BOOKS_EVERY == 0)
             rounds += 1
             backoff.reset()
+            told.moved(moved, context.tables)
             if not moved.more:
                 context.progress.lake_frame = moved.frames.get(context.place.shard, 0)
             # The oldest row of this commit came just after the commit before had looked.

@@ -18,6 +18,7 @@ from lake.feeds.codec import Codec
 from lake.hot.lease import Lease
 from lake.ingest.hot_to_lake import Commits
 from lake.ingest.recent_batches import RecentBatches
+from lake.lineage.destination import NAMESPACE
 from lake.settings import Settings
 from lake.steps import Steps
 from lake.tables.lake_table import LakeTable
@@ -86,7 +87,8 @@ class Access:
 @dataclass(frozen=True, slots=True)
 class MoverPlace:
     """Where a mover works; dsn and warehouse are the writer's, the committer and the keeper have
-    theirs. trino: the words of a Trino session, where upkeep is Trino's.
+    theirs. trino: the words of a Trino session, where upkeep is Trino's. namespace: of the home's
+    lineage, where the settings name none.
     """
 
     dsn: str
@@ -96,6 +98,7 @@ class MoverPlace:
     commit: Access
     keep: Access
     trino: Mapping[str, str] | None = None
+    namespace: str = NAMESPACE
 
 
 @dataclass

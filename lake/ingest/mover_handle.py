@@ -12,6 +12,7 @@ from typing import Any
 
 from lake import errors
 from lake.errors import TicklakeError, Unavailable
+from lake.lineage.destination import NAMESPACE
 from lake.state import read_state
 from lake.trino_session import trino_of
 from lake.warehouse import warehouse_of
@@ -55,6 +56,7 @@ class MoverHandle:
             "journal": str(home / "journal"),
             "trino": trino_of(home, "operator"),
             "claims": claims,
+            "namespace": read_state(home).get("lineage", {}).get("namespace", NAMESPACE),
             **accesses(home, dsn),
         }
         self._process: asyncio.subprocess.Process | None = None

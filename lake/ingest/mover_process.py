@@ -27,6 +27,7 @@ from lake.ingest.codecs import codecs
 from lake.ingest.mover import Mover
 from lake.ingest.mover_context import Access, MoverContext, MoverPlace
 from lake.ingest.recent_batches import RecentBatches
+from lake.lineage.destination import NAMESPACE
 from lake.settings import from_env
 from lake.steps import Steps
 from lake.tables.warehouse_io import ready
@@ -61,6 +62,7 @@ def main() -> int:
             _access(order, "commit"),
             _access(order, "keep"),
             order.get("trino"),
+            order.get("namespace", NAMESPACE),
         )
         context = MoverContext(
             place,

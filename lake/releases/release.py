@@ -22,7 +22,11 @@ from pyiceberg.table import Table
 from lake.clock import Clock, utc_from_us
 from lake.contracts.contract import LAKE_ONLY_DATASETS
 from lake.errors import Unavailable, WrongUse
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.lineage.destination import NAMESPACE
+from lake.lineage.job import Job, hot, lake
+from lake.lineage.run import Run, Teller
+from lake.tables.catalog import NAMESPACE as CATALOG_NAMESPACE
+from lake.tables.catalog import open_catalog
 from lake.tables.commit import COMMIT_FAULTS, translated
 from lake.tables.lake_table import CLOSED, holdings_of
 from lake.views.union_view import UNION_DATASETS
@@ -31,6 +35,12 @@ from lake.warehouse import Warehouse
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 LAST_DATASET = UNION_DATASETS[-1]
 RELEASED_DATASETS = (*reversed(UNION_DATASETS), *LAKE_ONLY_DATASETS)
+RELEASE = Job(
+    "release",
+    "Tags a snapshot of every table at one watermark; the data stay where they are.",
+    tuple(map(lake, RELEASED_DATASETS)),
+    (hot("releases"),),
+)
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 TRIES_MAX = 20
 """Tries of a table's tag: it may lose a race with every commit of ingest."""
@@ -57,7 +67,9 @@ def tag_of(name: str) -> str:
     return f"release-{name}"
 
 
-def create(dsn: str, warehouse: Warehouse, name: str, clock: Clock) -> list[Part]:
+def create(
+    dsn: str, warehouse: Warehouse, name: str, clock: Clock, *, namespace: str = NAMESPACE
+) -> list[Part]:
     """Make a release of what all tables hold now; its parts say what they lack.
 
     Raises WrongUse for a name that is taken or no name; Unavailable where there is nothing yet.
@@ -77,6 +89,10 @@ def create(dsn: str, warehouse: Warehouse, name: str, clock: Clock) -> list[Part
         cut = holdings_of(tagged[0][1]).through
         parts = [_part(connection, dataset, table, cut) for dataset, table in tagged]
         _insert(connection, name, parts, clock)
+    run = Run(Teller(dsn, clock, namespace), RELEASE)
+    for part in parts:
+        run.wrote(lake(part.dataset), part.snapshot_id)
+    run.tell("COMPLETE")
     return parts
 
 
@@ -144,15 +160,15 @@ _MISSING = (
 def _tag(catalog: SqlCatalog, dataset: str, tag: str) -> Table | None:
     """Tag the head of a table; None where it has none. Returns the metadata that was tagged."""
     for left in reversed(range(TRIES_MAX)):
-        if not catalog.table_exists((NAMESPACE, dataset)):
+        if not catalog.table_exists((CATALOG_NAMESPACE, dataset)):
             return None
-        table = catalog.load_table((NAMESPACE, dataset))
+        table = catalog.load_table((CATALOG_NAMESPACE, dataset))
         if table.current_snapshot() is None:
             return None
         try:
             if tag in table.metadata.refs:  # somebody died before the release was one
                 table.manage_snapshots().remove_tag(tag).commit()
-                table = catalog.load_table((NAMESPACE, dataset))
+                table = catalog.load_table((CATALOG_NAMESPACE, dataset))
             head = table.current_snapshot()
             assert head is not None
             table.manage_snapshots().create_tag(head.snapshot_id, tag).commit()
@@ -165,9 +181,9 @@ def _tag(catalog: SqlCatalog, dataset: str, tag: str) -> Table | None:
 
 def _untag(catalog: SqlCatalog, dataset: str, tag: str) -> int:
     for left in reversed(range(TRIES_MAX)):
-        if not catalog.table_exists((NAMESPACE, dataset)):
+        if not catalog.table_exists((CATALOG_NAMESPACE, dataset)):
             return 0
-        table = catalog.load_table((NAMESPACE, dataset))
+        table = catalog.load_table((CATALOG_NAMESPACE, dataset))
         if tag not in table.metadata.refs:
             return 0
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from lake.contracts.contract import Column, ColumnType, load
+from lake.contracts.contract import NUMBERED_DATASETS, Column, ColumnType, load
 from lake.views.engine import HOT_CATALOG, quote
 from lake.views.snapshot import Snapshot
 
@@ -57,6 +57,8 @@ def view_statements(
     for dataset in LAKE_ONLY_DATASETS:
         yield _view(f"lake.{dataset}", lake_sql(dataset, snapshots.get(dataset)))
         yield _view(dataset, f"FROM lake.{dataset}")
+    for dataset in NUMBERED_DATASETS:
+        yield from _numbered_statements(dataset, snapshots.get(dataset), hot_tables)
     for interval in AGGREGATES:
         is_hot = f"crypto_agg_{interval}" in hot_tables
         yield _view(
@@ -77,6 +79,23 @@ def _union_statements(
     else:
         yield _view(f"hot.{dataset}", lake_sql(dataset, None))
         yield _view(dataset, current_sql(dataset, lake_sql(dataset, snapshot)))
+
+
+def _numbered_statements(
+    dataset: str, snapshot: Snapshot | None, hot_tables: Collection[str]
+) -> Iterator[str]:
+    """Yield the views of what flows write: the lake's rows, and hot rows with a higher number."""
+    lake, empty = lake_sql(dataset, snapshot), lake_sql(dataset, None)
+    beyond = f"{NUMBERED_DATASETS[dataset]} > {numbered_through(snapshot)}"
+    is_hot = dataset in hot_tables
+    yield _view(f"lake.{dataset}", lake)
+    yield _view(f"hot.{dataset}", hot_sql(dataset) if is_hot else empty)
+    yield _view(dataset, f"{lake} UNION ALL {hot_sql(dataset, beyond)}" if is_hot else lake)
+
+
+def numbered_through(snapshot: Snapshot | None) -> int:
+    """Return the last number that the lake holds of what flows write; 0 for none."""
+    return snapshot.through.get(0, 0) if snapshot else 0
 
 
 def union_sql(dataset: str, snapshot: Snapshot | None, shards: Collection[int]) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 
+from infra.contracts.export import export
+from infra.contracts.export import released as released_in
 from lake.contracts.compare import check
 from lake.contracts.contract import DATASETS, load
 from lake.errors import BadInput
+
+TODAY = date(2026, 11, 25)
 
 ADDED = """\
       - name: {name}
@@ -39,7 +44,7 @@ def edit(folder: Path, old: str, new: str, dataset: str = "crypto_trades") -> li
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
-    return [str(finding) for finding in check(folder)]
+    return [str(finding) for finding in check(TODAY, folder)]
 
 
 def cut_column(folder: Path, name: str) -> list[str]:
@@ -51,7 +56,7 @@ def cut_column(folder: Path, name: str) -> list[str]:
 
 
 def test_current_contracts_keep_what_was_released():
-    assert check() == []
+    assert check(TODAY) == []
     for dataset in DATASETS:
         released = files("lake.contracts").joinpath("released", dataset)
         assert f"{load(dataset).version}.yaml" in {each.name for each in released.iterdir()}
@@ -91,7 +96,7 @@ def test_newly_required_column_is_a_break(contracts):
 
 def test_removed_dataset_is_a_break(contracts):
     (contracts / "feed_gaps.yaml").unlink()
-    assert [str(finding) for finding in check(contracts)] == ["feed_gaps: removed"]
+    assert [str(finding) for finding in check(TODAY, contracts)] == ["feed_gaps: removed"]
 
 
 def test_moved_columns_are_a_break_because_the_ledger_reads_them_in_order(contracts):
@@ -132,7 +137,7 @@ def test_changed_description_passes(contracts):
 def test_contract_that_was_never_released_passes(contracts):
     text = (contracts / "feed_gaps.yaml").read_text()
     (contracts / "more_gaps.yaml").write_text(text.replace("feed_gaps", "more_gaps"))
-    assert check(contracts) == []
+    assert check(TODAY, contracts) == []
 
 
 def test_newest_release_counts_by_number_not_by_spelling(contracts, tmp_path):
@@ -142,11 +147,12 @@ def test_newest_release_counts_by_number_not_by_spelling(contracts, tmp_path):
     newest = current.replace("version: 1.1.0", "version: 1.10.0")
     (released / "1.9.0.yaml").write_text(current.replace("version: 1.1.0", "version: 1.9.0"))
     (released / "1.10.0.yaml").write_text(newest)
-    found = check(contracts, tmp_path / "released")
+    export(released_in(tmp_path / "released"), tmp_path / "avro")
+    found = check(TODAY, contracts, tmp_path / "released", tmp_path / "avro")
     assert [finding.fault for finding in found] == ["version was 1.10.0, now 1.1.0"]
 
 
 def test_damaged_contract_is_bad_input(contracts):
     (contracts / "feed_gaps.yaml").write_text("schema: {")
     with pytest.raises(BadInput, match=r"^feed_gaps\.yaml: not YAML"):
-        check(contracts)
+        check(TODAY, contracts)

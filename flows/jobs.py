@@ -1,0 +1,69 @@
+"""What each mover on a schedule reads and writes, for its lineage.
+
+A flow that moves no data has a job without them: its runs are told of all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lake.contracts.contract import NUMBERED_DATASETS, TICK_DATASETS
+from lake.lineage.job import JOURNAL, Job, hot, lake
+
+BARS = Job(
+    "trades_to_bars",
+    "Bars of 1s, 1m, 5m, 1h and 1d of the trades that are new, published all together or not.",
+    (
+        lake("crypto_trades"),
+        hot("crypto_trades"),
+        lake("crypto_aggregates"),
+        hot("crypto_aggregates"),
+    ),
+    (lake("bars"),),
+)
+UPKEEP = Job("small_files_to_large", "Merges small files and lets go of what nobody needs.")
+LINEAGE = Job(
+    "numbered_to_lake",
+    "Takes what flows wrote into the hot tier to the lake, by its number.",
+    tuple(map(hot, NUMBERED_DATASETS)),
+    tuple(map(lake, NUMBERED_DATASETS)),
+)
+
+ALERTS = Job("promises_to_alerts", "Measures what contracts promise; tells of what is wrong once.")
+
+RETENTION = Job(
+    "hot_to_archive",
+    "Lets rows leave tier by tier, at the ages of their contracts and after proof.",
+    (*map(hot, TICK_DATASETS), *map(lake, TICK_DATASETS)),
+    (*map(lake, TICK_DATASETS),),
+)
+AUDIT = Job(
+    "lake_to_audit",
+    "Control totals and checksums of the whole lake, signed and kept.",
+    tuple(map(lake, (*TICK_DATASETS, "bars"))),
+    (hot("audits"),),
+)
+GAPS = Job(
+    "gaps_to_history",
+    "Fills gaps on record from the venues' histories.",
+    (hot("feed_gaps"),),
+    (JOURNAL,),
+)
+FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
+
+JOBS: Mapping[str, Job] = {
+    "alerts": ALERTS,
+    "audit": AUDIT,
+    "bars": BARS,
+    "follow": FOLLOW,
+    "gaps": GAPS,
+    "lineage": LINEAGE,
+    "retention": RETENTION,
+    "upkeep": UPKEEP,
+}
+"""Schedule -> its job. One that is not here is told of without data."""
+
+
+def job_of(name: str, description: str) -> Job:
+    """Return the job of a schedule; one without data where nothing is declared."""
+    return JOBS.get(name, Job(name, description))

@@ -1,0 +1,41 @@
+"""What flows wrote, under Prefect: to the lake."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.tasks import exponential_backoff
+
+from flows.numbered_to_lake import take
+from flows.place import place_of
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from lake.contracts.contract import NUMBERED_DATASETS
+
+LINEAGE_S_MAX = 600
+
+
+@task(
+    name="take a book to the lake",
+    retries=RETRIES_MAX,
+    retry_delay_seconds=exponential_backoff(BACKOFF_S),
+    retry_condition_fn=is_passing,
+)
+def take_book(home: Path | None, dataset: str) -> str:
+    """Append what flows wrote since to the lake's table."""
+    place = place_of(home)
+    return take(place.dsn, place.warehouse, dataset).line()
+
+
+@flow(name="numbered-to-lake", timeout_seconds=LINEAGE_S_MAX)
+def numbered_to_lake(home: Path | None = None) -> list[str]:
+    """What flows wrote into the hot tier (events of lineage) goes to the lake, each row once."""
+    lines = [take_book(home, dataset) for dataset in NUMBERED_DATASETS]
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="numbered")
+    return lines
+
+
+LINEAGE = Schedule("lineage", numbered_to_lake, timedelta(minutes=10))

@@ -1,0 +1,1 @@
+"""The data catalog: contracts and live facts as a site of plain files."""

@@ -1,0 +1,1 @@
+"""Lineage: which column is made of which, who made it, and that told as OpenLineage events."""
