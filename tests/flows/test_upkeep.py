@@ -117,7 +117,7 @@ def test_upkeep_of_bars_holds_up_its_makers_for_a_commit_only(lakehouse: Lakehou
     lakehouse.journal(stream(0, FRAMES_PER_CYCLE))
     assert lakehouse.move() == 0
     make_bars(lakehouse)
-    (dataset,) = FLOW_DATASETS
+    dataset = FLOW_DATASETS[0]
     with (
         turn(lakehouse.dsn, dataset),
         pytest.raises(Unavailable, match="another run is at work"),
