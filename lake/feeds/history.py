@@ -65,12 +65,14 @@ def row_schema(dataset: str) -> pa.Schema:
 
 
 def frames_of_rows(dataset: str, rows: pa.Table) -> list[bytes]:
-    """Return rows as frames, in their order; columns as row_schema has them."""
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    """Return rows as frames, in their order; columns as row_schema has them.
+
+    They are not compressed: a writer's batch is bounded by the bytes of its frames.
+    """
     frames = []
     for start in range(0, rows.num_rows, ROWS_PER_FRAME):
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, row_schema(dataset), options=options) as writer:
+        with pa.ipc.new_stream(sink, row_schema(dataset)) as writer:
             writer.write_table(rows.slice(start, ROWS_PER_FRAME).combine_chunks())
         frames.append(sink.getvalue().to_pybytes())
     return frames

@@ -24,7 +24,7 @@ from lake.errors import BadInput, WrongUse
 from lake.history.columns import Place, dataset_of, missing, rows_of
 
 PIECE_ROWS = 65_536
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 
 DUMP = re.compile(
     r"(?P<symbol>[A-Z0-9]{2,30}(_[A-Z0-9]{1,12})?)-(?P<kind>trades|aggTrades|1m|1s|\d{1,2}[mhdwMo]+)"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.feeds.codec import frames_of
@@ -39,6 +39,7 @@ TRADE = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(TRADE, min_size=1, max_size=4), max_size=4))
 def test_the_quick_way_is_the_row_by_row_way(batches: list[list[dict[str, Any]]]) -> None:
     wanted = row_schema("crypto_trades")
