@@ -145,6 +145,16 @@ class Settings:
     schema_registry_key: str = setting(
         "", "key that goes to it as a bearer token; none: without", repr=False
     )
+    listen: str = setting(
+        "",
+        "IPv4 address that the stack's databases, store and Trino listen on; beyond loopback they"
+        " need TICKLAKE_TLS; none: as at the last `up`, at first 127.0.0.1",
+    )
+    tls: str = setting(
+        "",
+        "certificates of the stack's servers: `made` here, a folder with ca.crt, server.crt and"
+        " server.key, or `off`; none: as at the last `up`, at first off",
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",

@@ -57,9 +57,11 @@ class Trino:
         *,
         user: str,
         password: str | None = None,
+        ca: str | None = None,
         catalog: str = VIEW_CATALOG,
         schema: str = SCHEMA,
     ) -> None:
+        """Prepare it. ca: file of whose certificates vouch for the server; None: the system's."""
         place = urlsplit(url)
         self.url = url
         self._connection = trino.dbapi.Connection(
@@ -74,6 +76,7 @@ class Trino:
             timezone="UTC",
             max_attempts=TRIES_MAX,
             request_timeout=REQUEST_S_MAX,
+            http_session=_trusting(ca) if ca else None,
         )
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
@@ -119,6 +122,14 @@ class Trino:
 _FAULTS = (trino.exceptions.Error, requests.RequestException, trino.exceptions.HttpError)
 
 
+def _trusting(ca: str) -> requests.Session:
+    """Return a session that trusts these only: REQUESTS_CA_BUNDLE and such would go before."""
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = ca
+    return session
+
+
 def connect_trino(home: Path, role: str | None = None, *, schema: str = SCHEMA) -> Trino:
     """Open a session on the Trino of a home, as a role; Unavailable where there is none."""
     found = trino_of(home, role)
@@ -138,7 +149,7 @@ def trino_of(home: Path, role: str | None = None) -> dict[str, str] | None:
     found = {**state.get("trino", {}), **state.get("roles", {}).get(role, {}).get("trino", {})}
     if not isinstance(found.get("url"), str):
         return None
-    return {key: str(found[key]) for key in ("url", "user", "password") if key in found}
+    return {key: str(found[key]) for key in ("url", "user", "password", "ca") if key in found}
 
 
 def query_fault(url: str, error: Exception) -> TicklakeError:

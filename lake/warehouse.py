@@ -21,6 +21,9 @@ FOLDER = "warehouse"
 FILE_SCHEME = "file://"
 S3_SCHEME = "s3://"
 
+S3_CA = "s3.ca-file"
+"""Our property of a catalog: where Bucket.ca is."""
+
 CONNECT_S_MAX = 2
 REQUEST_S_MAX = 10
 """Seconds that a request to the store may take; it is then tried again."""
@@ -57,13 +60,17 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket of an S3 store, or a folder of one; location: s3://bucket/folder."""
+    """A bucket of an S3 store, or a folder of one; location: s3://bucket/folder.
+
+    ca: file of the certificates that vouch for the store; "" for those that the system trusts.
+    """
 
     location: str
     endpoint: str
     region: str
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
+    ca: str = ""
 
     @property
     def words(self) -> str:
@@ -85,6 +92,7 @@ class Bucket:
             "s3.force-virtual-addressing": "false",
             "s3.connect-timeout": str(CONNECT_S_MAX),
             "s3.request-timeout": str(REQUEST_S_MAX),
+            **({S3_CA: self.ca} if self.ca else {}),
         }
 
     def duckdb_secret(self) -> str:
@@ -110,6 +118,7 @@ class Bucket:
             "region": self.region,
             "access_key": self.access_key,
             "secret_key": self.secret_key,
+            "ca": self.ca,
         }
 
 
@@ -148,7 +157,8 @@ def warehouse_at(place: str | Mapping[str, Any]) -> Warehouse:
             f"warehouse {location}", f"its store has no {error.args[0]}", "run: ticklake up"
         ) from error
     region = str(document.get("region") or "us-east-1")
-    return Bucket(location, endpoint, region, access_key, secret_key)
+    ca = str(document.get("ca") or "")
+    return Bucket(location, endpoint, region, access_key, secret_key, ca)
 
 
 def readable(location: str) -> str:

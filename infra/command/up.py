@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -27,18 +28,24 @@ PUBLISH_S_MAX = 300.0
 
 
 @click.command()
+@click.option("--listen", metavar="ADDRESS", help="Where servers listen (or TICKLAKE_LISTEN).")
+@click.option("--tls", metavar="made|FOLDER|off", help="Their certificates (or TICKLAKE_TLS).")
 @verb
-def up(settings: Settings) -> Answer:
+def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
     """Start the servers, and prepare database and folders; in the stack, tables and views too.
 
-    Safe to call again, and after any crash.
+    Safe to call again, and after any crash. --listen 0.0.0.0 --tls made opens the stack to other
+    machines, by TLS and passwords only; clients get the home's tls/ca.crt. Prefect and MLflow,
+    which ask for no password, stay on loopback.
     """
+    settings = replace(settings, listen=listen or settings.listen, tls=tls or settings.tls)
     profile = to_start(settings, settings.home)
     report = profile.up(
         settings.home,
         chunk_hours=settings.hot_chunk_hours,
         pinned=settings.pinned,
         backup=wanted(settings),
+        door=(settings.listen, settings.tls),
     )
     if "trino" in report.state:
         from lake.releases.trino_release import publish_releases

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.native import trino_door
 from infra.native.software import Software
 from infra.native.tools import Tool
 from infra.servers import store_users
+from infra.servers.door import LOCAL, Door
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_files import DATABASE
 from infra.servers.web_server import Kind, Plan
@@ -38,16 +40,25 @@ class Wiring:
     postgres_port: int
     minio_port: int
     passwords: Mapping[str, str]
+    door: Door = LOCAL
 
     @property
     def s3(self) -> str:
         """Return the S3 store's address."""
-        return f"http://{LOOPBACK}:{self.minio_port}"
+        return f"{self.door.http}://{self.door.name}:{self.minio_port}"
 
     def dsn(self, scheme: str, owner: str) -> str:
         """Return the address of the database that belongs to an owner of the same name."""
         password = self.passwords[owner]
-        return f"{scheme}://{owner}:{password}@{LOOPBACK}:{self.postgres_port}/{owner}"
+        return f"{scheme}://{owner}:{password}@{self.door.name}:{self.postgres_port}/{owner}"
+
+    @property
+    def trusting(self) -> dict[str, str]:
+        """Return the variables by which libpq, asyncpg and boto3 come in by TLS."""
+        if not self.door.tls:
+            return {}
+        ca = str(self.door.ca)
+        return {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": ca, "AWS_CA_BUNDLE": ca}
 
 
 def kinds(software: Software) -> dict[str, Kind]:
@@ -70,42 +81,53 @@ def kinds(software: Software) -> dict[str, Kind]:
     }
 
 
-def minio(software: Software, home: Path, password: str) -> Callable[[int], Plan]:
+def minio(software: Software, home: Path, password: str, door: Door) -> Callable[[int], Plan]:
     """Return how MinIO is started; its folder is one drive, without erasure coding."""
     words = [str(software.minio), "server", "--quiet", "--address"]
     secrets = {"MINIO_ROOT_USER": S3_USER, "MINIO_ROOT_PASSWORD": password}
     environment = variables(CONFIG / "minio.env") | secrets
     folder = str(home / "minio")
-    return lambda port: Plan((*words, f"{LOOPBACK}:{port}", folder), environment)
+    certificates = [door.tls / "minio" / "public.crt"] if door.tls else []
+    tls = [part for path in certificates for part in ("--certs-dir", str(path.parent))]
+    return lambda port: Plan(
+        (*words, f"{door.listen}:{port}", *tls, folder), environment, tuple(certificates)
+    )
 
 
 def trino(wiring: Wiring) -> Callable[[int], Plan]:
     """Return how Trino is started: by its own class, without the launcher that would hide it."""
     config, software = CONFIG / "trino", wiring.software
     files = tuple(sorted(path for path in config.rglob("*") if path.is_file()))
-    data = str(wiring.home / "trino")
+    data, door = str(wiring.home / "trino"), wiring.door
+    settings = config / "config.properties"
+    if door.tls:
+        settings = wiring.home / "run" / trino_door.SETTINGS
+        files += (door.certificate, settings, settings.with_name(trino_door.PASSWORDS))
 
     def plan(port: int) -> Plan:
         environment = {
             "TRINO_PORT": str(port),
-            "TRINO_ADDRESS": LOOPBACK,
+            "TRINO_ADDRESS": door.name,
+            "TRINO_LISTEN": door.listen,
             "TRINO_DATA": data,
             "TRINO_CONFIG": str(config),
             "TRINO_CATALOGS": str(config / "catalog"),
             "TRINO_PLUGINS": str(software.trino / "plugin"),
-            "POSTGRES_HOST": LOOPBACK,
+            "POSTGRES_HOST": door.name,
             "POSTGRES_PORT": str(wiring.postgres_port),
             "POSTGRES_DB": DATABASE,
             "S3_ENDPOINT": wiring.s3,
             "S3_REGION": REGION,
             "S3_BUCKET": BUCKET,
             **catalog_variables(wiring.passwords),
+            **trino_door.variables(wiring.home, door, wiring.passwords),
         }
         words = [
             *java(software).words,
             *lines(config / "jvm.config"),
             *(f"-D{line}" for line in filled(config / "node.properties", environment)),
-            f"-Dconfig={config / 'config.properties'}",
+            *trino_door.java_words(door),
+            f"-Dconfig={settings}",
             f"-Dlog.levels-file={config / 'log.properties'}",
             *("-cp", f"{software.trino}/lib/*", "io.trino.server.TrinoServer"),
         ]
@@ -134,6 +156,7 @@ def prefect(wiring: Wiring) -> Callable[[int], Plan]:
     environment = variables(CONFIG / "prefect.env") | {
         "PREFECT_HOME": str(wiring.home / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": wiring.dsn("postgresql+asyncpg", PREFECT),
+        **wiring.trusting,
     }
 
     def plan(port: int) -> Plan:
@@ -153,6 +176,7 @@ def mlflow(wiring: Wiring) -> Callable[[int], Plan]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": S3_USER,
         "AWS_SECRET_ACCESS_KEY": wiring.passwords["s3"],
+        **wiring.trusting,
     }
     return lambda port: Plan((*words, LOOPBACK, "--port", str(port)), environment)
 

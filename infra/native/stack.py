@@ -15,17 +15,20 @@ from typing import Any
 import psycopg
 from pyarrow.fs import FileType, S3FileSystem
 
-from infra.native import minio_part, plans, python_part, timescale, trino_part
+from infra.native import minio_part, plans, python_part, timescale, trino_door, trino_part
 from infra.native.debian_part import REDIS
 from infra.native.part import Place
 from infra.native.software import INSTALL, Software
+from infra.native.stack_state import stores_state, trino_user, users_state
 from infra.servers import store_users, valkey_server
+from infra.servers.certificates import set_door
+from infra.servers.door import LOCAL, MADE, check, door_of
 from infra.servers.home import locked, port_of, prepared, read_passwords
 from infra.servers.logins import give_logins, login_names
 from infra.servers.ports import LOOPBACK
-from infra.servers.postgres_server import PostgresServer, Postmaster, admin_dsn, dsn
+from infra.servers.postgres_server import PostgresServer, Postmaster, admin_dsn
 from infra.servers.report import Report, Server, statuses
-from infra.servers.valkey_server import Valkey, ValkeyServer, url
+from infra.servers.valkey_server import ValkeyServer
 from infra.servers.web_server import Web, WebServer
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
@@ -38,7 +41,13 @@ PASSWORDS = (
     *("postgres", "valkey", "s3", plans.PREFECT, plans.MLFLOW),
     *login_names(),
     *store_users.key_names(),
+    *(trino_door.password_name(name) for name in trino_door.users()),
+    "trino_secret",
 )
+OPEN = ("minio", "trino")
+"""Web servers that listen where the door says; Prefect and MLflow ask for no password, and stay on
+loopback."""
+
 LOCK_S_MAX = 600.0
 """Another `up` may be making everything for the first time."""
 
@@ -78,12 +87,14 @@ class Stack:
     def servers(self, home: Path, clock: Clock) -> Servers:
         """Return the servers of a home (absolute path)."""
         redis = valkey_server.Programs("redis", REDIS, self.software.usr)
+        door = door_of(home)
         web = {
-            name: WebServer(home, clock, kind) for name, kind in plans.kinds(self.software).items()
+            name: WebServer(home, clock, kind, door if name in OPEN else LOCAL)
+            for name, kind in plans.kinds(self.software).items()
         }
         return Servers(
             self.postgres_of(home, clock, read_state(home).get("backup", {}).get("settings")),
-            ValkeyServer(home, clock, redis),
+            ValkeyServer(home, clock, redis, door),
             **web,
         )
 
@@ -95,19 +106,22 @@ class Stack:
         chunk_hours: int = CHUNK_HOURS,
         pinned: Sequence[str] = (),
         backup: Mapping[str, Any] | None = None,
+        door: tuple[str, str] = ("", ""),
     ) -> Report:
         """Start what is down, prepare databases, buckets and folders; safe to call again.
 
-        chunk_hours, pinned: as for lake.hot.arrange; backup: as for the embedded
-        profile. Raises Unavailable when a server does not get
-        ready, or its software is not installed.
+        chunk_hours, pinned: as for lake.hot.arrange; backup: as for the embedded profile; door: as
+        for infra.servers.certificates.set_door. Raises Unavailable when a server does not get
+        ready, or its software is not installed; BadInput for a door that can't be.
         """
+        check(door[0] or LOOPBACK, door[1] or MADE)  # before anything else, what can't be at all
         self.check_software()
         clock = clock or SystemClock()
         home = prepared(home)
         with locked(home, clock, LOCK_S_MAX):
             before = pids(self.servers(home, clock))
             self._set_backup(home, clock, backup)
+            set_door(home, *door, clock)
             servers = self.servers(home, clock)
             state = Start(self.software, home, servers, chunk_hours, pinned).run()
             after = pids(servers)
@@ -142,7 +156,8 @@ class Stack:
         self, home: Path, clock: Clock, more: Mapping[str, str] | None = None
     ) -> PostgresServer:
         """Return a home's PostgreSQL (absolute path), with settings that go before its own."""
-        return PostgresServer(home, clock, timescale.programs(self.software).also(more or {}))
+        programs = timescale.programs(self.software).also(more or {})
+        return PostgresServer(home, clock, programs, door_of(home))
 
     def _set_backup(self, home: Path, clock: Clock, backup: Mapping[str, Any] | None) -> None:
         """Note how the server archives; where that changes, it does from its next start on."""
@@ -182,7 +197,10 @@ class Start:
             }
         )
         postgres, redis, minio = stores["postgres"], stores["redis"], stores["minio"]
-        wiring = plans.Wiring(self.software, self.home, postgres.port, minio.port, passwords)
+        door = servers.postgres.door
+        wiring = plans.Wiring(self.software, self.home, postgres.port, minio.port, passwords, door)
+        if door.tls:
+            trino_door.see_to_files(self.home, passwords)
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
         write_state(self.home, state)  # already true, should one of the next not start
         state["roles"] = self._roles(postgres, state, passwords)  # with which catalogs connect
@@ -193,7 +211,7 @@ class Start:
                 "mlflow": lambda: servers.mlflow.up(ports["mlflow"], plans.mlflow(wiring)),
             }
         )
-        state |= users_state(users["trino"], users["prefect"], users["mlflow"])
+        state |= users_state(users["trino"], users["prefect"], users["mlflow"], wiring)
         write_state(self.home, state)
         return state
 
@@ -204,11 +222,14 @@ class Start:
         return postmaster
 
     def _buckets(self, port: int, password: str) -> Web:
-        minio = self.servers.minio.up(port, plans.minio(self.software, self.home, password))
+        door = self.servers.minio.door
+        plan = plans.minio(self.software, self.home, password, door)
+        minio = self.servers.minio.up(port, plan)
         store = S3FileSystem(
             access_key=plans.S3_USER,
             secret_key=password,
-            endpoint_override=f"http://{LOOPBACK}:{minio.port}",
+            endpoint_override=f"{door.http}://{door.name}:{minio.port}",
+            tls_ca_file_path=str(door.ca) if door.ca else None,
             region=plans.REGION,
             allow_bucket_creation=True,
         )
@@ -229,58 +250,12 @@ class Start:
             prepare(connection, chunk_hours=self.chunk_hours, pinned=self.pinned)
             keep_for(connection, backup.get("hours"), backup.get("place", ""))
         logins = give_logins(admin_dsn(postgres), address, passwords)
-        root = (plans.S3_USER, passwords["s3"])
-        keys = store_users.give_keys(state["s3"]["endpoint"], root, plans.BUCKET, passwords)
+        keys = store_users.give_keys(state["s3"], passwords)
         found = {name: {**logins[name], "s3": keys[name]} for name in logins}
         for name in found:
             if ROLES[name].asks_trino:
-                found[name]["trino"] = {"user": name}
+                found[name]["trino"] = trino_user(name, passwords, self.servers.trino.door)
         return found
-
-
-def stores_state(
-    postgres: Postmaster, redis: Valkey, minio: Web, wiring: plans.Wiring
-) -> dict[str, dict[str, Any]]:
-    """Return what the state says of where data rests."""
-    passwords = wiring.passwords
-    return {
-        "postgres": {
-            "dsn": dsn(postgres, passwords["postgres"]),
-            "socket_dir": str(postgres.socket_dir),
-            "port": postgres.port,
-            "pid": postgres.pid,
-        },
-        "valkey": {
-            "url": url(redis, passwords["valkey"]),
-            "port": redis.port,
-            "pid": redis.pid,
-        },
-        "s3": {
-            "endpoint": wiring.s3,
-            "region": plans.REGION,
-            "bucket": plans.BUCKET,
-            "access_key": plans.S3_USER,
-            "secret_key": passwords["s3"],
-            "port": minio.port,
-            "pid": minio.pid,
-        },
-        "warehouse": {"location": f"s3://{plans.BUCKET}/warehouse"},
-    }
-
-
-def users_state(trino: Web, prefect: Web, mlflow: Web) -> dict[str, dict[str, Any]]:
-    """Return what the state says of the servers that work on data."""
-    paths = {"trino": "", "prefect": "/api", "mlflow": ""}
-    found = {
-        name: {
-            "url": f"http://{LOOPBACK}:{web.port}{paths[name]}",
-            "port": web.port,
-            "pid": web.pid,
-        }
-        for name, web in (("trino", trino), ("prefect", prefect), ("mlflow", mlflow))
-    }
-    found["trino"]["user"] = "ticklake"
-    return found
 
 
 def pids(servers: Servers) -> dict[str, int | None]:

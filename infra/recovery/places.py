@@ -55,6 +55,7 @@ def place_at(address: str, home: Path, state: Mapping[str, Any]) -> Place:
         secret_key=keys.get("secret_key"),
         endpoint_override=store.get("endpoint"),
         region=store.get("region"),
+        tls_ca_file_path=store.get("ca"),
     )
     return BucketPlace(address, files, home / "archive" / "wal")
 

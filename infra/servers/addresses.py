@@ -43,7 +43,8 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the state (lake.state) that these variables say; BadInput names one that is missing.
 
     Passwords may hold any character. A role with a password, ANALYST_PASSWORD and so on, has it in
-    the database and as its secret key in the store.
+    the database and as its secret key in the store. TLS_CA is a file of certificates: the servers
+    are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the owner's.
     """
     found = {name: environ.get(name) or DEFAULTS.get(name, "") for name in (*REQUIRED, *DEFAULTS)}
     for name in REQUIRED:
@@ -78,4 +79,27 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
             state[server] = {"url": environ[name]}
     if "trino" in state:
         state["trino"]["user"] = environ.get("TRINO_USER") or "ticklake"
+        if environ.get("TRINO_PASSWORD"):
+            state["trino"]["password"] = environ["TRINO_PASSWORD"]
+    return trusting(state, environ.get("TLS_CA") or "")
+
+
+def trusting(state: dict[str, Any], ca: str) -> dict[str, Any]:
+    """Return the state with the servers reached by TLS, vouched for by this file; "": as they are.
+
+    S3, Trino and the others are by their own scheme; a role has its password in Trino then too.
+    """
+    if not ca:
+        return state
+    libpq = f"?sslmode=verify-full&sslrootcert={quote(ca, safe='')}"
+    state["postgres"]["dsn"] += libpq
+    url = state["valkey"]["url"].replace("redis://", "rediss://", 1)
+    state["valkey"]["url"] = f"{url}?ssl_ca_certs={quote(ca, safe='')}"
+    for server, key in (("s3", "endpoint"), ("trino", "url")):
+        if state.get(server, {}).get(key, "").startswith("https://"):
+            state[server]["ca"] = ca
+    for each in state.get("roles", {}).values():
+        each["dsn"] += libpq
+        if "trino" in each and "ca" in state.get("trino", {}):
+            each["trino"]["password"] = each["s3"]["secret_key"]
     return state

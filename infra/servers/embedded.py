@@ -11,13 +11,16 @@ from typing import Any
 
 import psycopg
 
+from infra.servers.door import OFF
 from infra.servers.home import locked, port_of, prepared, read_passwords
 from infra.servers.logins import give_logins, login_names
+from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_files import wheel
 from infra.servers.postgres_server import PostgresServer, admin_dsn, dsn
 from infra.servers.report import Report, Server, statuses
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import Clock, SystemClock
+from lake.errors import BadInput
 from lake.hot.arrange import CHUNK_HOURS, prepare
 from lake.hot.recovery import keep_for
 from lake.state import read_state, write_state
@@ -32,12 +35,15 @@ def up(
     chunk_hours: int = CHUNK_HOURS,
     pinned: Sequence[str] = (),
     backup: Mapping[str, Any] | None = None,
+    door: tuple[str, str] = ("", ""),
 ) -> Report:
     """Start what is down, prepare database and folders; safe to call again and at once.
 
     chunk_hours, pinned: as for lake.hot.arrange. backup: {"place", "hours", "settings"}, empty to
     have none, None to go on as last time; settings are those with which the server archives.
+    door: nothing but loopback as it is: BadInput for what these servers can't do.
     """
+    stay_local(*door)
     clock = clock or SystemClock()
     home = prepared(home)
     with locked(home, clock):
@@ -77,6 +83,16 @@ def up(
     return Report(
         state, tuple(name for (name, pid), old in zip(now, found, strict=True) if pid != old)
     )
+
+
+def stay_local(listen: str, tls: str) -> None:
+    """Raise BadInput for another door than loopback: the wheels' servers are built without TLS."""
+    if tls not in ("", OFF) or listen not in ("", LOOPBACK):
+        raise BadInput(
+            "TICKLAKE_TLS",
+            "the embedded profile's servers are built without TLS, and stay on loopback",
+            "take the stack: ticklake up --profile stack",
+        )
 
 
 def postgres_of(home: Path, clock: Clock, more: Mapping[str, str] | None = None) -> PostgresServer:

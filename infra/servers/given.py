@@ -46,6 +46,7 @@ class Given:
         chunk_hours: int = CHUNK_HOURS,
         pinned: Sequence[str] = (),
         backup: Mapping[str, Any] | None = None,
+        door: tuple[str, str] = ("", ""),
     ) -> Report:
         """Prepare database and buckets once the stores answer; safe to call again, and at once.
 
@@ -54,6 +55,11 @@ class Given:
         """
         if backup:
             raise WrongUse("TICKLAKE_BACKUP", "is not for servers that others run", "leave it out")
+        if any(door):
+            fault = "are not for servers that others run"
+            raise WrongUse(
+                "TICKLAKE_LISTEN, TICKLAKE_TLS", fault, "leave them out; TLS_CA is yours"
+            )
         clock = clock or SystemClock()
         given = self.addresses()
         home = prepared(home)
@@ -111,10 +117,9 @@ def see_to_roles(state: dict[str, Any]) -> None:
     words = {name: each["s3"]["secret_key"] for name, each in roles.items()}
     owner = state["postgres"]["dsn"]
     give_logins(owner, owner, {database_role(name): word for name, word in words.items()})
-    if store_users.is_minio(s3["endpoint"]):
+    if store_users.is_minio(s3["endpoint"], s3.get("ca")):
         keys = {store_users.key_name(name): word for name, word in words.items()}
-        root = s3["access_key"], s3["secret_key"]
-        store_users.give_keys(s3["endpoint"], root, s3["bucket"], keys)
+        store_users.give_keys(s3, keys)
 
 
 def see_to_buckets(s3: dict[str, Any]) -> None:
@@ -125,6 +130,7 @@ def see_to_buckets(s3: dict[str, Any]) -> None:
         endpoint_override=s3["endpoint"],
         region=s3["region"],
         allow_bucket_creation=True,
+        tls_ca_file_path=s3.get("ca"),
     )
     try:
         for bucket in (s3["bucket"], s3["models_bucket"]):

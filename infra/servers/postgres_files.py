@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from infra.servers.account import Account
+from infra.servers.door import LOCAL, Door
 from infra.servers.ports import LOOPBACK
 from lake.errors import BadInput, Unavailable
 
@@ -47,12 +48,17 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
 }
 
-# The socket lies in a folder that only its owner may enter; loopback asks for the password.
-ACCESS = f"""\
+# The socket lies in a folder that only its owner may enter; all else asks for the password, and
+# where there is TLS, by TLS alone.
+BY_SOCKET = """\
 local all all trust
 local replication all trust
-host all all {LOOPBACK}/32 scram-sha-256
 """
+BY_LOOPBACK = f"host all all {LOOPBACK}/32 scram-sha-256\n"
+BY_TLS = Path(__file__).parents[1] / "config" / "postgres" / "pg_hba.tls.conf"
+CERTIFICATE, KEY = "server.crt", "server.key"
+DOOR = "ticklake.door"
+"""The file that says for which door the settings were written."""
 
 
 @dataclass(frozen=True)
@@ -105,24 +111,53 @@ def short_folder(data: Path) -> Path:
 
 
 def write_settings(
-    data: Path, port: int, sockets: Path, account: Account, programs: Programs
+    data: Path, port: int, sockets: Path, account: Account, programs: Programs, door: Door = LOCAL
 ) -> None:
     """Write postgresql.conf and pg_hba.conf anew; a hand's edit goes into ticklake.conf."""
     settings = {
-        "listen_addresses": LOOPBACK,
+        "listen_addresses": ",".join(door.addresses),
         "port": str(port),
         "unix_socket_directories": str(sockets),
         "cluster_name": cluster_name(data),
+        **tls_settings(door),
         **programs.settings,
     }
     lines = [f"{name} = '{quoted(value)}'" for name, value in settings.items()]
     lines.append("include_if_exists = 'ticklake.conf'")
-    for name, text in (("postgresql.conf", "\n".join(lines) + "\n"), ("pg_hba.conf", ACCESS)):
+    files = {
+        "postgresql.conf": "\n".join(lines) + "\n",
+        "pg_hba.conf": BY_TLS.read_text() if door.tls else BY_SOCKET + BY_LOOPBACK,
+        DOOR: door.digest(),
+    }
+    if door.tls:  # the server reads them as its own account, so they must be its own
+        files |= {CERTIFICATE: door.certificate.read_text(), KEY: door.key.read_text()}
+    for name, text in files.items():
         new = data / f"{name}.new"
+        new.touch(mode=0o600)
         new.write_text(text)
         new.chmod(0o600)
         account.own(new)
         new.replace(data / name)
+
+
+def tls_settings(door: Door) -> dict[str, str]:
+    """Return what postgresql.conf says of TLS."""
+    if not door.tls:
+        return {}
+    return {
+        "ssl": "on",
+        "ssl_cert_file": CERTIFICATE,
+        "ssl_key_file": KEY,
+        "ssl_min_protocol_version": "TLSv1.2",
+    }
+
+
+def has_door(data: Path, door: Door) -> bool:
+    """Say whether the settings were last written for this door."""
+    try:
+        return (data / DOOR).read_text() == door.digest()
+    except FileNotFoundError:
+        return door == LOCAL
 
 
 def quoted(value: str) -> str:

@@ -15,12 +15,14 @@ from psycopg import conninfo, sql
 
 from infra.servers import ports
 from infra.servers.account import Account, account_for, as_we_are
+from infra.servers.door import LOCAL, Door
 from infra.servers.postgres_files import (
     DATABASE,
     ROLE,
     SUPERUSER,
     Programs,
     cluster_name,
+    has_door,
     make_data,
     short_folder,
     socket_folder,
@@ -57,11 +59,14 @@ class Postmaster:
 class PostgresServer:
     """Start, stop and look at the PostgreSQL of one home (absolute path).
 
-    programs: those that it runs; None: the wheel's.
+    programs: those that it runs; None: the wheel's. door: where it listens.
     """
 
-    def __init__(self, home: Path, clock: Clock, programs: Programs | None = None) -> None:
+    def __init__(
+        self, home: Path, clock: Clock, programs: Programs | None = None, door: Door = LOCAL
+    ) -> None:
         self._programs = programs or wheel()
+        self.door = door
         self.data = home / self._programs.folder
         self.log = home / "log" / "postgres.log"
         self._clock = clock
@@ -69,9 +74,12 @@ class PostgresServer:
     def up(self, port: int | None, password: str) -> Postmaster:
         """Start it, or find it started; see to its role and database.
 
-        port: the loopback port of last time, taken again when it is free.
-        Raises Unavailable when it does not get ready, BadInput when its files are of another major.
+        port: the port of last time, taken again when it is free. One that listens at another door
+        is started anew. Raises Unavailable when it does not get ready, BadInput when its files are
+        of another major.
         """
+        if self.process() is not None and not has_door(self.data, self.door):
+            self.down()
         for _ in range(UP_ATTEMPTS_MAX):
             process = self.process()
             postmaster = self._await_ready(process.pid) if process else self._start(port)
@@ -187,7 +195,7 @@ class PostgresServer:
 
     def _launch(self, port: int, account: Account) -> int:
         sockets = socket_folder(self.data, port, account)
-        write_settings(self.data, port, sockets, account, self._programs)
+        write_settings(self.data, port, sockets, account, self._programs, self.door)
         return launch(
             [*account.becoming, self._program(), "-D", str(self.data)],
             self.log,
@@ -255,9 +263,10 @@ def answers(port: int) -> bool:
         return False
 
 
-def dsn(postmaster: Postmaster, password: str) -> str:
-    """Return the libpq URI over loopback; also fits SQLAlchemy, ADBC and DuckDB."""
-    return f"postgresql://{ROLE}:{password}@{ports.LOOPBACK}:{postmaster.port}/{DATABASE}"
+def dsn(postmaster: Postmaster, password: str, door: Door = LOCAL) -> str:
+    """Return the libpq URI by the door; also fits SQLAlchemy, ADBC and DuckDB."""
+    place = f"{door.name}:{postmaster.port}/{DATABASE}{door.libpq}"
+    return f"postgresql://{ROLE}:{password}@{place}"
 
 
 def admin_dsn(postmaster: Postmaster) -> str:

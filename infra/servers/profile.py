@@ -26,8 +26,9 @@ class Profile(Protocol):
         chunk_hours: int = CHUNK_HOURS,
         pinned: Sequence[str] = (),
         backup: Mapping[str, Any] | None = None,
+        door: tuple[str, str] = ("", ""),
     ) -> Report:
-        """Start what is down."""
+        """Start what is down. door: where it listens and with what TLS, as set; "" as before."""
 
     def postgres_of(
         self, home: Path, clock: Clock, more: Mapping[str, str] | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from infra.servers.ports import LOOPBACK
+from infra.servers.door import Door
 from infra.servers.process import Process, memory_bytes
 from lake.clock import utc_from_us
 from lake.errors import BadInput
@@ -19,13 +19,14 @@ class Ready(Protocol):
 
     @property
     def port(self) -> int:
-        """Return its loopback port."""
+        """Return its port."""
 
 
 class Server(Protocol):
     """One server of a home, whatever it is."""
 
     log: Path
+    door: Door
 
     def process(self) -> Process | None:
         """Return its first process; None while it is down."""
@@ -71,7 +72,7 @@ def described(server: Server) -> dict[str, Any]:
         "running": running,
         "health": "answers" if running else "does not answer" if process else "down",
         "pid": process.pid if process else None,
-        "address": f"{LOOPBACK}:{ready.port}" if ready else None,
+        "address": f"{server.door.listen}:{ready.port}" if ready else None,
         "since": utc_from_us(process.since_us).isoformat(timespec="seconds") if process else None,
         "memory_bytes": sum(memory_bytes(each.pid) for each in server.group()),
         "version": server.version(),

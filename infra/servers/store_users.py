@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.request import urlopen
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
+from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
 from lake.errors import Unavailable
@@ -34,10 +36,11 @@ POLICY_OF = {
 }
 
 
-def is_minio(endpoint: str) -> bool:
-    """Tell whether the store is MinIO, whose users we can make."""
+def is_minio(endpoint: str, ca: str | None = None) -> bool:
+    """Tell whether the store is MinIO, whose users we can make; ca: as of lake.warehouse.Bucket."""
+    trusting = ssl.create_default_context(cafile=ca or None)
     try:
-        with urlopen(f"{endpoint}{HEALTH}", timeout=ANSWER_S_MAX) as answer:
+        with urlopen(f"{endpoint}{HEALTH}", timeout=ANSWER_S_MAX, context=trusting) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False
@@ -60,28 +63,37 @@ def policy_of(name: str, bucket: str) -> dict[str, Any]:
     return found
 
 
-def give_keys(
-    endpoint: str, root: tuple[str, str], bucket: str, passwords: Mapping[str, str]
-) -> dict[str, dict[str, str]]:
-    """Make every role's user, its key and its policy on a bucket; return role -> its keys.
+def give_keys(s3: Mapping[str, str], passwords: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Make every role's user, its key and its policy on the bucket; return role -> its keys.
 
-    root: the store's own key and secret. passwords: by the names of key_names. Safe to call
-    again. Raises Unavailable when the store does not answer.
+    s3: the state's entry, with the store's own key and secret. passwords: by the names of
+    key_names. Safe to call again. Raises Unavailable when the store does not answer.
     """
-    place = urlsplit(endpoint)
+    place = urlsplit(s3["endpoint"])
     secrets = {name: passwords[key_name(name)] for name in POLICY_OF if key_name(name) in passwords}
     admin = MinioAdmin(
-        endpoint=place.netloc, credentials=StaticProvider(*root), secure=place.scheme == "https"
+        endpoint=place.netloc,
+        credentials=StaticProvider(s3["access_key"], s3["secret_key"]),
+        secure=place.scheme == "https",
+        http_client=_trusting(s3.get("ca")),
     )
     try:
         for policy in sorted(set(POLICY_OF.values())):
-            admin.policy_add(policy, policy=policy_of(policy, bucket))
+            admin.policy_add(policy, policy=policy_of(policy, s3["bucket"]))
         for name, secret in secrets.items():
             admin.user_add(name, secret)
             _attach(admin, POLICY_OF[name], name)
     except (MinioAdminException, HTTPError) as error:
         raise Unavailable("S3 store", f"makes no users ({error})", "try again") from error
     return {name: {"access_key": name, "secret_key": secrets[name]} for name in secrets}
+
+
+def _trusting(ca: str | None) -> PoolManager | None:
+    """Return a client that trusts these certificates; None for the library's own."""
+    if not ca:
+        return None
+    timeout = Timeout(connect=ANSWER_S_MAX, read=ANSWER_S_MAX)
+    return PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=ca, timeout=timeout)
 
 
 def _attach(admin: MinioAdmin, policy: str, name: str) -> None:

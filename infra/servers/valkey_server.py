@@ -5,13 +5,16 @@ from __future__ import annotations
 import platform
 import signal
 import socket
+import ssl
 import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from infra.servers import ports
 from infra.servers.account import as_we_are
+from infra.servers.door import LOCAL, Door
 from infra.servers.process import Process, launch, processes, read_process, send, tail, wait_until
 from lake.clock import Clock
 from lake.errors import Unavailable
@@ -22,6 +25,9 @@ KILL_S_MAX = 5.0
 SEEN_S_MAX = 5.0
 START_ATTEMPTS_MAX = 3
 ANSWER_S_MAX = 1.0
+
+DOOR = "#door"
+"""A comment of the settings: the door that they were written for."""
 
 SETTINGS = Path(__file__).parents[1] / "config" / "redis.conf"
 
@@ -54,11 +60,14 @@ class Valkey:
 class ValkeyServer:
     """Start, stop and look at the Valkey of one home (absolute path).
 
-    programs: those that it runs; None: the wheel's.
+    programs: those that it runs; None: the wheel's. door: where it listens.
     """
 
-    def __init__(self, home: Path, clock: Clock, programs: Programs | None = None) -> None:
+    def __init__(
+        self, home: Path, clock: Clock, programs: Programs | None = None, door: Door = LOCAL
+    ) -> None:
         self._programs = programs or wheel()
+        self.door = door
         name = self._programs.name
         self._data = home / name
         self._settings = self._data / f"{name}.conf"
@@ -67,7 +76,7 @@ class ValkeyServer:
 
     def up(self, port: int | None, password: str) -> Valkey:
         """Start it, or find it started; Unavailable when it does not answer."""
-        found = self.running()
+        found = self.running() if self._has_door() else None
         if found is not None and self._written("requirepass") == password:
             return found
         self.down()
@@ -104,14 +113,11 @@ class ValkeyServer:
 
     def running(self) -> Valkey | None:
         """Return the server when it answers; None while it is down or reading its files."""
-        process, port, password = (
-            self.process(),
-            self._written("port"),
-            self._written("requirepass"),
-        )
-        if process is None or port is None or password is None or not answers(int(port), password):
+        process, password = self.process(), self._written("requirepass")
+        port = self._written("tls-port") or self._written("port")
+        if process is None or port is None or password is None:
             return None
-        return Valkey(process.pid, int(port))
+        return Valkey(process.pid, int(port)) if answers(int(port), password, self.door) else None
 
     def version(self) -> str:
         """Return the version of the program."""
@@ -123,8 +129,9 @@ class ValkeyServer:
         new = self._settings.with_suffix(".new")
         new.touch(mode=0o600)
         ours = {
-            "bind": ports.LOOPBACK,
-            "port": port,
+            DOOR: self.door.digest(),
+            "bind": " ".join(self.door.addresses),
+            **listening(self.door, port),
             "requirepass": password,
             "dir": quoted(self._data),
         }
@@ -145,6 +152,10 @@ class ValkeyServer:
         )
         return self.running()
 
+    def _has_door(self) -> bool:
+        written = self._written(DOOR)
+        return written == self.door.digest() or (written is None and self.door == LOCAL)
+
     def _becoming(self) -> tuple[str, ...]:
         return as_we_are(self._programs.usr).becoming if self._programs.usr else ()
 
@@ -156,15 +167,42 @@ class ValkeyServer:
         return next((line.split(" ", 1)[1] for line in lines if line.startswith(name + " ")), None)
 
 
-def answers(port: int, password: str) -> bool:
+def listening(door: Door, port: int) -> dict[str, object]:
+    """Return the settings of a port at a door."""
+    if not door.tls:
+        return {"port": port}
+    return {
+        "port": 0,
+        "tls-port": port,
+        "tls-cert-file": quoted(door.certificate),
+        "tls-key-file": quoted(door.key),
+        "tls-ca-cert-file": quoted(door.tls / "ca.crt"),
+        "tls-auth-clients": "no",
+    }
+
+
+def answers(port: int, password: str, door: Door = LOCAL) -> bool:
     """Say whether a Valkey with this password answers a ping now."""
     try:
-        with socket.create_connection((ports.LOOPBACK, port), timeout=ANSWER_S_MAX) as connection:
+        with entered(port, door) as connection:
             connection.sendall(f"AUTH {password}\r\nPING\r\nQUIT\r\n".encode())
             with connection.makefile("rb") as replies:
                 return replies.read().startswith(b"+OK\r\n+PONG\r\n")
     except OSError:
         return False
+
+
+def entered(port: int, door: Door) -> socket.socket:
+    """Return a socket to a server behind a door; raises OSError."""
+    plain = socket.create_connection((door.name, port), timeout=ANSWER_S_MAX)
+    trusting = door.trusting()
+    if trusting is None:
+        return plain
+    try:
+        return trusting.wrap_socket(plain, server_hostname=door.name)
+    except (OSError, ssl.SSLError):
+        plain.close()
+        raise
 
 
 def binary() -> Path:
@@ -184,6 +222,9 @@ def quoted(path: Path) -> str:
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def url(valkey: Valkey, password: str) -> str:
-    """Return the redis:// URL."""
-    return f"redis://:{password}@{ports.LOOPBACK}:{valkey.port}/0"
+def url(valkey: Valkey, password: str, door: Door = LOCAL) -> str:
+    """Return the redis:// URL, rediss:// by TLS."""
+    place = f":{password}@{door.name}:{valkey.port}/0"
+    if not door.tls:
+        return f"redis://{place}"
+    return f"rediss://{place}?ssl_ca_certs={quote(str(door.ca), safe='')}"

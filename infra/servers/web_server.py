@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.servers import ports
+from infra.servers.door import LOCAL, Door
 from infra.servers.process import (
     Process,
     environment,
@@ -88,8 +89,9 @@ class Kind:
 class WebServer:
     """Start, stop and look at one such server of one home (absolute path)."""
 
-    def __init__(self, home: Path, clock: Clock, kind: Kind) -> None:
+    def __init__(self, home: Path, clock: Clock, kind: Kind, door: Door = LOCAL) -> None:
         self._kind = kind
+        self.door = door
         self._mark = str(home / kind.name)
         self.log = home / "log" / f"{kind.name}.log"
         self._clock = clock
@@ -191,7 +193,7 @@ class WebServer:
         return self.running()
 
     def _answers(self, port: int) -> bool:
-        connection = http.client.HTTPConnection(ports.LOOPBACK, port, timeout=ANSWER_S_MAX)
+        connection = self._connection(port)
         try:
             connection.request("GET", self._kind.path)
             answer = connection.getresponse()
@@ -200,6 +202,14 @@ class WebServer:
             return False
         finally:
             connection.close()
+
+    def _connection(self, port: int) -> http.client.HTTPConnection:
+        trusting = self.door.trusting()
+        if trusting is None:
+            return http.client.HTTPConnection(self.door.name, port, timeout=ANSWER_S_MAX)
+        return http.client.HTTPSConnection(
+            self.door.name, port, timeout=ANSWER_S_MAX, context=trusting
+        )
 
     def _gone(self, seconds_max: float) -> bool:
         return wait_until(self._clock, lambda: not self.group(), seconds_max)

@@ -6,12 +6,13 @@ answer says that it works.
 
 from __future__ import annotations
 
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,7 +69,7 @@ def _ask(name: str, found: Mapping[str, Any]) -> Callable[[], None] | None:
         return None  # it may be starting, and nothing but its UI waits for it
     address = found.get("endpoint" if name == "s3" else "url")
     if name in HEALTH_PATHS and address:
-        return partial(_ask_http, str(address), HEALTH_PATHS[name])
+        return partial(_ask_http, str(address), HEALTH_PATHS[name], found.get("ca"))
     return None
 
 
@@ -103,11 +104,11 @@ def _ask_redis(url: str) -> None:
         client.ping()
 
 
-def _ask_http(address: str, path: str) -> None:
+def _ask_http(address: str, path: str, ca: str | None) -> None:
     parts = urlsplit(address)
     request = urllib.request.Request(f"{parts.scheme}://{parts.netloc}{path}")
     try:
-        with _OPENER.open(request, timeout=PROBE_S_MAX):
+        with _opener(ca).open(request, timeout=PROBE_S_MAX):
             return
     except urllib.error.HTTPError as error:
         with error:
@@ -115,5 +116,10 @@ def _ask_http(address: str, path: str) -> None:
                 raise OSError(f"answers {error.code} {error.reason}") from error
 
 
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Servers are asked directly, whatever proxy the environment names."""
+@cache
+def _opener(ca: str | None) -> urllib.request.OpenerDirector:
+    """Return who asks: directly, whatever proxy the environment names."""
+    trusting = ssl.create_default_context(cafile=ca)
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting)
+    )

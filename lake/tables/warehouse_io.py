@@ -33,7 +33,7 @@ from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
 from lake.errors import BadInput, Unavailable
-from lake.warehouse import CONNECT_S_MAX, REQUEST_S_MAX, Bucket, Warehouse
+from lake.warehouse import CONNECT_S_MAX, REQUEST_S_MAX, S3_CA, Bucket, Warehouse
 
 BUFFER_BYTES = 1 << 20
 IMPLEMENTATION = f"{__name__}.WarehouseIO"
@@ -126,11 +126,13 @@ class WarehouseIO(PyArrowFileIO):
 
     def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
         keys = (S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY)
-        return _store(*(self.properties[key] for key in keys))
+        return _store(*(self.properties[key] for key in keys), self.properties.get(S3_CA))
 
 
 @lru_cache(STORES_MAX)
-def _store(endpoint: str, region: str, access_key: str, secret_key: str) -> S3FileSystem:
+def _store(
+    endpoint: str, region: str, access_key: str, secret_key: str, ca: str | None
+) -> S3FileSystem:
     """Return the client of a store: one for all tables and threads, so that it stays connected."""
     return S3FileSystem(
         endpoint_override=endpoint,
@@ -141,6 +143,7 @@ def _store(endpoint: str, region: str, access_key: str, secret_key: str) -> S3Fi
         request_timeout=REQUEST_S_MAX,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=REQUEST_TRIES_MAX),
         allow_delayed_open=True,
+        tls_ca_file_path=ca,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from lake.errors import BadInput, Damaged, TicklakeError, Unavailable
-from lake.warehouse import Warehouse
+from lake.warehouse import Bucket, Warehouse
 
 HOT_CATALOG = "pg"
 """The name under which `attach_hot` attaches PostgreSQL."""
@@ -53,7 +53,10 @@ def attach_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse
         return
     connection.execute(f"LOAD {quote(str(extension_path(STORE_EXTENSION)))}")
     for name, value in STORE_SETTINGS.items():
-        connection.execute(f"SET {name} = {value}")
+        connection.execute(f"SET GLOBAL {name} = {value}")  # of its cursors, too
+    if isinstance(warehouse, Bucket) and warehouse.ca:
+        connection.execute(f"SET GLOBAL ca_cert_file = {quote(warehouse.ca)}")
+        connection.execute("SET GLOBAL enable_server_cert_verification = true")
     try:
         connection.execute(secret)
     except duckdb.Error:

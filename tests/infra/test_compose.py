@@ -16,8 +16,10 @@ import pytest
 import yaml
 
 from infra.command.main import ticklake
-from infra.native import trino_part
+from infra.native import tls_folder, trino_part
 from infra.servers.addresses import REQUIRED
+from lake.clock import SystemClock
+from lake.errors import BadInput
 from tests.test_readme import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,14 +27,17 @@ INFRA = ROOT / "infra"
 FILE = INFRA / "compose.yaml"
 DOCKERFILE = (INFRA / "Dockerfile").read_text()
 COMPOSE = Path(compose.__file__).parent / "docker-compose"
+TLS_FILE = INFRA / "compose.tls.yaml"
+TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET")
 ONCE = {"set-up"}
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|_KEY$|DATABASE_CONNECTION_URL|STORE_URI")
 MAY_BE_EMPTY = {"TICKLAKE_MASSIVE_API_KEY"}
 
 
-def config(env_file: Path) -> subprocess.CompletedProcess[str]:
-    """Let compose read the file; it needs no daemon for that."""
-    words = [str(COMPOSE), "-f", str(FILE), "--env-file", str(env_file), "--profile", "watch"]
+def config(env_file: Path, *over: Path) -> subprocess.CompletedProcess[str]:
+    """Let compose read the file, with those laid over it; it needs no daemon for that."""
+    named = [word for path in (FILE, *over) for word in ("-f", str(path))]
+    words = [str(COMPOSE), *named, "--env-file", str(env_file), "--profile", "watch"]
     return subprocess.run(
         [*words, "config", "--format", "json"],
         capture_output=True,
@@ -60,6 +65,17 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def services(read: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return cast("dict[str, dict[str, Any]]", read["services"])
+
+
+@pytest.fixture(scope="module")
+def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return the services as they are for other machines."""
+    env_file = tmp_path_factory.mktemp("env") / ".env"
+    lines = [f"{name}=given-{name}\n" for name in (*variables(), *TLS_ONLY)]
+    env_file.write_text("".join([*lines, "BIND_ADDRESS=0.0.0.0\n"]))
+    done = config(env_file, TLS_FILE)
+    assert done.returncode == 0, done.stderr
+    return cast("dict[str, dict[str, Any]]", json.loads(done.stdout)["services"])
 
 
 @pytest.mark.parametrize("missing", variables())
@@ -122,17 +138,22 @@ def mounted(path: Path, text: str) -> bool:
 def test_every_configuration_file_of_the_native_stack_is_used(
     services: dict[str, dict[str, Any]],
 ) -> None:
-    text = FILE.read_text()
+    text = FILE.read_text() + TLS_FILE.read_text()
     files = [path for path in (INFRA / "config").rglob("*") if path.is_file()]
     unused = [str(path) for path in files if not mounted(path, text)]
     assert unused == []
     assert "trino" in services
 
 
-def test_trino_is_told_all_that_its_files_ask_for(services: dict[str, dict[str, Any]]) -> None:
+def test_trino_is_told_all_that_its_files_ask_for(
+    services: dict[str, dict[str, Any]], behind_tls: dict[str, dict[str, Any]]
+) -> None:
     files = [path for path in (INFRA / "config" / "trino").rglob("*") if path.is_file()]
-    asked = {name for path in files for name in re.findall(r"\$\{ENV:(\w+)\}", path.read_text())}
-    assert asked - services["trino"]["environment"].keys() == set()
+    asked = {path.name: set(re.findall(r"\$\{ENV:(\w+)\}", path.read_text())) for path in files}
+    assert set().union(*asked.values()) - behind_tls["trino"]["environment"].keys() == set()
+    for name in ("tls.properties", "password-authenticator.properties"):
+        del asked[name]
+    assert set().union(*asked.values()) - services["trino"]["environment"].keys() == set()
     nodes = (INFRA / "config" / "trino" / "node.properties").read_text()
     names = re.findall(r"^(node\.[\w-]+)=", nodes, re.MULTILINE)
     words = " ".join(services["trino"]["entrypoint"])
@@ -190,3 +211,63 @@ def test_images_hold_what_they_need_and_run_as_nobody_in_particular() -> None:
     final = [stage for stage in stages if re.match(r"\S+ AS (ticklake|servers)\n", stage)]
     assert len(final) == 2
     assert all("\nUSER 10001:10001\n" in stage for stage in final)
+
+
+@pytest.mark.parametrize("missing", TLS_ONLY)
+def test_behind_tls_more_is_asked_for(missing: str, tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    names = [name for name in (*variables(), *TLS_ONLY) if name != missing]
+    env_file.write_text("".join(f"{name}=x\n" for name in names))
+    done = config(env_file, TLS_FILE)
+    assert done.returncode != 0
+    assert f"{missing} is missing a value" in done.stderr
+
+
+def test_what_other_machines_reach_asks_for_a_password_by_tls(
+    behind_tls: dict[str, dict[str, Any]],
+) -> None:
+    ports = {
+        name: {port["host_ip"] for port in each.get("ports", ())}
+        for name, each in behind_tls.items()
+    }
+    beyond = {name for name, hosts in ports.items() if hosts - {"127.0.0.1"}}
+    assert beyond == {"timescaledb", "minio", "redis", "trino"}
+    for name in beyond:
+        assert behind_tls[name]["depends_on"]["certificates"], name
+        assert "/tls" in {mount["target"] for mount in behind_tls[name]["volumes"]}, name
+    for name in ("set-up", "trino", "prefect-worker"):
+        given = behind_tls[name]["environment"]
+        assert (given["TRINO_URL"], given["S3_ENDPOINT"]) == (
+            "https://trino:8443",
+            "https://minio:9000",
+        )
+        assert given["TLS_CA"] == "/etc/ticklake/trust/ca.crt"
+    readers = {
+        name for name, each in behind_tls.items() if "TLS_CA" in (each.get("environment") or {})
+    }
+    for name in (readers - {"trino"}) | {"ingest", "metrics", "prefect", "mlflow"}:
+        mounts = {mount["target"] for mount in behind_tls[name]["volumes"]}
+        assert "/etc/ticklake/trust" in mounts, name
+        assert "/tls" not in mounts, name
+
+
+def test_the_folder_of_certificates_has_what_the_services_are_told(
+    behind_tls: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """The program that the service runs, here."""
+    service = behind_tls["certificates"]
+    assert service["entrypoint"][:3] == ["python", "-m", "infra.native.tls_folder"]
+    folder = tmp_path / "tls"
+    given = tls_folder.from_env(service["environment"])
+    tls_folder.main(folder, service["command"], *given, SystemClock())
+    text = json.dumps(behind_tls)
+    for name in re.findall(r"/tls/([\w./-]+\w)", text):
+        assert (folder / name).exists(), name
+    words = (folder / "run" / "trino-passwords").read_text().splitlines()
+    assert {word.partition(":")[0] for word in words} == {
+        *("ticklake", "analyst", "researcher", "operator", "service")
+    }
+    assert "given-" not in "".join(words)
+    assert sorted(path.name for path in (folder / "trust").iterdir()) == ["ca.crt", "trust.p12"]
+    with pytest.raises(BadInput, match="ANALYST_PASSWORD: is not set"):
+        tls_folder.from_env({**service["environment"], "ANALYST_PASSWORD": ""})

@@ -60,3 +60,26 @@ def test_every_policy_is_on_the_lake_s_own_bucket_and_no_other(policy: str) -> N
     assert places
     for place in places:
         assert place.removeprefix("arn:aws:s3:::").partition("/")[0] == "my-lake", place
+
+
+def test_with_a_ca_every_server_must_prove_that_it_is_the_one_meant() -> None:
+    state = from_env(
+        {
+            **GIVEN,
+            "S3_ENDPOINT": "https://minio:9000",
+            "TRINO_URL": "https://trino:8443",
+            "TRINO_PASSWORD": "owner",
+            "ANALYST_PASSWORD": "word",
+            "TLS_CA": "/etc/a ca.crt",
+        }
+    )
+    for dsn in (state["postgres"]["dsn"], state["roles"]["analyst"]["dsn"]):
+        found = psycopg.conninfo.conninfo_to_dict(dsn)
+        assert (found["sslmode"], found["sslrootcert"]) == ("verify-full", "/etc/a ca.crt")
+    client = redis.Redis.from_url(state["valkey"]["url"])
+    assert client.connection_pool.connection_class is redis.SSLConnection
+    assert client.connection_pool.connection_kwargs["ssl_ca_certs"] == "/etc/a ca.crt"
+    client.close()
+    assert state["s3"]["ca"] == state["trino"]["ca"] == "/etc/a ca.crt"
+    assert state["trino"]["password"] == "owner"
+    assert state["roles"]["analyst"]["trino"] == {"user": "analyst", "password": "word"}

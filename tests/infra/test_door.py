@@ -1,0 +1,130 @@
+"""Servers beyond loopback: what is refused, and which certificates will do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from infra.command.main import run
+from infra.servers.authority import Pair, make_ca, make_server
+from infra.servers.certificates import FILES, FOLDER, set_door
+from infra.servers.door import ENTRY, LOCAL, MADE, OFF, Door, door_of
+from lake.clock import ManualClock, SystemClock
+from lake.errors import BadInput
+from lake.state import read_state
+
+CLOCK = SystemClock()
+NOW = datetime.now(UTC)
+DAY_US = 86_400_000_000
+
+
+def given(folder: Path, ca: Pair, server: Pair) -> str:
+    """Write a folder as an operator gives it."""
+    folder.mkdir()
+    for name, text in zip(FILES, (ca.certificate, server.certificate, server.key), strict=True):
+        (folder / name).write_bytes(text)
+    return str(folder)
+
+
+def test_a_home_begins_on_loopback_and_stays_as_it_was_left(tmp_path: Path) -> None:
+    assert door_of(tmp_path) == LOCAL
+    set_door(tmp_path, "", "", CLOCK)
+    assert door_of(tmp_path) == LOCAL
+    set_door(tmp_path, "0.0.0.0", MADE, CLOCK)
+    opened = door_of(tmp_path)
+    assert opened == Door("0.0.0.0", "127.0.0.1", tmp_path / FOLDER)
+    set_door(tmp_path, "", "", CLOCK)
+    assert (door_of(tmp_path), door_of(tmp_path).digest()) == (opened, opened.digest())
+    set_door(tmp_path, "127.0.0.1", OFF, CLOCK)
+    assert door_of(tmp_path) == LOCAL
+
+
+@pytest.mark.parametrize("before", [(), ("127.0.0.1", MADE)])
+def test_nothing_listens_beyond_loopback_without_tls(
+    before: tuple[str, str], tmp_path: Path
+) -> None:
+    if before:
+        set_door(tmp_path, *before, CLOCK)
+    held = door_of(tmp_path)
+    with pytest.raises(BadInput, match=r"0\.0\.0\.0 is not 127.* in the clear: set TICKLAKE_TLS="):
+        set_door(tmp_path, "0.0.0.0", OFF, CLOCK)
+    assert door_of(tmp_path) == held
+
+
+def test_what_is_no_address_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="'everywhere' is no IPv4 address"):
+        set_door(tmp_path, "everywhere", MADE, CLOCK)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--listen", "0.0.0.0"], ["--tls", "made"], ["--listen", "0.0.0.0", "--tls", "made"]],
+)
+def test_the_embedded_profile_stays_on_loopback(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["up", "--home", str(tmp_path / "home"), *words]) == 1
+    said = capsys.readouterr().err
+    assert "without TLS" in said
+    assert said.count("\n") == 1
+
+
+def test_the_authority_stays_when_the_servers_names_change(tmp_path: Path) -> None:
+    set_door(tmp_path, "127.0.0.1", MADE, CLOCK)
+    first = {name: (tmp_path / FOLDER / name).read_bytes() for name in FILES}
+    set_door(tmp_path, "10.1.2.3", "", CLOCK)
+    assert door_of(tmp_path).name == "10.1.2.3"
+    then = {name: (tmp_path / FOLDER / name).read_bytes() for name in FILES}
+    assert then["ca.crt"] == first["ca.crt"]
+    assert then["server.crt"] != first["server.crt"]
+
+
+def test_what_we_made_is_made_anew_before_it_expires(tmp_path: Path) -> None:
+    clock = ManualClock(CLOCK.now_us())
+    made = []
+    for days in (0, 300, 90):
+        clock.advance(days * DAY_US)
+        set_door(tmp_path, "127.0.0.1", MADE, clock)
+        made.append((tmp_path / FOLDER / "server.crt").read_bytes())
+    assert made[0] == made[1] != made[2]
+
+
+def test_keys_are_their_owner_s_alone(tmp_path: Path) -> None:
+    set_door(tmp_path, "127.0.0.1", MADE, CLOCK)
+    modes = {p.name: p.stat().st_mode & 0o77 for p in (tmp_path / FOLDER).rglob("*.*")}
+    closed = {"ca.key", "server.key", "server.pem", "private.key"}
+    assert {name for name, mode in modes.items() if not mode} == closed
+
+
+def test_certificates_of_a_firm_are_taken_and_clients_use_their_name(tmp_path: Path) -> None:
+    ca = make_ca("a firm", NOW)
+    place = given(tmp_path / "firm", ca, make_server(ca, ["lake.example.org"], NOW))
+    set_door(tmp_path, "0.0.0.0", place, CLOCK)
+    assert door_of(tmp_path).name == "lake.example.org"
+    assert read_state(tmp_path)[ENTRY]["source"] == place
+    assert not (tmp_path / FOLDER / "ca.key").exists()
+
+
+def test_certificates_of_no_use_are_refused_by_file(tmp_path: Path) -> None:
+    ca, other = make_ca("one", NOW), make_ca("other", NOW)
+    good = make_server(ca, ["127.0.0.1"], NOW)
+    old = make_server(ca, ["127.0.0.1"], NOW - timedelta(days=400))
+    nameless = make_server(ca, ["*.example.org"], NOW)
+    cases = {
+        "server.crt: is not signed by ca.crt": (other, good),
+        "server.crt: expired on": (ca, old),
+        "server.crt: is for none of the names": (ca, nameless),
+        "server.key: is not server.crt's": (ca, Pair(good.certificate, old.key)),
+        "server.key: is no PEM key": (ca, Pair(good.certificate, b"")),
+        "ca.crt: is no PEM certificate": (Pair(b"x", b""), good),
+    }
+    for number, (said, pairs) in enumerate(cases.items()):
+        place = given(tmp_path / str(number), *pairs)
+        with pytest.raises(BadInput, match=said):
+            set_door(tmp_path, "0.0.0.0", place, CLOCK)
+    (tmp_path / "0" / "ca.crt").unlink()
+    with pytest.raises(BadInput, match=r"ca\.crt: No such file"):
+        set_door(tmp_path, "0.0.0.0", str(tmp_path / "0"), CLOCK)
+    assert door_of(tmp_path) == LOCAL
