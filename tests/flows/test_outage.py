@@ -19,6 +19,7 @@ from infra.servers import embedded
 from lake.clock import ManualClock, SystemClock
 from lake.errors import TicklakeError
 from lake.state import postgres_dsn
+from lake.views.client import Client
 from lake.warehouse import warehouse_of
 from tests.bars.test_trades_to_bars import House
 from tests.bars.trading import EPOCH, NOON, expected, trades
@@ -41,11 +42,11 @@ def house_of(home: Path) -> House:
 
 def bars_come(home: Path, wanted: int) -> bool:
     """Wait until the lake shows so many bars."""
-    house = house_of(home)
-    for _ in range(BARS_S_MAX * 2):
-        if len(house.stored()) == wanted:
-            return True
-        SystemClock().sleep(0.5)
+    with Client(postgres_dsn(home), warehouse_of(home)) as client:
+        for _ in range(BARS_S_MAX * 2):
+            if client.arrow("FROM bars").num_rows == wanted:
+                return True
+            SystemClock().sleep(0.5)
     return False
 
 

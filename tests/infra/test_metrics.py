@@ -158,6 +158,9 @@ def test_an_ingest_serves_its_own_and_the_home_s_exporter_has_them_too(place: Pl
 
 def test_every_metric_of_the_list_is_given_and_no_other(place: Place) -> None:
     run("verify", "--home", str(place.home))
+    kept = run("retain", "--home", str(place.home), "--json")
+    assert kept.returncode == 0, kept.stderr
+    assert json.loads(kept.stdout)["moved"] == []
 
     def given() -> set[str]:
         with urlopen(place.home_url) as answer:
