@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pyarrow as pa
@@ -45,10 +45,11 @@ from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS, TICK_DATASETS,
 from lake.errors import Damaged, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.partitions import existing_partitions
+from lake.hot.recovery import window_s
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.ingest.lake_files import RemovalBook
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import NAMESPACE, known_table, open_catalog
 from lake.tables.commit import faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_table import LEFT, holdings_of
@@ -112,13 +113,16 @@ class LakeToArchive:
             return [
                 day
                 for dataset in AGING_DATASETS
-                if (table := _table(catalog, dataset)) is not None
+                if (table := known_table(catalog, dataset)) is not None
                 for day in self._due(connection, dataset, table)
             ]
 
     def due_in_archive(self, connection: psycopg.Connection) -> list[ArchiveFile]:
-        """Return the files whose age in the archive has passed; changes nothing."""
-        now = self._now()
+        """Return the files whose age in the archive has passed; changes nothing.
+
+        Where backups are on, a restore may name a file again: it stays for the window longer.
+        """
+        now = self._now() - timedelta(seconds=window_s(connection))
         return [
             file
             for file in held_files(connection)
@@ -137,7 +141,7 @@ class LakeToArchive:
             ) as catalog,
         ):
             for dataset in AGING_DATASETS:
-                table = _table(catalog, dataset)
+                table = known_table(catalog, dataset)
                 if table is None:
                     continue
                 self._clear_up(connection, dataset, table)
@@ -181,7 +185,7 @@ class LakeToArchive:
         dataset = day.dataset
         if dataset in TICK_DATASETS and day.day in existing_partitions(connection, dataset):
             return stays("still in hot")
-        table = _table(catalog, dataset)
+        table = known_table(catalog, dataset)
         assert table is not None
         days = {each.day: each for each in lake_days(dataset, table)}
         if day.day not in days:
@@ -292,10 +296,3 @@ class LakeToArchive:
                 Moved("archive", file.dataset, file.day, file.content.rows, file.bytes, True)
             )
         return gone
-
-
-def _table(catalog: SqlCatalog, dataset: str) -> Table | None:
-    with faults_of(dataset):
-        if not catalog.table_exists((NAMESPACE, dataset)):
-            return None
-        return catalog.load_table((NAMESPACE, dataset))

@@ -17,10 +17,8 @@ from typing import Any
 
 import duckdb
 import psycopg
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
 
 from lake.archive.book import held_files
 from lake.archive.content import Content, sums_sql
@@ -33,7 +31,7 @@ from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.turn import TURN_S_MAX
 from lake.ledger import MEASURES
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import known_table, open_catalog
 from lake.tables.commit import faults_of
 from lake.tables.upkeep import live_files
 from lake.verify.lake_check import parquet_sql
@@ -81,7 +79,7 @@ def run_audit(
         checked: list[Checked] = []
         live: list[tuple[str, DataFile]] = []
         for dataset in DATASETS:
-            table = _table(catalog, dataset)
+            table = known_table(catalog, dataset)
             if table is None:
                 continue
             with faults_of(dataset):
@@ -117,13 +115,6 @@ def run_audit(
         made = keep(connection, place.results, signer, document, ran_at)
         _tell(connection, clock, faults)
     return made
-
-
-def _table(catalog: SqlCatalog, dataset: str) -> Table | None:
-    with faults_of(dataset):
-        if not catalog.table_exists((NAMESPACE, dataset)):
-            return None
-        return catalog.load_table((NAMESPACE, dataset))
 
 
 def _said(found: Checked) -> dict[str, Any]:

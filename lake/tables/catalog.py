@@ -22,6 +22,7 @@ from lake.contracts.iceberg_schema import (
     sort_order,
 )
 from lake.database import IDLE_IN_TRANSACTION_MS, with_options
+from lake.tables.commit import faults_of
 from lake.tables.warehouse_io import IMPLEMENTATION
 from lake.warehouse import Warehouse, warehouse_at
 
@@ -90,6 +91,16 @@ def ensure_table(catalog: SqlCatalog, dataset: str) -> Table:
         )
     except TableAlreadyExistsError:
         return catalog.load_table(name)
+
+
+def known_table(catalog: SqlCatalog, dataset: str) -> Table | None:
+    """Return the dataset's table as it is now; None where nobody has made it. Raises Unavailable,
+    or Damaged when its metadata is gone.
+    """
+    with faults_of(dataset):
+        if not catalog.table_exists((NAMESPACE, dataset)):
+            return None
+        return catalog.load_table((NAMESPACE, dataset))
 
 
 def _with_new_columns(catalog: SqlCatalog, table: Table, contract: Contract) -> Table:

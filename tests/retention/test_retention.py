@@ -27,6 +27,7 @@ from lake.views.client import Client
 from lake.warehouse import Folder
 from tests.bars.test_trades_to_bars import House
 from tests.bars.trading import EPOCH, Row, trades
+from tests.verify.lakehouse import poison
 
 DAY = date(2024, 8, 8)
 YOUNG = datetime(2024, 8, 14, tzinfo=UTC)
@@ -201,6 +202,22 @@ def test_what_costs_more_than_the_budget_is_an_alert_until_it_does_not(house: Ol
             "SELECT dollars_month FROM market.tier_sizes WHERE tier = 'budget' ORDER BY 1"
         ).fetchall()
     assert measured[0][0] in (Decimal(0), Decimal(3_000))
+
+
+def test_a_day_leaves_files_that_hold_others_too_and_these_stay(house: OldHouse) -> None:
+    """Quarantined events lie in files of several days; each day goes when its own age has come."""
+    times = [datetime(2024, 8, day, 12, tzinfo=UTC) for day in (8, 8, 10)]
+    rows = [{**poison(frame, 0), "received_time": at} for frame, at in enumerate(times, 61)]
+    house.take(rows, "quarantine")
+    house.commit()
+    found = house.retain(datetime(2026, 8, 9, 13, tzinfo=UTC))
+    assert ("lake", "quarantine", DAY) in gone(found)
+    assert [row["received_time"] for row in house.seen("lake.quarantine")] == times[2:]
+    house.assert_proven()
+    found = house.retain(LEFT_LAKE)
+    assert gone(found) == [("lake", "quarantine", date(2024, 8, 10))]
+    assert house.seen("lake.quarantine") == []
+    house.assert_proven()
 
 
 def test_a_second_run_at_once_waits_for_its_turn(house: OldHouse) -> None:
