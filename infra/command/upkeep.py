@@ -28,7 +28,8 @@ def upkeep(settings: Settings, tables: tuple[str, ...]) -> Answer:
 
     unknown = [name for name in tables if name not in KEPT_DATASETS]
     if unknown:
-        raise WrongUse(f"upkeep {unknown[0]}", "no such table", f"one of {', '.join(KEPT_DATASETS)}")
+        choices = f"one of {', '.join(KEPT_DATASETS)}"
+        raise WrongUse(f"upkeep {unknown[0]}", "no such table", choices)
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
     namespace = destination(settings).namespace
     kept = [
