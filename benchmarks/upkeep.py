@@ -7,7 +7,7 @@ Cycles: a simulated exchange and an ingest run, every table is kept again and ag
 release must read the same, `verify` must hold, and no file may be unaccounted for. Lag is what the
 ingest says of itself, without cycles and with. Growth: a table gets unit after unit, a day each,
 with upkeep as it comes; the cost of the last units beside that of the first. Bytes a second: one
-merge beside reading and writing the same Parquet files, and nothing else.
+merge beside reading the same files and writing the same file, and nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,12 +37,13 @@ from infra.servers.embedded import down, up
 from infra.watch.ingest_report import read_reports
 from lake.clock import SystemClock
 from lake.contracts.contract import load
+from lake.feeds.scaled import decimals
 from lake.hot.lease import COMMITTER, take
 from lake.ingest.lake_files import RemovalBook
 from lake.releases.release import create, parts_of
 from lake.tables.account import unaccounted
 from lake.tables.catalog import NAMESPACE, open_catalog
-from lake.tables.data_file import ROW_GROUP_ROWS, parquet_options
+from lake.tables.data_file import DAY_US, ROW_GROUP_ROWS, parquet_options
 from lake.tables.lake_table import LakeTable
 from lake.tables.upkeep import Upkeep, UpkeepLimits
 from lake.verify.verify import verify
@@ -49,6 +51,7 @@ from lake.views.client import Client
 from lake.warehouse import warehouse_of
 
 CLOCK = SystemClock()
+AT = pa.timestamp("us", "UTC")
 RELEASE = "pinned"
 WARM_S = 8
 GRACE_S = 5.0
@@ -245,13 +248,25 @@ def measure_growth(units: int, rows: int, home: Path, dsn: str) -> dict[str, Any
 
 
 def day_of(start: int, count: int, unit: int) -> pa.Table:
-    """Return trades of one day, a day a unit."""
+    """Return trades of one day, a day a unit: prices walk, sizes and times are of no pattern.
+
+    The same arguments give the same trades.
+    """
     rows = rows_of(start, count)
-    first = 1_760_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + unit * 86_400_000_000
-    at = pa.array([first + i * 1000 for i in range(count)], pa.timestamp("us", "UTC"))
-    for name in ("event_time", "received_time"):
+    chance = np.random.default_rng([unit, start])
+    first = (1_760_000_000_000_000 // DAY_US + unit) * DAY_US
+    at = first + np.cumsum(chance.integers(1, 2_000, count))
+    values = {
+        "event_time": pa.array(at, AT),
+        "received_time": pa.array(at + chance.integers(500, 90_000, count), AT),
+        "price": decimals(30_000 * 10**10 + np.cumsum(chance.integers(-50, 51, count)) * 10**8),
+        "size": decimals(chance.integers(1, 10**7, count) * 10**5),
+        "side": pa.array(np.where(chance.integers(0, 2, count) == 0, "buy", "sell")),
+        "ticker": pa.array([f"X:T{i}USD" for i in chance.integers(0, 20, count).tolist()]),
+    }
+    for name, column in values.items():
         place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, rows.schema.field(place), at)
+        rows = rows.set_column(place, rows.schema.field(place), column)
     return rows
 
 
@@ -280,13 +295,15 @@ def measure_bytes(rows: int, home: Path, dsn: str) -> dict[str, Any]:
                 at = (number * MERGE_FILES + part) * (rows // MERGE_FILES)
                 table.append(day_of(at, rows // MERGE_FILES, 500 + number), {0: 10**6 + at})
             paths = newest([task.file.file_path for task in table.table.scan().plan_files()])
-            size = sum(Path(path).stat().st_size for path in paths)
             start = time.perf_counter()
             merged = upkeep.merge()
             took = time.perf_counter() - start
             assert merged is not None
             rates["merge"].append(merged.bytes / took)
-            rates["raw"].append(size / raw_rewrite(paths, home / "raw.parquet"))
+            (written,) = newest(
+                [task.file.file_path for task in upkeep.load().scan().plan_files()], 1
+            )
+            rates["raw"].append(merged.bytes / raw_rewrite(paths, written, home / "raw.parquet"))
     merge, raw = (statistics.median(rates[name]) for name in ("merge", "raw"))
     return {
         "merge_bytes_per_s": round(merge),
@@ -295,16 +312,21 @@ def measure_bytes(rows: int, home: Path, dsn: str) -> dict[str, Any]:
     }
 
 
-def newest(paths: list[str]) -> list[str]:
+def newest(paths: list[str], count: int = MERGE_FILES) -> list[str]:
     """Return the files written last, as plain paths."""
     plain = [path.removeprefix("file://") for path in paths]
-    return sorted(plain, key=lambda path: Path(path).stat().st_mtime_ns)[-MERGE_FILES:]
+    return sorted(plain, key=lambda path: Path(path).stat().st_mtime_ns)[-count:]
 
 
-def raw_rewrite(paths: list[str], target: Path) -> float:
-    """Read files and write one of the same encoding; return the seconds it took."""
+def raw_rewrite(paths: list[str], written: str, target: Path) -> float:
+    """Read the small files, and write what the merge wrote of them; return the seconds it took.
+
+    The rows come sorted, from the merge's own file, so that both write the same bytes.
+    """
+    rows = pq.read_table(written, partitioning=None)
     start = time.perf_counter()
-    rows = pa.concat_tables([pq.read_table(path, partitioning=None) for path in paths])
+    for path in paths:
+        pq.read_table(path, partitioning=None)
     options = parquet_options(rows.schema, compact=True, rows=rows.num_rows)
     with pq.ParquetWriter(target, rows.schema, **options) as writer:
         writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
