@@ -1,10 +1,11 @@
 """The process that stays: bars minute by minute, the watch, and every flow on its schedule.
 
-    python -m flows.serve HOME
+    python -m flows.serve HOME [pool]
 
 Bars and the watch over promises begin at once and need no Prefect. Where PREFECT_API_URL names a
 server, the schedules follow as soon as it answers, and the hours of the bars are runs of a flow
-there.
+there. With `pool` the schedules are those of flows/prefect.yaml, deployed to a work pool, whose
+worker runs them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.lineage_to_endpoint import Endpoint, send
 from flows.place import place_of
+from flows.pool import POOL_WORD, deploy
 from flows.resident import RETRY_S
 from flows.scheduled.bars import keep_bars_hourly, run_bars
 from flows.scheduled.schedules import SCHEDULES
@@ -53,6 +55,9 @@ def main() -> None:
     try:
         while not answers():
             stop.wait(LOOK_S)
+        if sys.argv[2:] == [POOL_WORD]:
+            deploy(stop)
+            stop.wait()
         serve(*deployments(home), limit=RUNS_AT_ONCE_MAX, print_starting_message=False)
     finally:
         stop.set()

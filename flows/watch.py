@@ -48,6 +48,7 @@ def keep_watch(home: Path, clock: Clock, stop: threading.Event) -> None:
     """Look every WATCH_S until stopped; what fails is said on standard error and tried again."""
     unanswered: set[datetime] = set()
     away = Away(home)
+    beat = home / "run" / "watched"  # by whose age others see that this loop turns
     while not stop.is_set():
         try:
             look(home, clock, unanswered)
@@ -60,6 +61,7 @@ def keep_watch(home: Path, clock: Clock, stop: threading.Event) -> None:
             away.seen(clock, lambda: receivers_at(from_env(os.environ, home=home)))
         except Exception as error:  # of many kinds; a watch that ends would watch nothing
             _say(error)
+        beat.touch()
         stop.wait(WATCH_S)
 
 

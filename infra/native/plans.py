@@ -6,10 +6,13 @@ under the names that infra/compose.yaml sets too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version as installed
 from pathlib import Path
 
+from flows.pool import POOL
 from infra.native import trino_door
 from infra.native.software import Software
 from infra.native.tools import Tool
@@ -28,6 +31,8 @@ MODELS_BUCKET = "models"
 S3_USER = "ticklake"
 PREFECT = "prefect"
 MLFLOW = "mlflow"
+WORKER = "worker"
+RUNS_AT_ONCE_MAX = 2
 CATALOG_ROLES = ("analyst", "researcher", "operator")
 
 
@@ -77,6 +82,8 @@ def kinds(software: Software) -> dict[str, Kind]:
             version("trino", "trino"),
         ),
         "prefect": Kind("prefect", "prefect", "/api/health", b"true", version("python", "prefect")),
+        # of our own environment: it runs our flows
+        WORKER: Kind(WORKER, WORKER, "/health", b"OK", lambda: installed("prefect")),
         "mlflow": Kind("mlflow", "mlflow", "/health", b"OK", version("python", "mlflow")),
     }
 
@@ -164,6 +171,21 @@ def prefect(wiring: Wiring) -> Callable[[int], Plan]:
         return Plan((*words, "--port", str(port)), environment | api)
 
     return plan
+
+
+def worker(wiring: Wiring, prefect_port: int) -> Callable[[int], Plan]:
+    """Return how the worker of the work pool is started; it makes the pool where there is none."""
+    words = ["-m", "prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--type", "process"]
+    words += ["--limit", str(RUNS_AT_ONCE_MAX), "--install-policy", "never", "--with-healthcheck"]
+    environment = variables(CONFIG / "prefect.env") | {
+        "PREFECT_HOME": str(wiring.home / WORKER),
+        "PREFECT_API_URL": f"http://{LOOPBACK}:{prefect_port}/api",
+        "PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK,
+        "TICKLAKE_HOME": str(wiring.home),
+    }
+    return lambda port: Plan(
+        (sys.executable, *words), environment | {"PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+    )
 
 
 def mlflow(wiring: Wiring) -> Callable[[int], Plan]:

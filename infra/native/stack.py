@@ -58,6 +58,7 @@ PORTS = {
     "trino": 8080,
     plans.PREFECT: 4200,
     plans.MLFLOW: 5000,
+    plans.WORKER: 4201,
 }
 """Taken at the first start where they are free, by key of the state."""
 
@@ -71,6 +72,7 @@ class Servers:
     minio: WebServer
     trino: WebServer
     prefect: WebServer
+    worker: WebServer
     mlflow: WebServer
 
     def by_name(self) -> dict[str, Server]:
@@ -145,10 +147,11 @@ class Stack:
             return ()
         with locked(home, clock, LOCK_S_MAX):
             servers = self.servers(home, clock)
-            users = ("trino", "prefect", "mlflow")
+            users = ("trino", "worker", "mlflow")
             by_name = servers.by_name()
             stopped = at_once({name: by_name[name].down for name in users})
-            rest = {name: by_name[name].down for name in by_name if name not in users}
+            stopped["prefect"] = by_name["prefect"].down()  # the worker says goodbye to it
+            rest = {name: by_name[name].down for name in by_name if name not in stopped}
             stopped |= at_once(rest)
         return tuple(name for name in by_name if stopped[name])
 
@@ -207,13 +210,20 @@ class Start:
         users = at_once(
             {
                 "trino": lambda: servers.trino.up(ports["trino"], plans.trino(wiring)),
-                "prefect": lambda: servers.prefect.up(ports["prefect"], plans.prefect(wiring)),
+                "prefect": lambda: self._prefect(ports, wiring),
                 "mlflow": lambda: servers.mlflow.up(ports["mlflow"], plans.mlflow(wiring)),
             }
         )
-        state |= users_state(users["trino"], users["prefect"], users["mlflow"], wiring)
+        prefect, worker = users["prefect"]
+        state |= users_state(users["trino"], prefect, worker, users["mlflow"], wiring)
         write_state(self.home, state)
         return state
+
+    def _prefect(self, ports: Mapping[str, int], wiring: plans.Wiring) -> tuple[Web, Web]:
+        """Start Prefect's server, then the worker of its pool."""
+        server = self.servers.prefect.up(ports[plans.PREFECT], plans.prefect(wiring))
+        worker = plans.worker(wiring, server.port)
+        return server, self.servers.worker.up(ports[plans.WORKER], worker)
 
     def _databases(self, port: int, passwords: Mapping[str, str]) -> Postmaster:
         postmaster = self.servers.postgres.up(port, passwords["postgres"])

@@ -57,7 +57,7 @@ def trusted(door: Door) -> dict[str, str]:
 
 
 def users_state(
-    trino: Web, prefect: Web, mlflow: Web, wiring: plans.Wiring
+    trino: Web, prefect: Web, worker: Web, mlflow: Web, wiring: plans.Wiring
 ) -> dict[str, dict[str, Any]]:
     """Return what the state says of the servers that work on data."""
     paths = {"trino": "", "prefect": "/api", "mlflow": ""}
@@ -72,4 +72,5 @@ def users_state(
     door = wiring.door
     found["trino"] |= {"url": f"{door.http}://{door.name}:{trino.port}", **trusted(door)}
     found["trino"] |= trino_user(trino_door.OWNER, wiring.passwords, door)
+    found[plans.WORKER] = {"port": worker.port, "pid": worker.pid}
     return found

@@ -3,7 +3,7 @@ nobody.
 
 Prefect takes 10 seconds and more to get ready, and bars do not need it; `up` only sees to it that
 both are on their way, and `status` says how far they are. Where the profile has a Prefect of its
-own, the flows go there.
+own, the flows are deployed to its work pool, and a worker runs them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from flows.pool import POOL_WORD
 from infra.servers.ports import LOOPBACK
 from infra.servers.process import memory_bytes
 from infra.servers.web_server import Kind, Plan, WebServer
@@ -51,7 +52,8 @@ class FlowServers:
             port = self._prefect.begin(int(known.get("port", PREFECT_PORT)), self._prefect_plan)
             url = f"http://{LOOPBACK}:{port}/api"
             known = {"url": url, "port": port, "own": True}
-        self._flows.begin(0, lambda _: self._flows_plan(url))
+        where = () if known.get("own") else (POOL_WORD,)
+        self._flows.begin(0, lambda _: self._flows_plan(url, where))
         return dict(known)
 
     def down(self) -> tuple[str, ...]:
@@ -88,14 +90,15 @@ class FlowServers:
         }
         return Plan((*words, str(port)), environment)
 
-    def _flows_plan(self, url: str) -> Plan:
+    def _flows_plan(self, url: str, where: tuple[str, ...]) -> Plan:
         environment = {
             **QUIET,
             "PREFECT_HOME": str(self._home / "flows"),
             "PREFECT_API_URL": url,
             "TICKLAKE_HOME": str(self._home),
         }
-        return Plan((sys.executable, "-m", "flows.serve", str(self._home)), environment)
+        words = (sys.executable, "-m", "flows.serve", str(self._home), *where)
+        return Plan(words, environment)
 
 
 def flow_line(status: Mapping[str, Any]) -> str:

@@ -15,6 +15,8 @@ import compose
 import pytest
 import yaml
 
+from flows import serve
+from flows.pool import POOL, POOL_WORD
 from infra.command.main import ticklake
 from infra.native import tls_folder, trino_part
 from infra.servers.addresses import REQUIRED
@@ -31,6 +33,9 @@ TLS_FILE = INFRA / "compose.tls.yaml"
 TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET")
 ONCE = {"set-up"}
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|_KEY$|DATABASE_CONNECTION_URL|STORE_URI")
+OTHER_PROGRAMS = ("prefect-worker", "flows")
+"""Of our image, but not the command."""
+
 MAY_BE_EMPTY = {"TICKLAKE_MASSIVE_API_KEY"}
 
 
@@ -178,8 +183,22 @@ def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any
 def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> None:
     ours = {name: each for name, each in services.items() if each["image"].startswith("ticklake:")}
     assert {"set-up", "ingest", "metrics", "exchange"} <= ours.keys()
-    for each in ours.values():
-        parsed(ticklake, list(each["command"]))
+    for name, each in ours.items():
+        if name not in OTHER_PROGRAMS:
+            parsed(ticklake, list(each["command"]))
+
+
+def test_the_flows_are_in_the_image_of_those_who_run_them(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    assert "COPY flows flows" in DOCKERFILE
+    assert services["flows"]["entrypoint"][:3] == ["python", "-m", serve.__name__]
+    assert services["flows"]["command"] == [POOL_WORD]
+    words = services["prefect-worker"]["entrypoint"]
+    assert words[words.index("--pool") + 1] == POOL
+    for name in OTHER_PROGRAMS:
+        assert services[name]["image"].startswith("ticklake:")
+        assert services[name]["environment"]["PREFECT_API_URL"]
 
 
 def test_our_processes_can_change_nothing_but_their_home(

@@ -136,7 +136,7 @@ def test_what_the_given_profile_needs_is_given_wherever_it_starts() -> None:
         for each in containers(template)
         if each.get("args", [])[:1] == ["up"]
     ]
-    assert len(starting) == 3
+    assert len(starting) == 5
     for each in starting:
         given = {
             name for source in each["envFrom"] for name in maps[source["configMapRef"]["name"]]
