@@ -13,28 +13,37 @@ FILE = Path(__file__).with_name("prefect.yaml")
 
 DEPLOY_S_MAX = 120.0
 RETRY_S = 10.0
+FAULT_CHARS_MAX = 200
 
 
 def deploy(stop: threading.Event) -> None:
     """Deploy every flow of prefect.yaml, again and again until it is done or stopped.
 
-    The same file gives the same deployments. What Prefect says when it fails goes to stderr.
+    The same file gives the same deployments. Why it failed is said on standard error.
     """
-    words = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    create = ("work-pool", "create", POOL, "--type", "process")
     while not stop.is_set():
-        try:
-            done = subprocess.run(
-                [*words, "--prefect-file", str(FILE)],
-                cwd=FILE.parent.parent,  # entrypoints are modules from there
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=DEPLOY_S_MAX,
-            )
-            if done.returncode == 0:
-                return
-            fault = (done.stderr or done.stdout).strip()
-        except subprocess.TimeoutExpired:
-            fault = f"took more than {DEPLOY_S_MAX:g} s"
+        _prefect(*create)  # fails where it is there
+        fault = _prefect("deploy", "--all", "--prefect-file", str(FILE))
+        if fault is None:
+            return
         print(f"pool {POOL}: not deployed: {fault}", file=sys.stderr, flush=True)
         stop.wait(RETRY_S)
+
+
+def _prefect(*words: str) -> str | None:
+    """Run Prefect's own command; return why it failed, the end of what it said."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *words],
+            cwd=FILE.parent.parent,  # entrypoints are modules from there
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEPLOY_S_MAX,
+        )
+    except subprocess.TimeoutExpired:
+        return f"took more than {DEPLOY_S_MAX:g} s"
+    if done.returncode == 0:
+        return None
+    return " ".join((done.stderr or done.stdout).split())[-FAULT_CHARS_MAX:]

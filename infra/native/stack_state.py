@@ -60,17 +60,17 @@ def users_state(
     trino: Web, prefect: Web, worker: Web, mlflow: Web, wiring: plans.Wiring
 ) -> dict[str, dict[str, Any]]:
     """Return what the state says of the servers that work on data."""
-    paths = {"trino": "", "prefect": "/api", "mlflow": ""}
-    found = {
+    paths = {"trino": "", "prefect": "/api", plans.WORKER: "", "mlflow": ""}
+    servers = {"trino": trino, "prefect": prefect, plans.WORKER: worker, "mlflow": mlflow}
+    found: dict[str, dict[str, Any]] = {
         name: {
             "url": f"http://{LOOPBACK}:{web.port}{paths[name]}",
             "port": web.port,
             "pid": web.pid,
         }
-        for name, web in (("trino", trino), ("prefect", prefect), ("mlflow", mlflow))
+        for name, web in servers.items()
     }
     door = wiring.door
     found["trino"] |= {"url": f"{door.http}://{door.name}:{trino.port}", **trusted(door)}
     found["trino"] |= trino_user(trino_door.OWNER, wiring.passwords, door)
-    found[plans.WORKER] = {"port": worker.port, "pid": worker.pid}
     return found

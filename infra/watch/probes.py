@@ -30,6 +30,7 @@ HEALTH_PATHS = {
     "s3": "/",
     "trino": "/v1/info",
     "prefect": "/api/health",
+    "worker": "/health",
     "mlflow": "/health",
 }
 """What an HTTP server is asked; an S3 server's refusal of the nameless is an answer as well."""

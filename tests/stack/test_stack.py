@@ -31,7 +31,7 @@ from lake.state import read_state, valkey_url
 CLOCK = SystemClock()
 SOFTWARE = Software(Settings().stack_software.resolve())
 PROFILE = Stack(SOFTWARE)
-NAMES = ("postgres", "redis", "minio", "trino", "prefect", "mlflow")
+NAMES = ("postgres", "redis", "minio", "trino", "prefect", "worker", "mlflow")
 MEMORY_MIB_MAX = 8 * 1024
 """Of all servers together."""
 
@@ -181,6 +181,44 @@ def test_mlflow_keeps_an_artefact_in_the_store(stack: Path) -> None:
         assert answer.status == 200
     with urllib.request.urlopen(f"{base}/0/test/note.txt", timeout=30) as answer:
         assert answer.read() == b"kept"
+
+
+def test_a_run_of_the_pool_is_executed_by_the_worker(stack: Path) -> None:
+    """The flows of prefect.yaml are deployed to the pool; a run that is scheduled there is done."""
+    url = read_state(stack)["prefect"]["url"]
+    deployed = subprocess.run(
+        [sys.executable, "-c", "import threading; from flows.pool import deploy;"
+         " deploy(threading.Event())"],
+        env={**os.environ, "PREFECT_API_URL": url, "PREFECT_HOME": str(stack / "flows")},
+        timeout=300,
+        check=True,
+    )  # fmt: skip
+    assert deployed.returncode == 0
+    found = get(f"{url}/deployments/name/small-files-to-large/pool-upkeep")
+    assert found["work_pool_name"] == "ticklake"
+    assert found["schedules"]
+    for _ in range(3):  # where one of the schedule is at work, ours is cancelled
+        request = urllib.request.Request(
+            f"{url}/deployments/{found['id']}/create_flow_run",
+            b"{}",
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            run = json.loads(answer.read())
+        assert wait_until(CLOCK, lambda: state_of(url, run["id"]) in ENDED, 180)
+        if state_of(url, run["id"]) != "CANCELLED":
+            break
+    assert state_of(url, run["id"]) == "COMPLETED"
+    log = Path(PROFILE.status(stack)["worker"]["log"]).read_text()
+    assert f"submitting flow run '{run['id']}'" in log
+
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def state_of(url: str, run: str) -> str:
+    """Return the kind of state that a run of Prefect is in."""
+    return str(get(f"{url}/flow_runs/{run}")["state_type"])
 
 
 @pytest.mark.parametrize("name", NAMES)
