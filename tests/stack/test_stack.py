@@ -205,10 +205,9 @@ def test_a_run_of_the_pool_is_executed_by_the_worker(stack: Path) -> None:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             run = json.loads(answer.read())
-        assert wait_until(CLOCK, lambda: state_of(url, run["id"]) in ENDED, 180)
-        if state_of(url, run["id"]) != "CANCELLED":
+        if ended(url, run["id"]) != "CANCELLED":
             break
-    assert state_of(url, run["id"]) == "COMPLETED"
+    assert ended(url, run["id"]) == "COMPLETED"
     log = Path(PROFILE.status(stack)["worker"]["log"]).read_text()
     assert f"submitting flow run '{run['id']}'" in log
 
@@ -216,9 +215,14 @@ def test_a_run_of_the_pool_is_executed_by_the_worker(stack: Path) -> None:
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
-def state_of(url: str, run: str) -> str:
-    """Return the kind of state that a run of Prefect is in."""
-    return str(get(f"{url}/flow_runs/{run}")["state_type"])
+def ended(url: str, run: str) -> str:
+    """Wait for the end of a run of Prefect; return the kind of state that it is in."""
+
+    def state() -> str:
+        return str(get(f"{url}/flow_runs/{run}")["state_type"])
+
+    assert wait_until(CLOCK, lambda: state() in ENDED, 180)
+    return state()
 
 
 @pytest.mark.parametrize("name", NAMES)
