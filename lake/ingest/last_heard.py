@@ -20,9 +20,16 @@ TORN_MARGIN_US = 10_000_000
 
 
 class LastHeard:
-    """A small JSON file per shard: "feed|ticker|connection" -> UTC microseconds."""
+    """A small JSON file per shard: "feed|ticker|connection" -> UTC microseconds.
 
-    def __init__(self, journals: Path, shard: int) -> None:
+    stored_us: feed -> when the hot tier was last given something of it by this shard. Where the
+    notes are gone with the journal, that dates the gap, less a margin: what came since is lost.
+    """
+
+    def __init__(
+        self, journals: Path, shard: int, *, stored_us: Mapping[str, int] | None = None
+    ) -> None:
+        self._stored_us = stored_us or {}
         self._path = journals / f"shard-{shard}" / NAME
         self._own, self._torn_us = _read(self._path)
         self._known = dict(self._own)
@@ -43,7 +50,14 @@ class LastHeard:
             names = notes if ticker == "*" else {ticker: 0}
             heard += [max(notes.get(name, 0), everything) for name in names]
         found = [us for us in heard if us] or [us for us in [self._torn_us] if us]
-        return min(found, default=None)
+        return min(found or self._stored(claims), default=None)
+
+    def _stored(self, claims: Sequence[str]) -> list[int]:
+        """Return when something of the claims' feeds was last stored, where no note is left."""
+        if self._own:
+            return []  # notes of others: these claims are new
+        feeds = {claim.split("|")[0] for claim in claims}
+        return [us - TORN_MARGIN_US for feed, us in self._stored_us.items() if feed in feeds]
 
     async def save_durable(
         self,

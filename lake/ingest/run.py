@@ -27,6 +27,7 @@ from lake.ingest.recording_to_journal import RecordingToJournal
 from lake.ingest.request import IngestRequest
 from lake.ingest.source import Source
 from lake.ingest.status import FeedStatus, Show, Status
+from lake.ingest.stored import stored_of
 from lake.ingest.venue import Venue, venue_for
 from lake.journal.journal import Journal
 from lake.settings import Settings
@@ -78,6 +79,7 @@ class _Ingest:
             *request.sources,
         ]
         self._home = home
+        self._dsn = dsn
         self._mover = MoverHandle(dsn, home, self._claims(), request.shard)
         self._steps = Steps.parse(settings.fault_plan)
         self._stop = asyncio.Event()
@@ -96,10 +98,12 @@ class _Ingest:
         looking = asyncio.create_task(self._look_often())
         try:
             self.status.shard = await self._mover.start()
-            journal = self._open_journal()
+            stored = await asyncio.to_thread(stored_of, self._dsn, self.status.shard)
+            journal = self._open_journal(stored.last_frame)
             self.status.recovery = journal.recovery
             try:
-                await self._take_in(journal, LastHeard(self._home / "journal", journal.shard))
+                heard = LastHeard(self._home / "journal", journal.shard, stored_us=stored.times_us)
+                await self._take_in(journal, heard)
             except TicklakeError as error:
                 fault = error  # what was journalled before it goes to the lake all the same
             finally:
@@ -121,7 +125,7 @@ class _Ingest:
     def _on_signal(self) -> None:
         (self._hurry if self._draining else self._stop).set()
 
-    def _open_journal(self) -> Journal:
+    def _open_journal(self, stored: int) -> Journal:
         directory = self._home / "journal" / f"shard-{self.status.shard}"
         try:
             return Journal(
@@ -130,6 +134,7 @@ class _Ingest:
                 segment_bytes_max=self._settings.journal_segment_bytes_max,
                 bytes_max=self._settings.journal_bytes_max,
                 steps=self._steps,
+                stored=stored,
             )
         except OSError as error:
             raise Unavailable(

@@ -42,7 +42,9 @@ class Recovery:
 class Journal:
     """One shard's journal, open for appending; exactly one process may hold it.
 
-    append() only buffers; frames count as acknowledged when flush() has returned.
+    append() only buffers; frames count as acknowledged when flush() has returned. stored: the last
+    frame that the hot tier holds, where that is known: a journal that is gone, or older than that,
+    goes on after it, since what would get a number at or below it would never be read.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Journal:
         segment_bytes_max: int,
         bytes_max: int,
         steps: Steps | None = None,
+        stored: int | None = None,
     ) -> None:
         self.directory = directory
         self.shard = shard
@@ -67,7 +70,7 @@ class Journal:
         self._size = 0
         self._used = bytes_max
         try:
-            self.recovery = self._recover()
+            self.recovery = self._recover(stored)
         except BaseException:
             self.close()
             raise
@@ -121,22 +124,31 @@ class Journal:
         self._durable.close()
         os.close(self._lock)
 
-    def _recover(self) -> Recovery:
+    def _recover(self, stored: int | None) -> Recovery:
         found = segment.segments(self.directory)
         known = self._durable.read() or 0
         self._number = max((each.number for each in found), default=0)
         if not found:
-            self._next = known + 1
+            last = known if stored is None else stored
+            self._next = last + 1
             self._start_segment(self._next)
-            return Recovery(known, 0, 0, 0)
+            if last != known:
+                self._durable.publish(last)
+            return Recovery(last, 0, 0, max(0, known - last))
         tail = segment.tail_after(found[-1], known)
         lost = max(0, known - tail.last_frame)
         rewrite = tail.blocks
         first = block.first_and_count(rewrite[0])[0] if rewrite else max(known, tail.last_frame) + 1
         self._next = max(known, tail.last_frame) + 1
+        rewritten = self._next - first
         self._start_segment(first, rewrite)
+        if stored is not None and stored >= self._next:
+            self._abandon()
+            lost += stored + 1 - self._next
+            self._next = stored + 1
+            self._start_segment(self._next)
         self._durable.publish(self._next - 1)
-        return Recovery(self._next - 1, tail.cut_bytes, self._next - first, lost)
+        return Recovery(self._next - 1, tail.cut_bytes, rewritten, lost)
 
     def _start_segment(self, first_frame: int, blocks: Sequence[bytes] = ()) -> None:
         try:

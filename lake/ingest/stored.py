@@ -1,0 +1,42 @@
+"""What the hot tier holds of a shard, asked once at the start: the journal may have been lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+from lake.errors import Unavailable
+
+BATCHES = 1_000
+"""Newest batches in which the feeds' last times are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Last frame, inclusive; feed -> when its newest batch was made, microseconds UTC."""
+
+    last_frame: int
+    times_us: Mapping[str, int]
+
+
+def stored_of(dsn: str, shard: int) -> Stored:
+    """Return what is stored of a shard; raises Unavailable."""
+    try:
+        with psycopg.connect(dsn) as connection:
+            row = connection.execute(
+                "SELECT last_frame FROM market.shards WHERE shard = %s", (shard,)
+            ).fetchone()
+            times = connection.execute(_TIMES, (shard, BATCHES)).fetchall()
+    except psycopg.OperationalError as error:
+        raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+    return Stored(row[0] if row else 0, {feed: int(us) for feed, us in times})
+
+
+_TIMES = """
+SELECT feed, max(extract(epoch FROM committed_time) * 1000000) FROM (
+    SELECT feed, committed_time FROM market.ingest_batches WHERE shard = %s
+    ORDER BY seq DESC LIMIT %s
+) AS newest GROUP BY feed
+"""
