@@ -62,3 +62,12 @@ def test_the_pool_s_file_names_flows_that_there_are() -> None:
     found = [getattr(import_module(module), name) for module, _, name in entries]
     assert all(isinstance(each, Flow) for each in found)
     assert {each.name for each in found} == {each.flow_name for each in deployments(Path("."))}
+
+
+def test_the_pool_s_flows_run_as_often_as_those_of_the_process_that_stays() -> None:
+    document = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())
+    found = {
+        each["name"].removeprefix("pool-"): each["schedules"][0]["interval"]
+        for each in document["deployments"]
+    }
+    assert found == {each.name: each.every.total_seconds() for each in SCHEDULES}
