@@ -6,7 +6,7 @@ are closed. Completeness is per feed, from the book of gaps. Quality is each dat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ import psycopg
 from lake.clock import Clock, utc_from_us
 from lake.contracts.contract import TICK_DATASETS, load
 from lake.database import BY_RANGE, with_options
-from lake.errors import Unavailable
+from lake.errors import TicklakeError, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.completeness import complete_shares
 from lake.hot.freshness import newest_event
@@ -30,11 +30,13 @@ from lake.hot.promises import (
 )
 from lake.hot.scores import quality_scores
 from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.commit import faults_of
 from lake.tables.lake_table import CLOSED
 from lake.warehouse import Warehouse
 
 BARS = "bars"
 CONNECT_S_MAX = 5
+Measures = Mapping[str, Callable[[], Iterable[Measured]]]
 
 REMEDIES = {
     "freshness": "is its ingest running, is its venue up? see `ticklake status`; a feed that ended"
@@ -83,14 +85,17 @@ def check(
             with_options(dsn, **BY_RANGE), autocommit=True, connect_timeout=CONNECT_S_MAX
         ) as connection:
             now = utc_from_us(clock.now_us())
+            measures: Measures = {
+                "freshness of ticks": lambda: _fresh_ticks(connection, now),
+                "freshness of bars": lambda: _fresh_bars(dsn, warehouse, now),
+                "completeness": lambda: _complete(connection, now, bounds),
+                "quality": lambda: _good(connection, bounds),
+            }
             found = [
-                *_fresh_ticks(connection, now),
-                *_fresh_bars(dsn, warehouse, now),
-                *(Measured(feed, "completeness", share, bounds.completeness)
-                  for feed, share in complete_shares(connection, now).items()),
-                *(Measured(dataset, "quality", score, bounds.quality)
-                  for dataset, score in quality_scores(connection).items()),
-            ]  # fmt: skip
+                each
+                for name, measure in measures.items()
+                for each in _measured(connection, clock, name, measure)
+            ]
             standings = note(connection, now, found, unanswered)
             broken = [each for each in standings if _is_broken(each, now)]
             for each in standings:
@@ -101,6 +106,36 @@ def check(
     except psycopg.OperationalError as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable("hot tier", fault, "is the server up?") from error
+
+
+def _measured(
+    connection: psycopg.Connection,
+    clock: Clock,
+    name: str,
+    measure: Callable[[], Iterable[Measured]],
+) -> list[Measured]:
+    """Return what is measured; what can't be is an alert, and keeps no other from being."""
+    thing = f"measuring {name}"
+    try:
+        found = list(measure())
+    except psycopg.OperationalError:
+        raise
+    except (TicklakeError, psycopg.Error) as error:
+        fault = " ".join(str(error).split())
+        raise_alert(connection, clock, thing, fault, "see the log of the flows")
+        return []
+    clear_alert(connection, thing)
+    return found
+
+
+def _complete(connection: psycopg.Connection, now: datetime, bounds: Bounds) -> Iterator[Measured]:
+    for feed, share in complete_shares(connection, now).items():
+        yield Measured(feed, "completeness", share, bounds.completeness)
+
+
+def _good(connection: psycopg.Connection, bounds: Bounds) -> Iterator[Measured]:
+    for dataset, score in quality_scores(connection).items():
+        yield Measured(dataset, "quality", score, bounds.quality)
 
 
 def _fresh_ticks(connection: psycopg.Connection, now: datetime) -> Iterator[Measured]:
@@ -117,7 +152,7 @@ def _fresh_bars(dsn: str, warehouse: Warehouse, now: datetime) -> Iterator[Measu
     minutes = load(BARS).freshness_minutes
     if minutes is None:
         return
-    with closing(open_catalog(dsn, warehouse)) as catalog:
+    with closing(open_catalog(dsn, warehouse)) as catalog, faults_of(BARS):
         if not catalog.table_exists((NAMESPACE, BARS)):
             return
         closed_us = int(catalog.load_table((NAMESPACE, BARS)).properties.get(CLOSED, 0))

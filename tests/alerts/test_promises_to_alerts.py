@@ -203,6 +203,21 @@ def test_bars_are_as_fresh_as_the_time_they_are_closed_before(house: House) -> N
     assert "freshness of bars" in house.broken(timedelta(seconds=1))
 
 
+def test_what_can_t_be_measured_is_an_alert_and_keeps_no_other_from_being(house: House) -> None:
+    house.trades(NOON)
+    house.clock.sleep(61)
+    with TradesToBars(house.dsn, house.place, clock=house.clock, grace_ms=0) as bars:
+        bars.drain()
+    house.look()
+    place = Path(house.table("bars").metadata_location.removeprefix("file://"))
+    place.rename(place.with_suffix(".aside"))
+    assert house.broken(5 * MINUTE) == ["freshness of crypto_trades"]
+    assert set(house.alerts()) == {"measuring freshness of bars", "freshness of crypto_trades"}
+    place.with_suffix(".aside").rename(place)
+    house.look()
+    assert "measuring freshness of bars" not in house.alerts()
+
+
 def test_a_hot_tier_that_is_not_there_is_one_clear_error(house: House) -> None:
     dsn = f"postgresql://ticklake@127.0.0.1:{free_port()}/none"
     with pytest.raises(Unavailable, match=r"hot tier: .*is the server up"):
