@@ -25,6 +25,7 @@ from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
 from lake.lineage.run import Run, Teller
+from lake.quarantine.held_batch import decided
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
 from lake.views.client import Client
@@ -181,7 +182,9 @@ class TradesToBars:
         return self._published(table, found, held, more=False)
 
     def _published(self, table: BarsTable, found: Changes, marks: Marks, more: bool) -> Step:
-        snapshot_id = table.publish(found, marks) if found.any or more else None
+        put = decided(self._dsn, DATASET, found.put, self._clock)
+        found = Changes(put, found.drop)
+        snapshot_id = table.publish(found, marks, audited=True) if found.any or more else None
         if snapshot_id is not None:
             self._run.wrote(lake(DATASET), snapshot_id, found.put.num_rows)
             self._run.tell("RUNNING" if self._run.told else "START", brief=self._run.told)

@@ -8,7 +8,19 @@ from flows.scheduled.bars import BARS
 from flows.scheduled.follow import FOLLOW
 from flows.scheduled.gaps import GAPS
 from flows.scheduled.lineage import LINEAGE
+from flows.scheduled.quality import ANOMALY_MODEL, QUALITY
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
 
-SCHEDULES = (ALERTS, BARS, UPKEEP, RETENTION, AUDIT, GAPS, FOLLOW, LINEAGE)
+SCHEDULES = (
+    ALERTS,
+    BARS,
+    UPKEEP,
+    RETENTION,
+    AUDIT,
+    GAPS,
+    FOLLOW,
+    LINEAGE,
+    QUALITY,
+    ANOMALY_MODEL,
+)

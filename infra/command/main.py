@@ -36,6 +36,8 @@ GROUPS = {
         "retain": "Let data move on and go by the ages of its contract.",
         "cost": "Reckon what a rate of events costs a month.",
         "upkeep": "Merge small files of the lake, remove what is free.",
+        "quality": "Find what is wrong or unusual in what came.",
+        "quarantine": "Decide about what was refused.",
         "release": "Name a cut across all tables, and keep it.",
     },
     "Look": {

@@ -41,6 +41,8 @@ DATASETS = (
     "quarantine",
     "releases",
     *NUMBERED_DATASETS,
+    "quality_results",
+    "quarantine_decisions",
     *LAKE_ONLY_DATASETS,
 )
 

@@ -1,0 +1,1 @@
+"""What was refused or held back, and what somebody decided about it."""
