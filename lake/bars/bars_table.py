@@ -27,6 +27,7 @@ from lake.steps import Steps
 from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
 from lake.tables.commit import Staging, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
+from lake.tables.lake_marks import note_mark
 from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
 
 
@@ -101,6 +102,7 @@ class BarsTable:
                 for file in new:
                     commit.append_data_file(file)
                 snapshot_id = commit.snapshot_id
+            note_mark(self._catalog, DATASET, snapshot_id, marks.through, marks.closed_us)
             self._steps.at("lake.manifest")
             transaction.set_properties({**marks.properties(), SNAPSHOT: str(snapshot_id)})
             self._steps.at("lake.pointer")

@@ -75,6 +75,7 @@ def arrange(
         continuous = edition.compresses and "crypto_trades" in hyper
         if make_bars(connection, continuous=continuous) and continuous:
             _refresh(connection, edition)
+        connection.execute("SELECT market.make_bar_tails()")
         connection.execute("SELECT market.grant_roles()")
     return edition
 

@@ -17,8 +17,8 @@ MARK_KEPT_S = 3_600
 """Seconds that a note outlives its snapshot: longer than any query on it."""
 
 _NOTE = text(
-    "INSERT INTO market.lake_marks (dataset, snapshot_id, through)"
-    " VALUES (:dataset, :snapshot_id, CAST(:through AS jsonb))"
+    "INSERT INTO market.lake_marks (dataset, snapshot_id, through, closed_us)"
+    " VALUES (:dataset, :snapshot_id, CAST(:through AS jsonb), :closed_us)"
     " ON CONFLICT (dataset, snapshot_id) DO NOTHING"
 )
 _FORGET = text(
@@ -28,13 +28,26 @@ _FORGET = text(
 
 
 def note_mark(
-    catalog: SqlCatalog, dataset: str, snapshot_id: int, through: Mapping[int, int]
+    catalog: SqlCatalog,
+    dataset: str,
+    snapshot_id: int,
+    through: Mapping[int, int],
+    closed_us: int | None = None,
 ) -> None:
-    """Note which frames (shard -> last, inclusive) a snapshot will hold, before it is committed."""
+    """Note which frames (shard -> last, inclusive) a snapshot will hold, before it is committed.
+
+    closed_us: of bars, the time before which every bucket is closed, in microseconds since 1970.
+    """
     frames = json.dumps({str(shard): frame for shard, frame in through.items()})
     with catalog.engine.begin() as connection:
         connection.execute(
-            _NOTE, {"dataset": dataset, "snapshot_id": snapshot_id, "through": frames}
+            _NOTE,
+            {
+                "dataset": dataset,
+                "snapshot_id": snapshot_id,
+                "through": frames,
+                "closed_us": closed_us,
+            },
         )
 
 

@@ -45,7 +45,8 @@ def swap_files(
         for file in new:
             change.append_data_file(file)
         snapshot_id = change.snapshot_id
-    note_mark(catalog, dataset, snapshot_id, held.through)
+    closed_us = int(marks[CLOSED]) if CLOSED in marks else None
+    note_mark(catalog, dataset, snapshot_id, held.through, closed_us)
     transaction.set_properties({SNAPSHOT: str(snapshot_id), **properties})
     before_commit()
     return transaction.commit_transaction()

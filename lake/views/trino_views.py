@@ -13,12 +13,17 @@ it (a second): `$history` says so, and the tail is then the head's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from lake.contracts.contract import Contract, load
+from lake.contracts.contract import LAKE_ONLY_DATASETS, Contract, load
 from lake.errors import BadInput
 from lake.trino_session import HOT_CATALOG, LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino
-from lake.views.union_view import UNION_DATASETS, current_sql
+from lake.views.union_view import (
+    AGGREGATE_COLUMNS,
+    AGGREGATES,
+    UNION_DATASETS,
+    current_sql,
+)
 
 TRINO_DATASETS = tuple(name for name in UNION_DATASETS if name != "ledger_minutes")
 """Datasets with a view in Trino, which reads hot as analyst: the ledger is closed to it."""
@@ -54,25 +59,59 @@ def trino_view_statements() -> Iterator[str]:
     The lake's tables and the tails must be there.
     """
     yield f"CREATE SCHEMA IF NOT EXISTS {VIEW_CATALOG}.{SCHEMA}"
-    for dataset in TRINO_DATASETS:
+    for dataset in (*TRINO_DATASETS, *LAKE_ONLY_DATASETS):
         contract = load(dataset)
-        view = f"{VIEW_CATALOG}.{SCHEMA}.{dataset}"
-        yield (
-            f"CREATE OR REPLACE VIEW {view} COMMENT {_quoted(contract.description)}"
-            f" SECURITY INVOKER AS {current_sql(dataset, trino_union_sql(contract))}"
+        lake_only = dataset in LAKE_ONLY_DATASETS
+        select = trino_lake_sql(contract) if lake_only else trino_union_sql(contract)
+        meanings = {column.name: column.meaning for column in contract.columns}
+        yield from _view(dataset, contract.description, meanings, current_sql(dataset, select))
+    bars = load("bars")
+    meanings = {name: bars.column(_of_bars(name)).meaning for name in AGGREGATE_COLUMNS}
+    for interval in AGGREGATES:
+        said = f"Bars of {interval}: the lake's closed ones, and the hot tier's of open buckets."
+        yield from _view(
+            f"crypto_agg_{interval}", said, meanings, trino_aggregate_sql(bars, interval)
         )
-        for column in contract.columns:
-            yield f"COMMENT ON COLUMN {view}.{_name(column.name)} IS {_quoted(column.meaning)}"
+
+
+def _view(name: str, comment: str, meanings: Mapping[str, str], select: str) -> Iterator[str]:
+    view = f"{VIEW_CATALOG}.{SCHEMA}.{name}"
+    yield (f"CREATE OR REPLACE VIEW {view} COMMENT {_quoted(comment)} SECURITY INVOKER AS {select}")
+    for column, meaning in meanings.items():
+        yield f"COMMENT ON COLUMN {view}.{_name(column)} IS {_quoted(meaning)}"
+
+
+def trino_lake_sql(contract: Contract) -> str:
+    """Select the lake's rows."""
+    columns = ", ".join(_name(name) for name in contract.names)
+    return f"SELECT {columns} FROM {LAKE_CATALOG}.{SCHEMA}.{contract.name}"
 
 
 def trino_union_sql(contract: Contract) -> str:
     """Select the lake's rows, and the hot rows beyond the snapshot that they come from."""
     columns = ", ".join(_name(name) for name in contract.names)
     return (
-        f"SELECT {columns} FROM {LAKE_CATALOG}.{SCHEMA}.{contract.name}"
+        f"{trino_lake_sql(contract)}"
         f" UNION ALL SELECT {columns} FROM {HOT_CATALOG}.{SCHEMA}.{contract.name}_tail"
         f" JOIN ({_snapshot_sql(contract.name)}) USING (snapshot_id)"
     )
+
+
+def trino_aggregate_sql(bars: Contract, interval: str) -> str:
+    """Select the bars of an interval, and from the hot tier those of buckets not yet closed."""
+    lake = ", ".join(f"{_name(_of_bars(name))} AS {_name(name)}" for name in AGGREGATE_COLUMNS)
+    columns = ", ".join(_name(name) for name in AGGREGATE_COLUMNS)
+    return (
+        f"SELECT {lake} FROM {LAKE_CATALOG}.{SCHEMA}.{bars.name}"
+        f" WHERE \"interval\" = '{interval}'"
+        f" UNION ALL SELECT {columns} FROM {HOT_CATALOG}.{SCHEMA}.crypto_agg_{interval}_tail"
+        f" JOIN ({_snapshot_sql(bars.name)}) USING (snapshot_id)"
+    )
+
+
+def _of_bars(name: str) -> str:
+    """Return what a column of crypto_agg_* is called in bars."""
+    return "event_time" if name == "bucket" else name
 
 
 def _snapshot_sql(dataset: str) -> str:

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from lake.contracts.contract import NUMBERED_DATASETS, Column, ColumnType, load
+from lake.contracts.contract import (
+    LAKE_ONLY_DATASETS,
+    NUMBERED_DATASETS,
+    Column,
+    ColumnType,
+    load,
+)
 from lake.views.engine import HOT_CATALOG, quote
 from lake.views.snapshot import Snapshot
 
@@ -31,9 +37,6 @@ FLOW_DATASETS = ("quality_results",)
 
 FLOW_SHARD = -1
 """Stands in for the shard of their rows; their frames are the flow's runs."""
-
-LAKE_ONLY_DATASETS = ("bars",)
-"""Datasets that live in the lake alone."""
 
 AGGREGATES = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 """The bars that go by the name crypto_agg_<interval>, with their seconds."""

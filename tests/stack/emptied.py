@@ -26,6 +26,11 @@ EMPTIED = (
     "verified_frames",
     "verified_units",
     "verified_files",
+    "roll_1m",
+    "roll_5m",
+    "roll_1h",
+    "roll_1d",
+    "roll_marks",
 )
 
 

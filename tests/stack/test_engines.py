@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from flows.trades_to_bars import TradesToBars
 from lake.client import Client, connect
-from lake.contracts.contract import load
+from lake.clock import ManualClock, SystemClock
+from lake.contracts.contract import LAKE_ONLY_DATASETS, load
 from lake.errors import BadInput, Unavailable, WrongUse
+from lake.hot.bars import HotToBars
 from lake.tables.catalog import ensure_table, open_catalog
 from lake.tables.lake_marks import note_mark
 from lake.tables.tags import keep_tags
@@ -23,9 +27,9 @@ from lake.trino_session import UPKEEP_CATALOG, Trino, connect_trino
 from lake.views.engine import attach_warehouse, open_duckdb
 from lake.views.publish import publish
 from lake.views.trino_views import TRINO_DATASETS, publish_views
-from lake.views.union_view import UNION_DATASETS
+from lake.views.union_view import AGGREGATE_COLUMNS, AGGREGATES, UNION_DATASETS
 from tests.stack.emptied import emptied
-from tests.verify.lakehouse import Lakehouse
+from tests.verify.lakehouse import NOON, Lakehouse
 
 SCRATCH = "scratch"
 ROWS = pa.table(
@@ -48,7 +52,7 @@ ROWS = pa.table(
 @pytest.fixture
 def lakehouse(stack: Path) -> Iterator[Lakehouse]:
     house = Lakehouse(*emptied(stack))
-    for dataset in UNION_DATASETS:
+    for dataset in (*UNION_DATASETS, *LAKE_ONLY_DATASETS):
         ensure_table(house.catalog, dataset)
     yield house
     house.close()
@@ -163,6 +167,35 @@ def test_both_engines_show_the_same_rows_to_the_last_digit(
     )
 
 
+def test_both_engines_show_the_same_bars_closed_in_the_lake_and_open_in_hot(
+    lakehouse: Lakehouse, session: Trino, client: Client
+) -> None:
+    lakehouse.write(frames=400)
+    with psycopg.connect(lakehouse.dsn, autocommit=True) as connection:
+        hot = HotToBars(connection, SystemClock())
+        while hot.step():
+            continue
+    assert both(session, client, "SELECT * FROM bars") == []
+    shown = {}
+    for minutes in (0, 5):
+        clock = ManualClock(int((NOON + timedelta(minutes=minutes)).timestamp()) * 1_000_000)
+        with TradesToBars(lakehouse.dsn, lakehouse.place, clock=clock, grace_ms=0) as bars:
+            bars.drain()
+        for interval in AGGREGATES:
+            query = f"SELECT * FROM crypto_agg_{interval} ORDER BY ticker, exchange, market, bucket"
+            rows = both(session, client, query)
+            assert shown.setdefault(interval, rows) == rows, interval
+    # two tickers, seven minutes, five of them closed
+    assert {interval: len(rows) for interval, rows in shown.items()} == {
+        "1m": 14,
+        "5m": 4,
+        "1h": 2,
+        "1d": 2,
+    }
+    query = "SELECT * FROM bars WHERE \"interval\" = '1m' ORDER BY ticker, event_time"
+    assert len(both(session, client, query)) == 10
+
+
 def test_a_table_taken_back_by_others_shows_its_hot_rows_again_in_both(
     lakehouse: Lakehouse, session: Trino, client: Client
 ) -> None:
@@ -199,7 +232,7 @@ def test_the_lake_part_can_be_read_as_it_was(lakehouse: Lakehouse, session: Trin
 
 def test_views_and_tables_are_documented_by_their_contracts(session: Trino) -> None:
     for catalog in ("ticklake", "lake"):
-        for dataset in TRINO_DATASETS:
+        for dataset in (*TRINO_DATASETS, *LAKE_ONLY_DATASETS):
             contract = load(dataset)
             columns = session.execute(f"SHOW COLUMNS FROM {catalog}.market.{dataset}")
             assert {row[0]: row[3] for row in columns} == {
@@ -210,6 +243,9 @@ def test_views_and_tables_are_documented_by_their_contracts(session: Trino) -> N
                 f" AND catalog_name = '{catalog}' AND table_name = '{dataset}'"
             )
             assert comments == [(contract.description,)], (catalog, dataset)
+    described = session.execute("SHOW COLUMNS FROM ticklake.market.crypto_agg_1m")
+    assert [row[0] for row in described] == list(AGGREGATE_COLUMNS)
+    assert all(row[3] for row in described)
 
 
 def test_postgresql_is_asked_for_the_tail_and_not_for_what_the_lake_holds(

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from flows.trades_to_bars import TradesToBars
+from lake.clock import ManualClock, SystemClock
 from lake.contracts.contract import load
 from lake.database import BY_RANGE, with_options
+from lake.hot.bars import HotToBars
 from lake.tables.lake_marks import forget_marks, note_mark
-from lake.views.union_view import UNION_DATASETS
-from tests.verify.lakehouse import Lakehouse
+from lake.views.client import Client
+from lake.views.union_view import AGGREGATE_COLUMNS, AGGREGATES, UNION_DATASETS
+from tests.verify.lakehouse import NOON, Lakehouse
 
 OLD_FRAMES = 4_000
 FAR = 20_000
@@ -111,3 +116,31 @@ def test_notes_are_forgotten_once_old_and_not_kept(
         "SELECT snapshot_id FROM market.lake_marks WHERE dataset = 'crypto_trades' ORDER BY 1"
     )
     assert left.fetchall() == [(0,), (8,), (9,)]
+
+
+def test_tail_of_bars_is_what_the_lake_s_snapshot_has_not_closed(
+    lakehouse: Lakehouse, connection: psycopg.Connection
+) -> None:
+    lakehouse.write(frames=400)
+    bars = HotToBars(connection, SystemClock())
+    while bars.step():
+        continue
+    now = NOON + timedelta(minutes=5)
+    clock = ManualClock((now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
+    with TradesToBars(lakehouse.dsn, lakehouse.place, clock=clock, grace_ms=0) as maker:
+        maker.drain()
+    head = lakehouse.table("bars").current_snapshot()
+    assert head is not None
+    names = ", ".join(f'"{name}"' for name in AGGREGATE_COLUMNS)
+    found = {}
+    for interval in AGGREGATES:
+        query = f"SELECT {names} FROM market.crypto_agg_{interval}_tail WHERE snapshot_id = %s"
+        hot = connection.execute(query.encode(), (head.snapshot_id,)).fetchall()
+        with Client(lakehouse.dsn, lakehouse.place) as client:
+            lake = f"FROM lake.bars WHERE \"interval\" = '{interval}'"
+            closed = client.sql(f"SELECT {names.replace('bucket', 'event_time')} {lake}").fetchall()
+            shown = client.sql(f"SELECT {names} FROM crypto_agg_{interval}").fetchall()
+        assert sorted(closed + hot) == sorted(shown), interval
+        found[interval] = (len(closed), len(hot))
+    # two tickers, seven minutes, five of them closed
+    assert found == {"1m": (10, 4), "5m": (2, 2), "1h": (0, 2), "1d": (0, 2)}
