@@ -7,7 +7,8 @@ export TICKLAKE_DATA ?= $(abspath ../shared/data)
 BIN := .venv/bin
 STAMP := .venv/installed
 STACK_HOME := .ticklake/test-stack
-STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse
+STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
+	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py
 LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
 RUFF_PATHS := flows lake infra warehouse_sql tests $(wildcard benchmarks)
 
