@@ -74,7 +74,8 @@ class TrinoUpkeep(Upkeep):
         self._sweep_age_s = sweep_age_s
 
     def merge(self, days: Collection[int] | None = None) -> Merged | None:
-        """Have Trino merge the small files of one day; None when there are too few to be worth it.
+        """Have Trino merge the small files of one day; None when there are too few to be worth it,
+        or it changed nothing.
 
         days: as for Upkeep. Raises LostRace when others were first TRIES_MAX times, Unavailable.
         """
@@ -95,6 +96,8 @@ class TrinoUpkeep(Upkeep):
         with faults_of(self.dataset):
             after = {file.file_path: file for file in live_files(self.load(), within)}
         freed = sorted(before - after.keys())
+        if not freed:  # it saw nothing to do: asked again, it would say so again
+            return None
         new = [file for path, file in after.items() if path not in before]
         return Merged(len(freed), len(new), sum(file.record_count for file in new), freed)
 

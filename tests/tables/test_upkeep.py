@@ -24,10 +24,10 @@ from lake.hot.lease import COMMITTER, take
 from lake.tables.catalog import open_catalog
 from lake.tables.lake_table import LakeTable
 from lake.tables.tags import DAY, HOUR, keep_tags, plan_tags
-from lake.tables.trino_upkeep import TrinoUpkeep, may_sweep
-from lake.tables.upkeep import Upkeep, UpkeepLimits
+from lake.tables.trino_upkeep import TRIES_MAX, TrinoUpkeep, may_sweep
+from lake.tables.upkeep import Merged, Upkeep, UpkeepLimits
 from lake.tables.warehouse_io import WarehouseIO
-from lake.trino_session import Trino, connect_trino
+from lake.trino_session import LostRace, Trino, connect_trino
 from lake.views.client import Client
 from lake.warehouse import Folder, Warehouse
 from tests.path.lakehouse import Lakehouse, stream
@@ -177,7 +177,7 @@ def test_appends_and_merges_at_once_lose_and_double_nothing(
     append: Callable[[int], None], upkeep: Upkeep, place: Place
 ) -> None:
     append(MERGE_FACTOR)
-    merges = []
+    merges: list[Merged | Unavailable | None] = []
 
     def keep() -> None:
         for _ in range(RACES):
@@ -196,8 +196,51 @@ def test_appends_and_merges_at_once_lose_and_double_nothing(
         except Unavailable:
             lost += 1
     keeper.join()
-    assert any(merges)
+    assert any(isinstance(each, Merged) for each in merges), merges
     assert count(place) == 15 * (1 + MERGE_FACTOR + appended)
+
+
+class Losing(Trino):
+    """A session whose statements lose so many races, and else change nothing."""
+
+    def __init__(self, races: int) -> None:
+        super().__init__("http://127.0.0.1:1", user="nobody")
+        self.races = races
+        self.asked: list[str] = []
+
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        self.asked.append(statement)
+        if len(self.asked) <= self.races:
+            raise LostRace(self.url, "somebody was first", "try again")
+        return []
+
+
+@pytest.mark.parametrize(
+    ("races", "asked"), [(0, 1), (TRIES_MAX - 1, TRIES_MAX), (TRIES_MAX, TRIES_MAX)]
+)
+def test_a_lost_race_is_tried_again_and_a_merge_that_changed_nothing_is_none(
+    append: Callable[[int], None], table: LakeTable, place: Place, races: int, asked: int
+) -> None:
+    if place.session is not None:
+        pytest.skip("the session of this test is its own")
+    append(MERGE_FACTOR)
+    session = Losing(races)
+    with closing(open_catalog(place.dsn, place.warehouse, epoch=table.epoch)) as catalog:
+        upkeep = TrinoUpkeep(
+            catalog,
+            DATASET,
+            ["ticker"],
+            epoch=table.epoch,
+            commit_lock=threading.Lock(),
+            session=session,
+        )
+        if races < TRIES_MAX:
+            assert upkeep.merge() is None
+        else:
+            with pytest.raises(Unavailable, match=f"others changed it first, {TRIES_MAX} times"):
+                upkeep.merge()
+    assert len(session.asked) == asked
+    assert all("EXECUTE optimize" in statement for statement in session.asked)
 
 
 def test_a_sweep_waits_for_a_tag_and_then_takes_what_nobody_needs(
