@@ -26,8 +26,8 @@ FAR = 20_000
 
 
 @pytest.fixture
-def lakehouse(migrated_dsn: str, tmp_path: Path) -> Iterator[Lakehouse]:
-    house = Lakehouse(migrated_dsn, tmp_path)
+def lakehouse(edition_dsn: str, tmp_path: Path) -> Iterator[Lakehouse]:
+    house = Lakehouse(edition_dsn, tmp_path)
     yield house
     house.close()
 
@@ -71,6 +71,7 @@ def test_tail_is_each_shard_s_rows_beyond_the_snapshot(
     assert tail(connection, 8) == {1: 3}
 
 
+@pytest.mark.parametrize("edition", ["plain"], indirect=True)
 def test_old_rows_of_a_shard_that_is_far_on_are_not_read_for_a_young_one(
     lakehouse: Lakehouse, connection: psycopg.Connection
 ) -> None:
