@@ -176,7 +176,7 @@ def test_indexes_are_those_that_dashboards_ask_for(connection):
     )
     assert uses["market_sentiment_metadata"] == "gin (metadata_json)"
     wide = "WITH (pages_per_range='128', autosummarize='on')"
-    for dataset in ("crypto_trades", "crypto_quotes"):
+    for dataset in ("crypto_trades", "crypto_quotes", "crypto_aggregates"):
         assert uses[f"{dataset}_event_time"] == f"brin (event_time) {wide}"
         assert uses[f"{dataset}_ticker_time"] == f"brin (ticker, event_time) {wide}"
 
