@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
 import click
 
 from infra.command.answer import Answer
@@ -13,6 +16,7 @@ from lake.state import RUN_UP, read_state
 from lake.views.engine import without_passwords
 
 HIDDEN = "***"
+WAYS = ("dsn", "s3", "trino", "url", "jdbc", "python")
 
 
 @click.command()
@@ -21,20 +25,33 @@ HIDDEN = "***"
 @verb
 def roles(settings: Settings, names: tuple[str, ...], passwords: bool) -> Answer:
     """Say who may do what, and how to connect as each; passwords only where asked for."""
+    from lake.trino_session import SCHEMA, VIEW_CATALOG, trino_of
+
     known = read_state(settings.home).get("roles", {})
     if not known:
         raise Unavailable(f"roles of {settings.home}", "not made", RUN_UP)
     found = {}
     for name in names or ROLES:
         ways = {way: shown(way, each, passwords) for way, each in known.get(name, {}).items()}
-        found[name] = {"meaning": ROLES[name].meaning, **ways}
+        asks = trino_of(settings.home, name) if "trino" in ways else None
+        more = trino_addresses(asks, f"{VIEW_CATALOG}/{SCHEMA}") if asks else {}
+        found[name] = {"meaning": ROLES[name].meaning, **ways, **more}
     lines = []
     for name, each in found.items():
         lines.append(f"{name:12}{each['meaning']}")
-        lines += [
-            f"{'':12}{way:6} {text(each[way])}" for way in ("dsn", "s3", "trino") if way in each
-        ]
+        lines += [f"{'':12}{way:6} {text(each[way])}" for way in WAYS if way in each]
     return Answer({"roles": found}, lines)
+
+
+def trino_addresses(trino: Mapping[str, str], views: str) -> dict[str, str]:
+    """Return where JDBC clients and SQLAlchemy find Trino's views; the password is not in it."""
+    place = urlsplit(trino["url"])
+    secure = "?SSL=true" if place.scheme == "https" else ""
+    return {
+        "url": trino["url"],
+        "jdbc": f"jdbc:trino://{place.netloc}/{views}{secure}",
+        "python": f"trino://{trino['user']}@{place.netloc}/{views}",
+    }
 
 
 def shown(way: str, value: object, passwords: bool) -> object:
