@@ -60,6 +60,9 @@ TYPES: Mapping[str, ColumnType] = {
 }
 """PostgreSQL type, as the contracts write it -> ours."""
 
+PARTITION_TRANSFORMS = ("", "day")
+"""What a lake table may be cut by: files, upkeep, proofs and retention all go by the UTC day."""
+
 TIERS = ("hot", "compressed", "lake", "archive")
 
 
@@ -171,13 +174,20 @@ def parse(text: str, thing: str) -> Contract:
     """
     try:
         document = yaml.load(text, Loader=_LOADER)
-        return _contract(document)
+        contract = _contract(document)
     except yaml.YAMLError as error:
         fault = " ".join(str(error).split())
         raise BadInput(thing, f"not YAML ({fault})", "repair the file") from error
     except (KeyError, TypeError, ValueError, IndexError) as error:
         fault = f"not a contract ({type(error).__name__}: {error})"
         raise BadInput(thing, fault, "see ODCS v3.0.2 and the other contracts") from error
+    if contract.partition_transform not in PARTITION_TRANSFORMS:
+        raise BadInput(
+            thing,
+            f"partitionTransform is {contract.partition_transform}, but tables are cut by the day",
+            "write day, or no partition at all",
+        )
+    return contract
 
 
 def _contract(document: Mapping[str, Any]) -> Contract:

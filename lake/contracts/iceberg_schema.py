@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
-from pyiceberg.transforms import DayTransform, HourTransform, IdentityTransform, Transform
+from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import (
     BinaryType,
     DecimalType,
@@ -60,7 +60,7 @@ def partition_spec(contract: Contract) -> PartitionSpec:
         PartitionField(
             source_id=column.id,
             field_id=PARTITION_FIELD_ID_START,
-            transform=_transform(contract.partition_transform),
+            transform=DayTransform(),
             name=f"{column.name}_{contract.partition_transform}",
         )
     )
@@ -79,7 +79,3 @@ def sort_order(contract: Contract) -> SortOrder:
             for name in contract.sort
         )
     )
-
-
-def _transform(name: str) -> Transform:  # type: ignore[type-arg]
-    return {"day": DayTransform(), "hour": HourTransform()}[name]

@@ -98,6 +98,13 @@ def test_tick_dataset_is_cut_by_day_sorted_and_fresh_within_five_minutes(dataset
     assert order == [contract.column(name).id for name in contract.sort]
 
 
+def test_a_contract_that_cuts_by_the_hour_is_refused_in_one_sentence():
+    text = files("lake.contracts").joinpath("crypto_trades.yaml").read_text(encoding="utf-8")
+    hourly = text.replace("partitionTransform, value: day", "partitionTransform, value: hour")
+    with pytest.raises(BadInput, match=r"^t\.yaml: partitionTransform is hour, but .* write day"):
+        parse(hourly, "t.yaml")
+
+
 def test_retention_defaults_are_those_of_the_architecture_review():
     ages = {name: tuple(load(name).retention_days.values()) for name in TICK_DATASETS}
     assert ages == {
