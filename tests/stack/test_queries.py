@@ -26,6 +26,9 @@ from tests.warehouse_sql.market_rows import by_hand, by_seed
 
 WHOLE = {"since": "2026-03-10", "until": "2026-03-13"}
 CUT = {"since": "2026-03-10T12:00:00.000001Z", "until": "2026-03-11T17:00:00+05:30"}
+WITHOUT_ROWS = {("by hand", "correlations")}
+"""Eight trades are too few for it; the many by a seed are not."""
+
 MORE = {
     "ticker": [{"ticker": "X:O'NEILUSD"}, {"ticker": "X:ÄUSD"}],
     "interval": [{"interval": "1ms"}, {"interval": "7s"}, {"interval": "1d"}],
@@ -38,6 +41,7 @@ MORE = {
 class Market:
     """The same rows in a DuckDB and in Iceberg tables that Trino reads."""
 
+    name: str
     duckdb: duckdb.DuckDBPyConnection
     trino: Trino
 
@@ -66,7 +70,7 @@ def market(request: pytest.FixtureRequest, stack: Path) -> Iterator[Market]:
         here.execute("SET TimeZone = 'UTC'")
         for dataset, rows in tables.items():
             here.register(dataset, rows)
-        yield Market(here, there)
+        yield Market(str(request.param), here, there)
     for dataset in tables:
         lake.purge_table((namespace, dataset))
     lake.drop_namespace(namespace)
@@ -83,6 +87,7 @@ def variants(query: Query) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("query", catalog(), ids=lambda query: query.name)
 def test_both_engines_give_the_same_rows(market: Market, query: Query) -> None:
+    found = 0
     for given in variants(query):
         here, there = market.ask(query.source, query.values(given, now_us=0))
 
@@ -92,6 +97,8 @@ def test_both_engines_give_the_same_rows(market: Market, query: Query) -> None:
             kind = there.schema.field(column.name).type
             assert kind == kinds.get(column.kind, here.schema.field(column.name).type), column.name
         assert there.to_pylist() == here.to_pylist(), given
+        found += here.num_rows
+    assert found or (market.name, query.name) in WITHOUT_ROWS
 
 
 def test_the_words_of_our_own_mean_the_same(market: Market) -> None:

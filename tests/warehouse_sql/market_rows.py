@@ -56,8 +56,27 @@ def quote(at_s: str, bid: str, bid_size: str, ask: str, ask_size: str, seq: int)
     }
 
 
+def published(at_s: str, price: str, volume: str, seq: int, **other: str) -> Any:
+    """Return a published minute of X:AUSD on sim at one price."""
+    one = Decimal(price)
+    return {
+        "ticker": "X:AUSD",
+        "exchange": "sim",
+        "market": "spot",
+        "event_time": _at(at_s),
+        "received_time": _at(at_s) + timedelta(minutes=1, milliseconds=3),
+        "interval": "1m",
+        **dict.fromkeys(("open", "high", "low", "close", "vwap"), one),
+        "volume": Decimal(volume),
+        "average_trade_size": None,
+        "shard": 0,
+        "seq": seq,
+        **other,
+    }
+
+
 def by_hand() -> dict[str, pa.Table]:
-    """Return eight trades of two tickers on two exchanges, and four quotes."""
+    """Return eight trades of two tickers on two exchanges, four quotes and three minutes."""
     trades = [
         trade("0.000001", "100", "1", "buy", 1),
         trade("30", "110", "2", "sell", 3),
@@ -74,7 +93,12 @@ def by_hand() -> dict[str, pa.Table]:
         quote("3", "101.5", "1", "101", "1", 3),
         quote("4", "0", "0", "101", "1", 4),
     ]
-    return tables({"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": []})
+    minutes = [
+        published("0", "100", "4", 1),
+        published("60", "110.0000000001", "0.5", 2),
+        published("120", "7", "1", 3, ticker="X:BUSD"),
+    ]
+    return tables({"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": minutes})
 
 
 def by_seed(seed: int, count: int = 3000) -> dict[str, pa.Table]:
@@ -84,7 +108,7 @@ def by_seed(seed: int, count: int = 3000) -> dict[str, pa.Table]:
     last = dict(
         zip(tickers, ["63000.12", "2500.5", "0.0000172345", "12", "0.07", "1"], strict=True)
     )
-    trades, quotes = [], []
+    trades, quotes, minutes = [], [], []
     for seq in range(count):
         ticker = chance.choice(tickers)
         if ticker != "X:FLATUSD":
@@ -97,7 +121,9 @@ def by_seed(seed: int, count: int = 3000) -> dict[str, pa.Table]:
         trades.append(trade(at_s, last[ticker], size, side, seq, ticker=ticker, exchange=venue))
         ask = str(Decimal(last[ticker]) + Decimal(chance.randrange(-3, 100)) / 10**10)
         quotes.append({**quote(at_s, last[ticker], size, ask, size, seq), "ticker": ticker})
-    return tables({"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": []})
+        minute_s = str(60 * (seq % 2_880))
+        minutes.append(published(minute_s, last[ticker], size, seq, ticker=ticker))
+    return tables({"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": minutes})
 
 
 def tables(rows: Mapping[str, Rows]) -> dict[str, pa.Table]:

@@ -213,6 +213,7 @@ def test_largest_gaps(market: duckdb.DuckDBPyConnection) -> None:
 
 def test_data_freshness(market: duckdb.DuckDBPyConnection) -> None:
     assert ask(market, "data_freshness") == [
+        ("crypto_aggregates", "sim", "spot", at("120"), at("180.003"), 60_000_000, 3),
         ("crypto_quotes", "sim", "spot", at("4"), at("4.003"), 176_000_000, 4),
         ("crypto_trades", "other", "spot", at("10"), at("10.003"), 170_000_000, 1),
         ("crypto_trades", "sim", "spot", at("179.999999"), at("180.002999"), 1, 7),
