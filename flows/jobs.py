@@ -49,6 +49,15 @@ GAPS = Job(
     (hot("feed_gaps"),),
     (JOURNAL,),
 )
+QUALITY = Job(
+    "rows_to_quality",
+    "Rules of contracts, markets and the anomaly model on what is new.",
+    (*map(hot, TICK_DATASETS), lake("bars")),
+    (hot("quality_results"), lake("quality_results")),
+)
+ANOMALY_MODEL = Job(
+    "bars_to_anomaly_model", "Anomaly models of bars, trained on the last 90 days.", (lake("bars"),)
+)
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
 JOBS: Mapping[str, Job] = {
@@ -58,6 +67,8 @@ JOBS: Mapping[str, Job] = {
     "follow": FOLLOW,
     "gaps": GAPS,
     "lineage": LINEAGE,
+    "quality": QUALITY,
+    "anomaly-model": ANOMALY_MODEL,
     "retention": RETENTION,
     "upkeep": UPKEEP,
 }
