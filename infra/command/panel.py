@@ -88,8 +88,8 @@ def facts(status: Status, rate: float) -> list[tuple[str, str]]:
         ("events/s", f"{rate:,.0f}"),
         ("events", f"{mover.get('events', 0):,}"),
         ("journal lag", f"{status.journal_lag_ms:,.0f} ms"),
-        ("hot lag", f"{mover.get('lag_ms', 0):,.0f} ms"),
-        ("lake lag", f"{mover.get('lake_lag_ms', 0):,.0f} ms"),
+        ("hot lag", f"{status.hot_lag_ms:,.0f} ms"),
+        ("lake lag", f"{status.lake_lag_ms:,.0f} ms"),
     ]
     if status.reconnects:
         found.append(("reconnects", f"{status.reconnects:,}"))

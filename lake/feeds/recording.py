@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -46,6 +46,18 @@ class Recording:
     path: Path
     feed: str
     parse: ParseLine
+
+    def only(self, tickers: Collection[str]) -> Recording:
+        """Return it without the frames that name tickers, and none of these (as X:BTCUSD)."""
+        pattern, parse = _SYMBOLS[self.feed.partition(".")[0]], self.parse
+
+        def parse_some(line: bytes) -> Received | None:
+            names = pattern.findall(line)
+            if names and not any(_ticker(name.decode()) in tickers for name in names):
+                return None
+            return parse(line)
+
+        return replace(self, parse=parse_some)
 
     def batches(self) -> Iterator[list[Received]]:
         """Yield (receive time in UTC microseconds, raw frame) in order, many at a time.

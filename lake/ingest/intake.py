@@ -22,10 +22,11 @@ FRAMES_WAITING_MAX = 200_000
 
 @dataclass
 class Lane:
-    """Frames of one connection since the last flush."""
+    """Frames of one connection since the last flush; recorded: received long ago, by others."""
 
     feed: str
     connection: int
+    recorded: bool = False
     frames: list[bytes] = field(default_factory=list)
     received_us: list[int] = field(default_factory=list)
 
@@ -36,6 +37,7 @@ class _Entry:
     connection: int
     frames: list[bytes]
     received_us: list[int]
+    recorded: bool = False
     record: Callable[[], control.Control] | None = None
     noted: Callable[[int], None] | None = None
 
@@ -60,9 +62,9 @@ class Intake:
         self.behind: Callable[[], int] = lambda: 0
         """Durable frames that the lake does not hold yet, as the mover last said."""
 
-    def lane(self, feed: str, connection: int) -> Lane:
-        """Open a lane for a connection."""
-        lane = Lane(feed, connection)
+    def lane(self, feed: str, connection: int, *, recorded: bool = False) -> Lane:
+        """Open a lane for a connection, or for a recording: its times are none of our lag."""
+        lane = Lane(feed, connection, recorded)
         self._lanes.append(lane)
         return lane
 
@@ -82,7 +84,9 @@ class Intake:
         record is made when it is written; noted is told the number of its frame.
         """
         self._seal()
-        self._sealed.append(_Entry(feed, control.HISTORY_CONNECTION, [], [], record, noted))
+        self._sealed.append(
+            _Entry(feed, control.HISTORY_CONNECTION, [], [], record=record, noted=noted)
+        )
 
     def waiting(self) -> int:
         """Return how many frames are not yet on their way to the disk."""
@@ -100,7 +104,7 @@ class Intake:
             self.durable_frame = await asyncio.to_thread(self._write, entries)
             if entries:
                 self.flush_times.note((self._clock.monotonic_us() - start_us) / 1e6)
-            oldest = [entry.received_us[0] for entry in entries if entry.received_us]
+            oldest = [e.received_us[0] for e in entries if e.received_us and not e.recorded]
             if oldest:
                 self.lag_ms = (self._clock.now_us() - min(oldest)) / 1000
         return self.durable_frame
@@ -109,7 +113,7 @@ class Intake:
         for lane in self._lanes:
             if lane.frames:
                 self._sealed.append(
-                    _Entry(lane.feed, lane.connection, lane.frames, lane.received_us)
+                    _Entry(lane.feed, lane.connection, lane.frames, lane.received_us, lane.recorded)
                 )
                 lane.frames, lane.received_us = [], []
 

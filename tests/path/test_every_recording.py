@@ -18,9 +18,9 @@ from tests.path.market import Home
 from tests.path.test_recordings import FIELDS, MINUTE_BARS
 
 TRADE = re.compile(rb'"e":"trade".*?"s":"([A-Z_]+)".*?"t":(\d+)')
-QUOTE = re.compile(rb'"u":(\d+),"s":"([A-Z_]+)"(?:,"ps":"[A-Z]+")?,"b":')
+QUOTE = re.compile(rb'"u":(\d+),(?:"e":"bookTicker",)?"s":"([A-Z_]+)"(?:,"ps":"[A-Z]+")?,"b":')
 MATCH = re.compile(rb'"type":"(?:last_)?match","trade_id":(\d+)')
-MARKETS = {"spot": "spot", "usdm": "usdm", "cm": "coinm"}
+MARKETS = {"spot": "spot", "usdm": "usdm", "cm": "coinm", "BINANCE.ws.1.0.gz": "spot"}
 CAPTURES = ("BINANCE.ws.1.0", "COINBASE.ws.28.0", "KRAKEN.ws.48.0", "KRAKEN.ws.49.0",
             "KRAKEN.ws.50.0")  # fmt: skip
 

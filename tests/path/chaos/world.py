@@ -177,7 +177,9 @@ class World:
         self._note_dropped()
 
     def _seal(self, action: Action) -> None:
-        """Delete segments whose frames are proven in the lake; they go by their files' age."""
+        """A day later: delete segments whose frames are proven in the lake, by their files' age."""
+        for market in self._markets:
+            market.pass_a_day()
         place, clock = self.place, ManualClock(SystemClock().now_us() + DAY_US)
         for socket in self.sockets:
             self.processes.send(socket, socket.flush)
