@@ -43,8 +43,10 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the state (lake.state) that these variables say; BadInput names one that is missing.
 
     Passwords may hold any character. A role with a password, ANALYST_PASSWORD and so on, has it in
-    the database and as its secret key in the store. TLS_CA is a file of certificates: the servers
-    are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the owner's.
+    the database; its keys in the store are ANALYST_S3_ACCESS_KEY and ANALYST_S3_SECRET_KEY, without
+    which `up` makes some where it can (infra.servers.given). TLS_CA is a file of certificates: the
+    servers are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the
+    owner's.
     """
     found = {name: environ.get(name) or DEFAULTS.get(name, "") for name in (*REQUIRED, *DEFAULTS)}
     for name in REQUIRED:
@@ -71,7 +73,7 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         if word:
             state.setdefault("roles", {})[name] = {
                 "dsn": with_user(state["postgres"]["dsn"], database_role(name), word),
-                "s3": {"access_key": name, "secret_key": word},
+                **_keys(name, environ),
                 **({"trino": {"user": name}} if ROLES[name].asks_trino else {}),
             }
     for server, name in OPTIONAL.items():
@@ -81,13 +83,26 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         state["trino"]["user"] = environ.get("TRINO_USER") or "ticklake"
         if environ.get("TRINO_PASSWORD"):
             state["trino"]["password"] = environ["TRINO_PASSWORD"]
-    return trusting(state, environ.get("TLS_CA") or "")
+    return trusting(state, environ.get("TLS_CA") or "", roles)
 
 
-def trusting(state: dict[str, Any], ca: str) -> dict[str, Any]:
+def _keys(role: str, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return a role's own keys in the store, where it is said to have some."""
+    names = {key: f"{role.upper()}_S3_{key.upper()}" for key in ("access_key", "secret_key")}
+    found = {key: environ.get(name) or "" for key, name in names.items()}
+    if not any(found.values()):
+        return {}
+    for key, name in names.items():
+        if not found[key]:
+            raise BadInput(name, "is not set", "a role's keys are two, or leave both out")
+    return {"s3": found}
+
+
+def trusting(state: dict[str, Any], ca: str, passwords: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the state with the servers reached by TLS, vouched for by this file; "": as they are.
 
     S3, Trino and the others are by their own scheme; a role has its password in Trino then too.
+    passwords: by role.
     """
     if not ca:
         return state
@@ -98,8 +113,8 @@ def trusting(state: dict[str, Any], ca: str) -> dict[str, Any]:
     for server, key in (("s3", "endpoint"), ("trino", "url")):
         if state.get(server, {}).get(key, "").startswith("https://"):
             state[server]["ca"] = ca
-    for each in state.get("roles", {}).values():
+    for name, each in state.get("roles", {}).items():
         each["dsn"] += libpq
         if "trino" in each and "ca" in state.get("trino", {}):
-            each["trino"]["password"] = each["s3"]["secret_key"]
+            each["trino"]["password"] = passwords[name]
     return state

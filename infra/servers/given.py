@@ -72,6 +72,7 @@ class Given:
             with psycopg.connect(state["postgres"]["dsn"]) as connection:
                 prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
             see_to_roles(state)
+            write_state(home, state)
         return Report(state, ())
 
     def postgres_of(
@@ -106,20 +107,26 @@ def await_stores(state: dict[str, Any], clock: Clock) -> None:
 
 
 def see_to_roles(state: dict[str, Any]) -> None:
-    """Give every role that has a password its login, and its key where the store is MinIO.
+    """Give every role that has a password its login, and its keys where the store is MinIO.
 
-    Another store's keys are for who runs it, by the policies of infra/servers/policies
-    with its bucket's name in the place of ${S3_BUCKET}.
+    Another store's keys are for who runs it, by the policies of infra/servers/policies with its
+    bucket's name in the place of ${S3_BUCKET}; a role that is told of none uses the owner's.
     """
     roles, s3 = state.get("roles", {}), state["s3"]
     if not roles:
         return
-    words = {name: each["s3"]["secret_key"] for name, each in roles.items()}
     owner = state["postgres"]["dsn"]
+    words = {name: password_of(each["dsn"]) for name, each in roles.items()}
     give_logins(owner, owner, {database_role(name): word for name, word in words.items()})
-    if store_users.is_minio(s3["endpoint"], s3.get("ca")):
-        keys = {store_users.key_name(name): word for name, word in words.items()}
-        store_users.give_keys(s3, keys)
+    without = {store_users.key_name(name): words[name] for name in roles if "s3" not in roles[name]}
+    if without and store_users.is_minio(s3["endpoint"], s3.get("ca")):
+        for name, keys in store_users.give_keys(s3, without).items():
+            roles[name]["s3"] = keys
+
+
+def password_of(dsn: str) -> str:
+    """Return the password in a libpq URI."""
+    return str(psycopg.conninfo.conninfo_to_dict(dsn)["password"])
 
 
 def see_to_buckets(s3: dict[str, Any]) -> None:

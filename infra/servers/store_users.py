@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -16,7 +17,7 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 from urllib3 import PoolManager, Timeout
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError as PoolError
 
 from lake.errors import Unavailable
 
@@ -37,13 +38,24 @@ POLICY_OF = {
 
 
 def is_minio(endpoint: str, ca: str | None = None) -> bool:
-    """Tell whether the store is MinIO, whose users we can make; ca: as of lake.warehouse.Bucket."""
+    """Tell whether the store is MinIO, whose users we can make; ca: as of lake.warehouse.Bucket.
+
+    Another store answers that it has no such thing. Raises Unavailable for one that does not
+    answer, or only that it can't now: it may be either.
+    """
     trusting = ssl.create_default_context(cafile=ca or None)
     try:
         with urlopen(f"{endpoint}{HEALTH}", timeout=ANSWER_S_MAX, context=trusting) as answer:
             return bool(answer.status == HTTPStatus.OK)
-    except OSError:
-        return False
+    except HTTPError as error:
+        with error:
+            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return False
+            fault = f"answers {error.code} {error.reason}"
+    except OSError as error:  # of which a URL's errors are
+        late = isinstance(getattr(error, "reason", error), TimeoutError)
+        fault = f"no answer in {ANSWER_S_MAX:g} s" if late else str(error)
+    raise Unavailable(f"S3 store {endpoint}", fault, "try again: ticklake up")
 
 
 def key_names() -> list[str]:
@@ -83,7 +95,7 @@ def give_keys(s3: Mapping[str, str], passwords: Mapping[str, str]) -> dict[str, 
         for name, secret in secrets.items():
             admin.user_add(name, secret)
             _attach(admin, POLICY_OF[name], name)
-    except (MinioAdminException, HTTPError) as error:
+    except (MinioAdminException, PoolError) as error:
         raise Unavailable("S3 store", f"makes no users ({error})", "try again") from error
     return {name: {"access_key": name, "secret_key": secrets[name]} for name in secrets}
 

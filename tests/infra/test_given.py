@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psycopg
@@ -10,10 +14,13 @@ import pytest
 import redis
 
 from infra.command.main import run
+from infra.servers import store_users
 from infra.servers.addresses import REQUIRED, from_env
-from infra.servers.store_users import POLICY_OF, policy_of
-from lake.errors import BadInput
+from infra.servers.given import see_to_roles
+from infra.servers.store_users import POLICY_OF, is_minio, policy_of
+from lake.errors import BadInput, Unavailable
 from lake.state import write_state
+from lake.warehouse import Bucket, warehouse_of
 
 GIVEN = dict.fromkeys(REQUIRED, "here")
 
@@ -50,6 +57,77 @@ def test_a_given_server_that_does_not_answer_is_wrong_and_none_is_stopped(
     assert "refused" in wrong["fault"]
     assert run(["down", "--home", str(tmp_path)]) == 0
     assert "nothing was running" in capsys.readouterr().out
+
+
+@contextmanager
+def store(status: int, before: Callable[[], object] = lambda: None) -> Iterator[str]:
+    """Yield the address of a store that answers every question with this status."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            before()
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_role_has_the_keys_that_it_is_given_both_or_none() -> None:
+    words = {**GIVEN, "ANALYST_PASSWORD": "word"}
+    assert "s3" not in from_env(words)["roles"]["analyst"]
+    keys = {"ANALYST_S3_ACCESS_KEY": "AKIA7", "ANALYST_S3_SECRET_KEY": "secret"}
+    found = from_env({**words, **keys})["roles"]["analyst"]["s3"]
+    assert found == {"access_key": "AKIA7", "secret_key": "secret"}
+    for name in keys:
+        with pytest.raises(BadInput, match=f"^{name}: is not set: "):
+            from_env({**words, **keys, name: ""})
+
+
+def test_where_keys_can_t_be_made_a_role_without_its_own_uses_the_owner_s(
+    tmp_path: Path, migrated_dsn: str
+) -> None:
+    with store(403) as address:  # as Amazon's answers whom it doesn't know
+        words = {"S3_ENDPOINT": address, "S3_ACCESS_KEY": "AKIA1", "S3_SECRET_KEY": "secret"}
+        roles = {"ANALYST_PASSWORD": "word", "SERVICE_PASSWORD": "word"}
+        keys = {"SERVICE_S3_ACCESS_KEY": "AKIA2", "SERVICE_S3_SECRET_KEY": "its"}
+        state = from_env({**GIVEN, **words, **roles, **keys})
+        state["postgres"]["dsn"] = migrated_dsn
+        see_to_roles(state)
+    write_state(tmp_path, state)
+    for role, key in (("analyst", "AKIA1"), ("service", "AKIA2"), ("operator", "AKIA1")):
+        found = warehouse_of(tmp_path, role)
+        assert isinstance(found, Bucket)
+        assert found.access_key == key, role
+
+
+def test_a_store_that_does_not_answer_in_time_is_not_taken_for_another_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for status, found in ((200, True), (403, False), (404, False)):
+        with store(status) as address:
+            assert is_minio(address) is found
+    with store(503) as address, pytest.raises(Unavailable, match="answers 503"):
+        is_minio(address)
+    with pytest.raises(Unavailable, match="refused"):
+        is_minio(address)
+    monkeypatch.setattr(store_users, "ANSWER_S_MAX", 0.1)
+    over = threading.Event()
+    with store(200, lambda: over.wait(5)) as address:
+        with pytest.raises(Unavailable, match="no answer in"):
+            is_minio(address)
+        over.set()
 
 
 @pytest.mark.parametrize("policy", sorted(set(POLICY_OF.values())))
