@@ -16,6 +16,16 @@ from urllib.parse import quote, urlsplit
 from lake.errors import BadInput, Unavailable
 
 RUN_UP = "start the servers with: ticklake up"
+OTHER_PASSWORD = "its password is another: see run/state.json"
+REFUSALS = (
+    "password authentication failed",
+    "no password supplied",
+    "invalid username-password pair",
+    "WRONGPASS",
+    "NOAUTH",
+    "Authentication required",
+)
+"""What PostgreSQL and Redis say to whom they don't let in, and their clients after them."""
 
 
 def state_path(home: Path) -> Path:
@@ -64,6 +74,11 @@ def address(home: Path, server: str, key: str) -> str:
     if not isinstance(found, str):
         raise Unavailable(f"{server} of {home}", "not started", RUN_UP)
     return found
+
+
+def remedy(said: str, otherwise: str) -> str:
+    """Return what to do about a server that said this: another remedy where it lets us not in."""
+    return OTHER_PASSWORD if any(words in said for words in REFUSALS) else otherwise
 
 
 def with_user(dsn: str, user: str, password: str) -> str:

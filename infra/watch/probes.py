@@ -20,6 +20,7 @@ import psycopg
 import redis
 
 from lake.clock import Clock
+from lake.state import remedy
 
 PROBE_S_MAX = 2
 START = "start it: ticklake up, or where else it runs"
@@ -47,7 +48,7 @@ class Health:
     @property
     def remedy(self) -> str:
         """Return what to do when it is not up."""
-        return GO_ON if self.fault == SILENT else START
+        return GO_ON if self.fault == SILENT else remedy(self.fault, START)
 
 
 def probe_all(state: Mapping[str, Any], clock: Clock) -> dict[str, Health]:

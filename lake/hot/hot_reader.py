@@ -15,6 +15,7 @@ from lake.contracts.contract import load
 from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable
 from lake.feeds.codec import INDEX_BITS
+from lake.state import remedy
 
 LAST_INDEX = (1 << INDEX_BITS) - 1
 
@@ -71,9 +72,8 @@ class HotReader:
             self._connection.rollback()
         except adbc_driver_manager.Error as error:
             self.close()
-            raise Unavailable(
-                "hot tier", str(error).splitlines()[0], "is the server up?"
-            ) from error
+            said = str(error).splitlines()[0]
+            raise Unavailable("hot tier", said, remedy(said, "is the server up?")) from error
         return _ascending(as_contract(found, schema))
 
     def close(self) -> None:

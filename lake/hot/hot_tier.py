@@ -19,6 +19,7 @@ from lake.database import IDLE_IN_TRANSACTION_MS, with_options
 from lake.durations import StageTimes
 from lake.errors import Fenced, Unavailable
 from lake.hot.lease import Lease
+from lake.state import remedy
 from lake.steps import LostAnswer, Steps
 
 SCHEMA = "market"
@@ -128,4 +129,4 @@ def _translated(error: adbc_driver_manager.Error, shard: int) -> Exception:
     text = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
     if error.sqlstate in FENCED_STATES or "fenced:" in text or "moved:" in text:
         return Fenced(f"shard {shard}", text, "this process must end")
-    return Unavailable("hot tier", text, "is the server up? (`ticklake status`)")
+    return Unavailable("hot tier", text, remedy(text, "is the server up? (`ticklake status`)"))

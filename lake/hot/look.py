@@ -13,6 +13,7 @@ from lake.errors import Unavailable
 from lake.hot.alerts import Alert, open_alerts
 from lake.hot.edition import Edition, ask
 from lake.hot.slots import skew, slot_rows
+from lake.state import remedy
 
 CONNECT_S_MAX = 5
 
@@ -65,4 +66,4 @@ def look(dsn: str) -> HotLook:
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unavailable("hot tier", fault, "is the server up?") from error
+        raise Unavailable("hot tier", fault, remedy(fault, "is the server up?")) from error

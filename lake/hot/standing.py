@@ -13,6 +13,7 @@ from lake.errors import Unavailable
 from lake.hot.incidents import Waiting, waiting
 from lake.hot.promises import Month, standings, this_month
 from lake.hot.promises import Standing as PromiseStanding
+from lake.state import remedy
 
 CONNECT_S_MAX = 2
 LOOK_MS_MAX = 2_000
@@ -110,7 +111,7 @@ def standing(dsn: str) -> Standing:
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unavailable("hot tier", fault, "is the server up?") from error
+        raise Unavailable("hot tier", fault, remedy(fault, "is the server up?")) from error
 
 
 def _tiers(rows: list[tuple[str, str, int, int, float]]) -> Tiers | None:

@@ -29,6 +29,7 @@ from lake.ingest.mover_context import Access, MoverContext, MoverPlace
 from lake.ingest.recent_batches import RecentBatches
 from lake.lineage.destination import NAMESPACE
 from lake.settings import from_env
+from lake.state import remedy
 from lake.steps import Steps
 from lake.tables.warehouse_io import ready
 from lake.views.client import with_application
@@ -78,7 +79,7 @@ def main() -> int:
         Mover(context).run()
     except (psycopg.OperationalError, OperationalError) as error:
         text = str(error).strip().splitlines()[0]
-        say({"fault": ["hot tier", text, "start it: ticklake up"], **UNAVAILABLE})
+        say({"fault": ["hot tier", text, remedy(text, "start it: ticklake up")], **UNAVAILABLE})
         return 1
     except OSError as error:
         fault = [str(error.filename or "warehouse"), str(error.strerror or error)]

@@ -13,6 +13,7 @@ from lake.errors import Unavailable
 from lake.hot.hot_tier import LEDGER
 from lake.ingest.codecs import codecs
 from lake.roles import role_dsn
+from lake.state import remedy
 from lake.verify.frames_check import FRAMES, check_frames
 from lake.verify.hot_check import check_hot
 from lake.verify.journal_check import BATCHES, check_batches
@@ -64,9 +65,8 @@ def verify(
             note_run(connection, report, clock, took_ms=took_ms, full=full)
             return report
     except psycopg.OperationalError as error:
-        raise Unavailable(
-            "hot tier", str(error).strip().splitlines()[0], "start it: ticklake up"
-        ) from error
+        said = str(error).strip().splitlines()[0]
+        raise Unavailable("hot tier", said, remedy(said, "start it: ticklake up")) from error
 
 
 def _check(reading: Reading, marks: Marks, journal: Path | None, full: bool) -> Report:

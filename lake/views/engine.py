@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from lake.errors import BadInput, Damaged, TicklakeError, Unavailable
+from lake.state import remedy
 from lake.warehouse import Bucket, Warehouse
 
 HOT_CATALOG = "pg"
@@ -24,6 +25,9 @@ STORE_SETTINGS = {"http_timeout": 10, "http_retries": 4, "http_retry_wait_ms": 1
 
 GONE = ("404", "No files found", "No such file")
 """How DuckDB says that a file is not there."""
+
+CLOSED = ("403", "401")
+"""How it says that a store does not let us in."""
 
 _PASSWORD = re.compile(r"(://[^:/@\s]*:|\bpassword=)[^@\s]+")
 
@@ -70,6 +74,9 @@ def file_fault(thing: str, error: duckdb.Error) -> TicklakeError:
     """Return what it means that a file of the lake can't be read."""
     said = first_line(error)
     remote = isinstance(error, duckdb.IOException) and "://" in said
+    if remote and any(f"HTTP {code}" in said for code in CLOSED):
+        fault = f"its store refuses our keys ({said})"
+        return Unavailable(thing, fault, "see `s3` in run/state.json")
     if remote and not any(word in said for word in GONE):
         return Unavailable(thing, f"its store does not answer ({said})", "see: ticklake status")
     return Damaged(thing, said, "restore the file")
@@ -96,7 +103,7 @@ def attach_hot(connection: duckdb.DuckDBPyConnection, dsn: str) -> None:
             f"ATTACH {quote(dsn)} AS {HOT_CATALOG} (TYPE postgres, READ_ONLY, SCHEMA 'market')"
         )
     except duckdb.Error as error:
-        raise Unavailable("hot tier", first_line(error), "start it: ticklake up") from error
+        raise hot_fault(error) from error
 
 
 def hot_query(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
@@ -106,7 +113,13 @@ def hot_query(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[obj
             f"FROM postgres_query({quote(HOT_CATALOG)}, {quote(sql)})"
         ).fetchall()
     except duckdb.Error as error:
-        raise Unavailable("hot tier", first_line(error), "start it: ticklake up") from error
+        raise hot_fault(error) from error
+
+
+def hot_fault(error: duckdb.Error) -> Unavailable:
+    """Return what it means that the attached hot tier does not answer."""
+    said = first_line(error)
+    return Unavailable("hot tier", said, remedy(said, "start it: ticklake up"))
 
 
 def quote(text: str) -> str:

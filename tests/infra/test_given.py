@@ -70,6 +70,8 @@ def store(status: int, before: Callable[[], object] = lambda: None) -> Iterator[
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        do_HEAD = do_GET
+
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
