@@ -36,6 +36,7 @@ def metrics(
     Prints it once, or serves it at http://HOST:PORT/metrics; an ingest serves its own with
     --metrics-port. Looks only: it changes nothing, and works while servers are down.
     """
+    from infra.servers.flow_servers import look_at_flows
     from infra.watch.exporter import Watcher, home_collector, home_text, serving, watching
     from infra.watch.metrics import BY_NAME, markdown
 
@@ -43,10 +44,11 @@ def metrics(
         document = {name: {"kind": each.kind, "labels": each.labels, "meaning": each.meaning}
                     for name, each in BY_NAME.items()}  # fmt: skip
         return Answer(document, list(markdown()))
+    clock, home = SystemClock(), settings.home.resolve()
+    watcher = Watcher(settings, clock, lambda: look_at_flows(home, clock))
     if not serve:
-        shown = home_text(settings, SystemClock())
+        shown = home_text(watcher)
         return Answer({"metrics": samples(shown)}, shown.splitlines())
-    watcher = Watcher(settings, SystemClock())
     with serving(home_collector(watcher), host, port) as taken, watching(watcher):
         address = f"http://{host}:{taken}/metrics"
         note(f"metrics of {settings.home.resolve()} at {address}; Ctrl-C ends it")

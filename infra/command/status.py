@@ -13,7 +13,7 @@ from infra.command.answer import Answer
 from infra.command.profile import started
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
-from infra.servers.flow_servers import FlowServers, flow_line
+from infra.servers.flow_servers import FlowServers, flow_line, look_at_flows
 from infra.watch.probes import Health
 from infra.watch.status import document, lines, see
 from infra.watch.wrong import wrong
@@ -39,12 +39,13 @@ def status(settings: Settings) -> Answer:
         servers = asked.result()
     healths = {name: health(name, each, seen.servers) for name, each in servers.items()}
     words = {name: word(each, healths[name]) for name, each in servers.items()}
-    seen = replace(seen, servers=healths)
+    clock, home = SystemClock(), settings.home.resolve()
+    seen = replace(seen, servers=healths, flows=look_at_flows(home, clock))
     found = wrong(seen)
     state = read_state(settings.home)
     flows = None
     if "prefect" in state:
-        flows = FlowServers(settings.home.resolve(), SystemClock()).status(state)
+        flows = FlowServers(home, clock).status(state)
     return Answer(
         {
             "home": settings.home.resolve(),

@@ -55,7 +55,7 @@ def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
             publish(settings.home)
             publish_releases(settings.home)
     BackupProcess(settings.home.resolve(), SystemClock()).begin(report.state)
-    flows = begin_flows(settings) if settings.flows == "on" else None
+    flows = begin_flows(settings) if settings.flows == "on" else leave_flows(settings)
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()
     hot = look(report.state["postgres"]["dsn"])
@@ -78,6 +78,16 @@ def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
     )
 
 
+def leave_flows(settings: Settings) -> None:
+    """Start no flows; where none run, nobody is to miss them."""
+    home, clock = settings.home.resolve(), SystemClock()
+    with locked(home, clock):
+        state = read_state(home)
+        if "flows" in state and FlowServers(home, clock).forgotten():
+            del state["flows"]
+            write_state(home, state)
+
+
 def begin_flows(settings: Settings) -> dict[str, Any]:
     """Send Prefect and the flows on their way; return how far they are."""
     home, clock = settings.home.resolve(), SystemClock()
@@ -85,6 +95,7 @@ def begin_flows(settings: Settings) -> dict[str, Any]:
         servers = FlowServers(home, clock)
         state = read_state(home)
         state["prefect"] = servers.begin(state)
+        state["flows"] = {"here": True}
         receivers_of(settings, state)  # an address that can't be is said now
         state["alerts"] = told(settings, state)
         lineage = destination(settings, state)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from flows.pool import POOL_WORD
 from infra.servers.ports import LOOPBACK
 from infra.servers.process import memory_bytes
 from infra.servers.web_server import Kind, Plan, WebServer
+from infra.watch.seen import FlowsSeen
 from lake.clock import Clock
+from lake.state import read_state
 
 PREFECT_PORT = 4200
 """Taken at the first start where it is free."""
@@ -61,6 +64,13 @@ class FlowServers:
         servers = (("flows", self._flows), ("prefect", self._prefect))
         return tuple(name for name, server in servers if server.down())
 
+    def forgotten(self) -> bool:
+        """Remove what the flows said last, where none run; tell whether that is so."""
+        if self._flows.process() is not None:
+            return False
+        beat(self._home).unlink(missing_ok=True)
+        return True
+
     def status(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what runs, and where to look at it; ui is None while Prefect is not ready."""
         url = state.get("prefect", {}).get("url")
@@ -99,6 +109,29 @@ class FlowServers:
         }
         words = (sys.executable, "-m", "flows.serve", str(self._home), *where)
         return Plan(words, environment)
+
+
+def look_at_flows(home: Path, clock: Clock) -> FlowsSeen | None:
+    """Return how the flows' process of a home (absolute path) is; None where none is to run.
+
+    Where `up` did not begin it, as in containers, only its beat is known, once there was one.
+    """
+    now_us = clock.now_us()
+    try:
+        silent_s = now_us / 1e6 - beat(home).stat().st_mtime
+    except OSError:
+        silent_s = inf
+    if "flows" not in read_state(home):
+        return FlowsSeen(False, None, silent_s) if silent_s < inf else None
+    process = WebServer(home, clock, FLOWS).process()
+    if process is None:
+        return FlowsSeen(True, None, 0.0)
+    return FlowsSeen(True, process.pid, min(silent_s, (now_us - process.since_us) / 1e6))
+
+
+def beat(home: Path) -> Path:
+    """Return the file that flows.watch touches at each turn of its loop."""
+    return home / "run" / "watched"
 
 
 def flow_line(status: Mapping[str, Any]) -> str:

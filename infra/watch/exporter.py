@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from infra.watch.families import Samples, add_home, add_ingests
 from infra.watch.ingest_report import IngestReport, read_reports
 from infra.watch.probes import Health, probe_all
-from infra.watch.seen import Look, Seen, disk, journals, tried
+from infra.watch.seen import FlowsSeen, Look, Seen, disk, journals, tried
 from lake.clock import Clock
 from lake.errors import Unavailable
 from lake.hot.look import HotLook, look
@@ -41,8 +41,12 @@ SLOTS_EVERY = 2
 class Watcher:
     """What was last seen of a home; its looks may run in threads."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, flows: Callable[[], FlowsSeen | None]
+    ) -> None:
+        """flows: looks at their process, which is for who started it to find."""
         self._settings = settings
+        self._flows = flows
         self._home = settings.home
         self._clock = clock
         self._servers: dict[str, Health] = {}
@@ -77,6 +81,7 @@ class Watcher:
             hot=self._hot if is_up else None,
             sizes=self._sizes if is_up else {},
             lake_commit_ms=self._settings.lake_commit_ms,
+            flows=self._flows(),
         )
 
     def age_s(self, name: str) -> float | None:
@@ -187,9 +192,8 @@ def _registry(collector: Collector) -> CollectorRegistry:
     return registry
 
 
-def home_text(settings: Settings, clock: Clock) -> str:
+def home_text(watcher: Watcher) -> str:
     """Return a home's metrics now, after one look at everything."""
-    watcher = Watcher(settings, clock)
     for name in PERIODS_S:
         watcher.look(name)
     return text(home_collector(watcher))

@@ -131,6 +131,8 @@ def add_home(samples: Samples, seen: Seen) -> None:
     for server, health in seen.servers.items():
         samples.add("ticklake_server_up", health.up, server)
         samples.add("ticklake_server_answer_seconds", health.answer_s, server)
+    if seen.flows is not None:
+        samples.add("ticklake_flows_up", seen.flows.up)
     for shard, journal in seen.journals.items():
         samples.add("ticklake_journal_bytes", journal.bytes, shard)
         samples.add("ticklake_journal_frame", journal.durable_frame, shard)

@@ -128,6 +128,12 @@ HOME = (
     Metric(
         "ticklake_server_answer_seconds", "gauge", ("server",), "Time of its last answer, or wait."
     ),
+    Metric(
+        "ticklake_flows_up",
+        "gauge",
+        (),
+        "1 while the process of bars, promises and alerts runs and its watch turns.",
+    ),
     Metric("ticklake_journal_bytes", "gauge", SHARD, "Bytes of the shard's journal on disk."),
     Metric("ticklake_journal_budget_bytes", "gauge", (), "Bytes that one journal may use."),
     Metric("ticklake_disk_free_bytes", "gauge", (), "Bytes free on the journals' disk."),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # it brings pyiceberg, which `status` has no use for
 
 T = TypeVar("T")
 
+FLOWS_SILENT_S = 180.0
+"""Six periods of its watch, whose looks take longer on a busy machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShardJournal:
@@ -41,6 +44,22 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowsSeen:
+    """The process that makes bars and watches promises. here: it is to run on this machine, and pid
+    is None where it is gone; else only silent_s is known: since its watch turned last, or it began.
+    """
+
+    here: bool
+    pid: int | None
+    silent_s: float
+
+    @property
+    def up(self) -> bool:
+        """Tell whether it runs and its watch turns."""
+        return self.silent_s <= FLOWS_SILENT_S and (self.pid is not None or not self.here)
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """When a look ended (monotonic microseconds) and how long it took."""
 
@@ -50,7 +69,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen; what could not be looked at is empty or None, and `servers` says why."""
+    """What was seen; what could not be looked at is empty or None, and `servers` says why.
+
+    flows: None where none are to run.
+    """
 
     servers: Mapping[str, Health] = field(default_factory=dict)
     reports: Sequence[IngestReport] = ()
@@ -60,6 +82,7 @@ class Seen:
     hot: HotLook | None = None
     sizes: Mapping[str, TableSize] = field(default_factory=dict)
     lake_commit_ms: int = 2_000
+    flows: FlowsSeen | None = None
 
     def behind(self, shard: int) -> tuple[int, int]:
         """Return how many durable frames hot, and the lake, do not hold; 0 where unknown."""

@@ -25,9 +25,12 @@ BACKUP_AGE_S_MAX = 26 * 3_600.0
 """A day, and two hours to take one."""
 
 
-Kind = Literal["server", "ingest", "mover", "feed", "lag", "disk", "alert", "receiver", "backup"]
+Kind = Literal[
+    "server", "flows", "ingest", "mover", "feed", "lag", "disk", "alert", "receiver", "backup"
+]
 KINDS: tuple[Kind, ...] = (
     "server",
+    "flows",
     "ingest",
     "mover",
     "feed",
@@ -57,6 +60,7 @@ def wrong(seen: Seen) -> list[Wrong]:
     """Return what is wrong, causes before effects."""
     return [
         *_servers(seen),
+        *_flows(seen),
         *_disk(seen),
         *(each for report in seen.reports for each in _ingest(report, seen)),
         *_left(seen),
@@ -70,6 +74,21 @@ def _servers(seen: Seen) -> Iterator[Wrong]:
     for name, health in seen.servers.items():
         if not health.up:
             yield Wrong("server", name, health.fault, health.remedy)
+
+
+def _flows(seen: Seen) -> Iterator[Wrong]:
+    flows = seen.flows
+    if flows is None or flows.up:
+        return
+    thing = "flows (bars, promises, alerts)"
+    silent = f"has said nothing for {flows.silent_s:.0f} s"
+    if not flows.here:
+        yield Wrong("flows", thing, silent, "start them again where they run, or: ticklake up")
+    elif flows.pid is None:
+        yield Wrong("flows", thing, "their process is gone", "ticklake up; see log/flows.log")
+    else:
+        remedy = f"let it go on (kill -CONT {flows.pid}), or end it, then: ticklake up"
+        yield Wrong("flows", thing, f"process {flows.pid} {silent}", remedy)
 
 
 def _disk(seen: Seen) -> Iterator[Wrong]:

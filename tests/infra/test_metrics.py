@@ -43,6 +43,7 @@ ONLY_SOMETIMES = {
     "ticklake_promise_month_ratio",
     "ticklake_notices_waiting",  # while a receiver is away
     "ticklake_notices_given_up",
+    "ticklake_flows_up",  # where flows are begun
     "ticklake_backups",  # where they are on
     "ticklake_backup_age_seconds",
     "ticklake_backup_log_behind_bytes",
