@@ -100,8 +100,8 @@ class Settings:
     )
     backup: str = setting(
         "",
-        "place of backups, a folder or s3://bucket/folder, or `off`; none: as at the last `up`;"
-        " at first they are off",
+        "place of backups, a folder or s3://bucket/folder, or `off`; `others` where who runs the"
+        " servers takes them; none: as at the last `up`; at first they are off",
     )
     audit_key: Path | None = setting(
         None,

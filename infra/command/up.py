@@ -39,12 +39,14 @@ def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
     which ask for no password, stay on loopback.
     """
     settings = replace(settings, listen=listen or settings.listen, tls=tls or settings.tls)
+    from infra.servers.given import Given
+
     profile = to_start(settings, settings.home)
     report = profile.up(
         settings.home,
         chunk_hours=settings.hot_chunk_hours,
         pinned=settings.pinned,
-        backup=wanted(settings),
+        backup=wanted(settings, given=isinstance(profile, Given)),
         door=(settings.listen, settings.tls),
     )
     if "trino" in report.state:
@@ -55,7 +57,11 @@ def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
             publish(settings.home)
             publish_releases(settings.home)
     BackupProcess(settings.home.resolve(), SystemClock()).begin(report.state)
-    flows = begin_flows(settings) if settings.flows == "on" else leave_flows(settings)
+    flows = None
+    if settings.flows == "on":
+        flows = begin_flows(settings)
+    else:
+        leave_flows(settings)
     servers = profile.status(settings.home)
     warehouse = report.state.get("warehouse", {}).get("location") or settings.warehouse.resolve()
     hot = look(report.state["postgres"]["dsn"])

@@ -12,6 +12,7 @@ from infra.recovery.bucket_place import BucketPlace
 from infra.recovery.folder_place import FolderPlace
 from infra.recovery.place import Place
 from lake.errors import BadInput, WrongUse
+from lake.hot.recovery import OTHERS
 from lake.settings import Settings
 from lake.state import read_state
 from lake.warehouse import S3_SCHEME
@@ -19,15 +20,23 @@ from lake.warehouse import S3_SCHEME
 OFF = "off"
 
 
-def wanted(settings: Settings, state: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+def wanted(
+    settings: Settings, state: Mapping[str, Any] | None = None, *, given: bool = False
+) -> dict[str, Any] | None:
     """Return what a home's state says of backups: {"place", "hours", "settings"}.
 
-    Empty where they are to be off, None where nothing is set: then it stays as it is.
+    Empty where they are to be off, None where nothing is set: then it stays as it is. given: others
+    run the servers, and alone can back them up. Raises BadInput for a place that can't be.
     """
     if not settings.backup:
         return None
     if settings.backup == OFF:
         return {}
+    if settings.backup == OTHERS and given:
+        return {"place": OTHERS, "hours": settings.recovery_hours, "settings": {}}
+    if settings.backup == OTHERS:
+        fault = f"{OTHERS!r} is for servers that others run"
+        raise BadInput("TICKLAKE_BACKUP", fault, "name a folder or s3://")
     place, home = settings.backup, settings.home.resolve()
     state = read_state(home) if state is None else state
     if "://" not in place:

@@ -25,6 +25,7 @@ from infra.watch.probes import Health, probe_all
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable, WrongUse
 from lake.hot.arrange import CHUNK_HOURS, prepare
+from lake.hot.recovery import OTHERS, keep_for
 from lake.roles import database_role
 from lake.state import read_state, write_state
 
@@ -51,10 +52,13 @@ class Given:
         """Prepare database and buckets once the stores answer; safe to call again, and at once.
 
         Raises BadInput when an address is missing, Unavailable when a store does not answer;
-        WrongUse for backups, which are for who runs the database.
+        backup: where who runs the database backs it up, how far back a restore must reach; None
+        leaves that as it is. WrongUse for a place of ours, which we could not fill.
         """
-        if backup:
-            raise WrongUse("TICKLAKE_BACKUP", "is not for servers that others run", "leave it out")
+        if backup and backup["place"] != OTHERS:
+            fault = "can't be on servers that others run"
+            remedy = f"have them backed up and say {OTHERS!r}, or leave it out"
+            raise WrongUse("TICKLAKE_BACKUP", fault, remedy)
         if any(door):
             fault = "are not for servers that others run"
             raise WrongUse(
@@ -71,6 +75,8 @@ class Given:
             see_to_buckets(state["s3"])
             with psycopg.connect(state["postgres"]["dsn"]) as connection:
                 prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
+                if backup is not None:
+                    keep_for(connection, backup.get("hours"), backup.get("place", ""))
             see_to_roles(state)
             write_state(home, state)
         return Report(state, ())

@@ -37,7 +37,7 @@ POLICY_OF = {
 }
 
 
-def is_minio(endpoint: str, ca: str | None = None) -> bool:
+def is_minio(endpoint: str, ca: str | None = None, answer_s_max: float = ANSWER_S_MAX) -> bool:
     """Tell whether the store is MinIO, whose users we can make; ca: as of lake.warehouse.Bucket.
 
     Another store answers that it has no such thing. Raises Unavailable for one that does not
@@ -45,7 +45,7 @@ def is_minio(endpoint: str, ca: str | None = None) -> bool:
     """
     trusting = ssl.create_default_context(cafile=ca or None)
     try:
-        with urlopen(f"{endpoint}{HEALTH}", timeout=ANSWER_S_MAX, context=trusting) as answer:
+        with urlopen(f"{endpoint}{HEALTH}", timeout=answer_s_max, context=trusting) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except HTTPError as error:
         with error:
@@ -54,7 +54,7 @@ def is_minio(endpoint: str, ca: str | None = None) -> bool:
             fault = f"answers {error.code} {error.reason}"
     except OSError as error:  # of which a URL's errors are
         late = isinstance(getattr(error, "reason", error), TimeoutError)
-        fault = f"no answer in {ANSWER_S_MAX:g} s" if late else str(error)
+        fault = f"no answer in {answer_s_max:g} s" if late else str(error)
     raise Unavailable(f"S3 store {endpoint}", fault, "try again: ticklake up")
 
 

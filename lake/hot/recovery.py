@@ -9,6 +9,8 @@ from datetime import datetime
 
 import psycopg
 
+from lake.errors import BadInput
+
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
@@ -52,8 +54,19 @@ def begin_incarnation(
     return int(number)
 
 
+OTHERS = "others"
+"""The place of backups where who runs the server takes them; we see its archived log alone."""
+
+
 def keep_for(connection: psycopg.Connection, window_hours: int | None, place: str) -> None:
-    """Set the recovery window; None where backups are off."""
+    """Set the recovery window; None where backups are off.
+
+    Raises BadInput where others back the server up, and it archives no log: nothing would ever be
+    let go of.
+    """
+    row = connection.execute("SHOW archive_mode").fetchone()
+    if window_hours is not None and place == OTHERS and row == ("off",):
+        raise BadInput("TICKLAKE_BACKUP", "the server archives no log", "set up its backups first")
     with connection.transaction():
         if window_hours is None:
             connection.execute("DELETE FROM market.recovery")

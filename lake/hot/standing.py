@@ -148,7 +148,7 @@ _BACKUP = """
 SELECT (SELECT count(*) FROM market.backups), (SELECT max(ended_at) FROM market.backups),
     (SELECT extract(epoch FROM now() - max(ended_at)) FROM market.backups)::double precision,
     greatest(0, pg_current_wal_lsn() - coalesce(market.safe_upto(), '0/0'))::bigint
-FROM market.recovery
+FROM market.recovery WHERE place <> 'others'
 """
 
 _MARKS = (

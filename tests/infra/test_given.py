@@ -14,11 +14,15 @@ import pytest
 import redis
 
 from infra.command.main import run
-from infra.servers import store_users
+from infra.recovery.places import wanted
+from infra.servers import embedded
 from infra.servers.addresses import REQUIRED, from_env
-from infra.servers.given import see_to_roles
+from infra.servers.given import Given, see_to_roles
 from infra.servers.store_users import POLICY_OF, is_minio, policy_of
-from lake.errors import BadInput, Unavailable
+from lake.errors import BadInput, Unavailable, WrongUse
+from lake.hot.recovery import OTHERS, window_s
+from lake.hot.standing import standing
+from lake.settings import Settings
 from lake.state import write_state
 from lake.warehouse import Bucket, warehouse_of
 
@@ -114,9 +118,7 @@ def test_where_keys_can_t_be_made_a_role_without_its_own_uses_the_owner_s(
         assert found.access_key == key, role
 
 
-def test_a_store_that_does_not_answer_in_time_is_not_taken_for_another_kind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_store_that_does_not_answer_in_time_is_not_taken_for_another_kind() -> None:
     for status, found in ((200, True), (403, False), (404, False)):
         with store(status) as address:
             assert is_minio(address) is found
@@ -124,12 +126,55 @@ def test_a_store_that_does_not_answer_in_time_is_not_taken_for_another_kind(
         is_minio(address)
     with pytest.raises(Unavailable, match="refused"):
         is_minio(address)
-    monkeypatch.setattr(store_users, "ANSWER_S_MAX", 0.1)
     over = threading.Event()
     with store(200, lambda: over.wait(5)) as address:
         with pytest.raises(Unavailable, match="no answer in"):
-            is_minio(address)
+            is_minio(address, answer_s_max=0.1)
         over.set()
+
+
+def given_servers(postgres: str, valkey: str, s3: str) -> Given:
+    state = from_env({**GIVEN, "S3_ENDPOINT": s3})
+    state["postgres"]["dsn"], state["valkey"]["url"] = postgres, valkey
+    return Given(lambda: state)
+
+
+def test_where_others_back_the_server_up_the_window_is_kept_without_a_backup_of_ours(
+    tmp_path: Path, valkey_url: str
+) -> None:
+    theirs, ours = tmp_path.resolve() / "theirs", tmp_path / "ours"
+    settings = Settings(home=theirs, backup=str(tmp_path / "archive"))
+    others = wanted(Settings(home=ours, backup=OTHERS, recovery_hours=48), given=True)
+    try:
+        dsn = embedded.up(theirs, backup=wanted(settings)).state["postgres"]["dsn"]
+        with store(200) as s3:
+            given = given_servers(dsn, valkey_url, s3)
+            for backup in (others, None):  # that it is not said again leaves it
+                given.up(ours, backup=backup)
+                with psycopg.connect(dsn) as connection:
+                    assert window_s(connection) == 48 * 3_600
+                    kept = connection.execute("SELECT market.kept_for_recovery(0::smallint, 1)")
+                    assert kept.fetchone() == (None,)
+                assert standing(dsn).backup is None  # whose age nobody tells us
+            given.up(ours, backup={})
+            with psycopg.connect(dsn) as connection:
+                assert window_s(connection) == 0
+    finally:
+        embedded.down(theirs)
+
+
+def test_a_window_on_a_server_that_archives_nothing_is_refused(
+    tmp_path: Path, migrated_dsn: str, valkey_url: str
+) -> None:
+    with store(200) as s3:
+        given = given_servers(migrated_dsn, valkey_url, s3)
+        others = wanted(Settings(home=tmp_path, backup=OTHERS), given=True)
+        with pytest.raises(BadInput, match="archives no log: set up its backups first"):
+            given.up(tmp_path, backup=others)
+        with pytest.raises(WrongUse, match="have them backed up and say 'others'"):
+            given.up(tmp_path, backup=wanted(Settings(home=tmp_path, backup="/b"), given=True))
+    with pytest.raises(BadInput, match="is for servers that others run"):
+        wanted(Settings(home=tmp_path, backup=OTHERS))
 
 
 @pytest.mark.parametrize("policy", sorted(set(POLICY_OF.values())))

@@ -20,12 +20,17 @@ from infra.cluster import replicas
 from infra.command.main import ticklake
 from infra.servers.addresses import REQUIRED
 from infra.watch.metrics import BY_NAME
+from lake.hot.recovery import OTHERS
 from tests.test_readme import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 VERSION = "1.33"
-CUSTOM = {("postgresql.cnpg.io/v1", "Cluster"), ("keda.sh/v1alpha1", "ScaledObject")}
+CUSTOM = {
+    ("postgresql.cnpg.io/v1", "Cluster"),
+    ("postgresql.cnpg.io/v1", "ScheduledBackup"),
+    ("keda.sh/v1alpha1", "ScaledObject"),
+}
 SECRETS = {
     "hot-app",  # made by CloudNativePG
     *re.findall(
@@ -84,7 +89,8 @@ def test_everything_is_applied_and_every_file_is_there() -> None:
 def test_secrets_are_references_to_those_that_are_named() -> None:
     assert [named(each) for each in documents() if each["kind"] == "Secret"] == []
     asked = {each["name"] for each in everywhere(list(documents()), "secretKeyRef")}
-    asked |= {each["name"] for each in everywhere(list(documents()), "passwordSecret")}
+    for key in ("passwordSecret", "accessKeyId", "secretAccessKey"):
+        asked |= {each["name"] for each in everywhere(list(documents()), key)}
     assert asked == SECRETS
 
 
@@ -165,6 +171,17 @@ def test_trino_is_told_all_that_its_files_ask_for() -> None:
     for role in ("coordinator", "worker"):
         (trino,) = pods()[f"Deployment/trino-{role}"]["spec"]["containers"]
         assert asked <= servers["data"].keys() | {each["name"] for each in trino["env"]}
+
+
+def test_the_hot_tier_is_backed_up_for_longer_than_the_window_that_is_kept() -> None:
+    (cluster,) = (each for each in documents() if each["kind"] == "Cluster")
+    (daily,) = (each for each in documents() if each["kind"] == "ScheduledBackup")
+    assert daily["spec"]["cluster"]["name"] == cluster["metadata"]["name"]
+    servers = next(each for each in documents() if named(each) == "ConfigMap/servers")["data"]
+    assert servers["TICKLAKE_BACKUP"] == OTHERS
+    days = int(cluster["spec"]["backup"]["retentionPolicy"].removesuffix("d"))
+    assert days * 24 > int(servers["TICKLAKE_RECOVERY_HOURS"])
+    assert "barmanObjectStore" in cluster["spec"]["backup"]
 
 
 def test_scaling_goes_by_metrics_that_exist() -> None:
