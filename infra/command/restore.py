@@ -56,6 +56,11 @@ def lines_of(done: Restored) -> list[str]:
         f"restored to {done.to.isoformat()}, from backup {done.backup.name};"
         f" incarnation {done.incarnation}",
         *(
+            [f"not archived before: {done.not_archived}; it was read where it lay"]
+            if done.not_archived
+            else []
+        ),
+        *(
             f"shard {shard}: at frame {done.frames_after.get(shard, 0):,}, it was at {last:,}"
             for shard, last in done.frames_before.items()
         ),

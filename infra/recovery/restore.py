@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +35,8 @@ MakeServer = Callable[[Mapping[str, str]], PostgresServer]
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a restore did: the moment (UTC), the backup it began with, the new incarnation, shard ->
-    last frame before and after; where the files of before lie.
+    last frame before and after; where the files of before lie; what kept the running server from
+    archiving all that it held ("": nothing did).
     """
 
     to: datetime
@@ -45,6 +45,7 @@ class Restored:
     frames_before: Mapping[int, int]
     frames_after: Mapping[int, int]
     before: Path
+    not_archived: str = ""
 
 
 def restore_to(
@@ -57,7 +58,8 @@ def restore_to(
     """
     backup = _base_for(place, to, clock)
     server = make_server({})
-    frames_before = _say_goodbye(server, clock) or _acknowledged(home / "journal")
+    said, not_archived = _say_goodbye(server, clock)
+    frames_before = said or _acknowledged(home / "journal")
     server.down()
     data = server.data
     before = home / f"{data.name}.before-{name_of(utc_from_us(clock.now_us()))}"
@@ -72,7 +74,7 @@ def restore_to(
             shutil.rmtree(data, ignore_errors=True)
             before.rename(data)
         raise
-    return Restored(to, backup, number, frames_before, frames_after, before)
+    return Restored(to, backup, number, frames_before, frames_after, before, not_archived)
 
 
 def _base_for(place: Place, to: datetime, clock: Clock) -> Backup:
@@ -90,21 +92,23 @@ def _base_for(place: Place, to: datetime, clock: Clock) -> Backup:
     return ended[-1]
 
 
-def _say_goodbye(server: PostgresServer, clock: Clock) -> Mapping[int, int]:
-    """Archive what a running server still holds; return its shards' last frames. A dead one says
-    nothing, and its own log is then read where it lies.
+def _say_goodbye(server: PostgresServer, clock: Clock) -> tuple[Mapping[int, int], str]:
+    """Archive what a running server still holds; return its shards' last frames, and the fault.
+
+    A dead one says nothing. What is not archived is read where it lies: a fault here stops no
+    restore, but it is told, since what archives is then not well.
     """
+    frames: Mapping[int, int] = {}
     postmaster = server.running()
     if postmaster is None:
-        return {}
-    with (
-        suppress(psycopg.OperationalError, TicklakeError),
-        psycopg.connect(admin_dsn(postmaster), autocommit=True) as connection,
-    ):
-        frames = last_frames(connection)
-        archive_now(connection, clock)
-        return frames
-    return {}
+        return frames, ""
+    try:
+        with psycopg.connect(admin_dsn(postmaster), autocommit=True) as connection:
+            frames = last_frames(connection)
+            archive_now(connection, clock)
+    except (psycopg.OperationalError, TicklakeError) as error:
+        return frames, " ".join(str(error).split())
+    return frames, ""
 
 
 def _acknowledged(journal: Path) -> dict[int, int]:

@@ -23,8 +23,11 @@ from lake.clock import Clock
 from lake.state import remedy
 
 PROBE_S_MAX = 2
+ANSWER_BYTES_MAX = 65_536
 START = "start it: ticklake up, or where else it runs"
 GO_ON = "it is frozen or overloaded: let it go on, or end it and start it: ticklake up"
+STARTING = "it is starting, and takes no query yet"
+WAIT = "wait for it: half a minute, some minutes on a busy machine; see its log"
 SILENT = f"no answer in {PROBE_S_MAX} s"
 
 HEALTH_PATHS = {
@@ -35,6 +38,9 @@ HEALTH_PATHS = {
     "mlflow": "/health",
 }
 """What an HTTP server is asked; an S3 server's refusal of the nameless is an answer as well."""
+
+READY = {"trino": b'"starting":false'}
+"""What an answer must say: Trino answers long before it takes a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Health:
     @property
     def remedy(self) -> str:
         """Return what to do when it is not up."""
+        if self.fault == STARTING:
+            return WAIT
         return GO_ON if self.fault == SILENT else remedy(self.fault, START)
 
 
@@ -71,7 +79,9 @@ def _ask(name: str, found: Mapping[str, Any]) -> Callable[[], None] | None:
         return None  # it may be starting, and nothing but its UI waits for it
     address = found.get("endpoint" if name == "s3" else "url")
     if name in HEALTH_PATHS and address:
-        return partial(_ask_http, str(address), HEALTH_PATHS[name], found.get("ca"))
+        return partial(
+            _ask_http, str(address), HEALTH_PATHS[name], found.get("ca"), READY.get(name, b"")
+        )
     return None
 
 
@@ -106,12 +116,13 @@ def _ask_redis(url: str) -> None:
         client.ping()
 
 
-def _ask_http(address: str, path: str, ca: str | None) -> None:
+def _ask_http(address: str, path: str, ca: str | None, says: bytes) -> None:
     parts = urlsplit(address)
     request = urllib.request.Request(f"{parts.scheme}://{parts.netloc}{path}")
     try:
-        with _opener(ca).open(request, timeout=PROBE_S_MAX):
-            return
+        with _opener(ca).open(request, timeout=PROBE_S_MAX) as answer:
+            if says and says not in answer.read(ANSWER_BYTES_MAX):
+                raise OSError(STARTING)
     except urllib.error.HTTPError as error:
         with error:
             if error.code >= 500:

@@ -19,6 +19,8 @@ from infra.servers import embedded
 from infra.servers.addresses import REQUIRED, from_env
 from infra.servers.given import Given, see_to_roles
 from infra.servers.store_users import POLICY_OF, is_minio, policy_of
+from infra.watch.probes import probe_all
+from lake.clock import SystemClock
 from lake.errors import BadInput, Unavailable, WrongUse
 from lake.hot.recovery import OTHERS, window_s
 from lake.hot.standing import standing
@@ -64,15 +66,19 @@ def test_a_given_server_that_does_not_answer_is_wrong_and_none_is_stopped(
 
 
 @contextmanager
-def store(status: int, before: Callable[[], object] = lambda: None) -> Iterator[str]:
+def store(
+    status: int, before: Callable[[], object] = lambda: None, body: bytes = b""
+) -> Iterator[str]:
     """Yield the address of a store that answers every question with this status."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             before()
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
 
         do_HEAD = do_GET
 
@@ -175,6 +181,17 @@ def test_a_window_on_a_server_that_archives_nothing_is_refused(
             given.up(tmp_path, backup=wanted(Settings(home=tmp_path, backup="/b"), given=True))
     with pytest.raises(BadInput, match="is for servers that others run"):
         wanted(Settings(home=tmp_path, backup=OTHERS))
+
+
+def test_a_trino_that_answers_while_it_starts_is_not_up() -> None:
+    for starting in (b"true", b"false"):
+        with store(200, body=b'{"nodeVersion":{},"starting":' + starting + b"}") as url:
+            (health,) = probe_all({"trino": {"url": url}}, SystemClock()).values()
+        assert health.up is (starting == b"false")
+    with store(200, body=b'{"starting":true}') as url:
+        health = probe_all({"trino": {"url": url}}, SystemClock())["trino"]
+    assert "is starting" in health.fault
+    assert health.remedy.startswith("wait for it")
 
 
 @pytest.mark.parametrize("policy", sorted(set(POLICY_OF.values())))

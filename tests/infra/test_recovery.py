@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from infra.command.restore import lines_of
 from infra.recovery.backup import Taken, backup_now
 from infra.recovery.folder_place import FolderPlace
 from infra.recovery.place import Backup, expendable
@@ -20,7 +21,7 @@ from infra.recovery.restore import Restored, restore_to
 from infra.servers import embedded
 from infra.servers.postgres_server import PostgresServer
 from infra.servers.process import wait_until
-from lake.clock import SystemClock
+from lake.clock import ManualClock, SystemClock
 from lake.errors import BadInput, WrongUse
 from lake.hot.lease import take
 from lake.settings import Settings
@@ -159,6 +160,25 @@ def test_a_killed_server_is_restored_to_its_last_commit(home):
     lakehouse = home.up()
     lakehouse.assert_whole()
     assert one(lakehouse.dsn, "SELECT to_regclass('market.later')") is None
+
+
+def test_what_could_not_be_archived_is_said_and_read_where_it_lay(home):
+    lakehouse = home.up()
+    home.backup()
+    lakehouse.journal(stream(0, 10))
+    assert lakehouse.move() == 0
+    moment = now()
+    made = partial(embedded.postgres_of, home.path, CLOCK)
+    home.place.log.chmod(0o500)
+    try:
+        clock = ManualClock(CLOCK.now_us())  # its minute of waiting is over at once
+        done = restore_to(home.path, moment, home.place, made, clock)
+    finally:
+        home.place.log.chmod(0o700)
+    assert "the log does not get there" in done.not_archived
+    assert any(line.startswith("not archived before: ") for line in lines_of(done))
+    assert done.frames_before == {0: 11}
+    home.up().assert_whole()
 
 
 def test_a_moment_out_of_reach_changes_nothing(home):
