@@ -89,8 +89,10 @@ def candidates(kind: Kind, software: Software, *, own: bool) -> Iterator[tuple[s
         yield str(Path("/usr") / path.relative_to(software.usr)), software.usr
 
 
-def answered(kind: Kind, program: str, usr: Path | None) -> Tool | None:
-    """Return a tool with the version that it answers; None when it fails or is too old."""
+def answered(
+    kind: Kind, program: str, usr: Path | None, answer_s_max: float = ANSWER_S_MAX
+) -> Tool | None:
+    """Return a tool with the version that it answers; None when it fails, hangs or is too old."""
     tool = Tool(program, "", usr)
     environment = java_home(usr) if kind is MAVEN and usr else {}
     added = [f"{name}={value}" for name, value in environment.items()]
@@ -99,7 +101,7 @@ def answered(kind: Kind, program: str, usr: Path | None) -> Tool | None:
             ["env", *added, *tool.words, kind.question],
             capture_output=True,
             text=True,
-            timeout=ANSWER_S_MAX,
+            timeout=answer_s_max,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
