@@ -89,9 +89,6 @@ class Bucket:
             "s3.region": self.region,
             "s3.access-key-id": self.access_key,
             "s3.secret-access-key": self.secret_key,
-            "s3.force-virtual-addressing": "false",
-            "s3.connect-timeout": str(CONNECT_S_MAX),
-            "s3.request-timeout": str(REQUEST_S_MAX),
             **({S3_CA: self.ca} if self.ca else {}),
         }
 

@@ -6,7 +6,6 @@ last. Parts that don't need each other are installed at the same time.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ import click
 from infra.native import debian_part, java_part, minio_part, python_part, trino_part
 from infra.native.part import Part, Place
 from infra.native.software import Software
-from infra.servers.process import wait_until
+from infra.servers.lock import held
 from lake.clock import Clock, SystemClock
 from lake.errors import BadInput, DiskFull, TicklakeError, Unavailable
 from lake.settings import GIBIBYTE, from_env
@@ -126,19 +125,9 @@ def install(folder: Path, clock: Clock | None = None, *, own: bool = False) -> N
 @contextmanager
 def locked(folder: Path, clock: Clock) -> Iterator[None]:
     """Hold the folder's lock: a second installation waits, and then finds all of it there."""
-    with (folder / "lock").open("a") as file:
-
-        def taken() -> bool:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
-        if not taken():
-            click.echo(f"another installation into {folder} is at work: waiting for it")
-        if not wait_until(clock, taken, LOCK_S_MAX):
-            raise Unavailable(str(folder), "another installation is at work", "wait for it")
+    refused = Unavailable(str(folder), "another installation is at work", "wait for it")
+    told = f"another installation into {folder} is at work: waiting for it"
+    with held(folder / "lock", clock, LOCK_S_MAX, refused, lambda: click.echo(told)):
         yield
 
 

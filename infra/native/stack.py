@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from pyarrow.fs import FileType, S3FileSystem
 
 from infra.native import minio_part, plans, python_part, timescale, trino_door, trino_part
 from infra.native.debian_part import REDIS
 from infra.native.part import Place
 from infra.native.software import INSTALL, Software
-from infra.native.stack_state import stores_state, trino_user, users_state
+from infra.native.stack_state import stores_state, trino_user, trusted, users_state
 from infra.servers import store_users, valkey_server
+from infra.servers.buckets import see_to_buckets
 from infra.servers.certificates import set_door
 from infra.servers.door import LOCAL, MADE, check, door_of
 from infra.servers.home import locked, port_of, prepared, read_passwords
@@ -235,20 +235,14 @@ class Start:
         door = self.servers.minio.door
         plan = plans.minio(self.software, self.home, password, door)
         minio = self.servers.minio.up(port, plan)
-        store = S3FileSystem(
-            access_key=plans.S3_USER,
-            secret_key=password,
-            endpoint_override=f"{door.http}://{door.name}:{minio.port}",
-            tls_ca_file_path=str(door.ca) if door.ca else None,
-            region=plans.REGION,
-            allow_bucket_creation=True,
-        )
-        try:
-            for bucket in (plans.BUCKET, plans.MODELS_BUCKET):
-                if store.get_file_info(bucket).type == FileType.NotFound:
-                    store.create_dir(bucket)
-        except OSError as error:
-            raise Unavailable("MinIO", f"no bucket ({error})", "try again") from error
+        s3 = {
+            "endpoint": f"{door.http}://{door.name}:{minio.port}",
+            "region": plans.REGION,
+            "access_key": plans.S3_USER,
+            "secret_key": password,
+            **trusted(door),
+        }
+        see_to_buckets(s3, (plans.BUCKET, plans.MODELS_BUCKET))
         return minio
 
     def _roles(

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
-from pyarrow.fs import FileType, S3FileSystem
 
 from infra.servers import store_users
+from infra.servers.buckets import see_to_buckets
 from infra.servers.home import locked, prepared
 from infra.servers.logins import give_logins
 from infra.servers.postgres_server import PostgresServer
@@ -72,7 +72,7 @@ class Given:
             state = {**read_state(home), **given}
             write_state(home, state)
             await_stores(state, clock)
-            see_to_buckets(state["s3"])
+            see_to_buckets(state["s3"], [state["s3"][name] for name in ("bucket", "models_bucket")])
             with psycopg.connect(state["postgres"]["dsn"]) as connection:
                 prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
                 if backup is not None:
@@ -133,24 +133,6 @@ def see_to_roles(state: dict[str, Any]) -> None:
 def password_of(dsn: str) -> str:
     """Return the password in a libpq URI."""
     return str(psycopg.conninfo.conninfo_to_dict(dsn)["password"])
-
-
-def see_to_buckets(s3: dict[str, Any]) -> None:
-    """Make the buckets that are missing."""
-    store = S3FileSystem(
-        access_key=s3["access_key"],
-        secret_key=s3["secret_key"],
-        endpoint_override=s3["endpoint"],
-        region=s3["region"],
-        allow_bucket_creation=True,
-        tls_ca_file_path=s3.get("ca"),
-    )
-    try:
-        for bucket in (s3["bucket"], s3["models_bucket"]):
-            if store.get_file_info(bucket).type == FileType.NotFound:
-                store.create_dir(bucket)
-    except OSError as error:
-        raise Unavailable("S3 store", f"no bucket ({error})", "check its keys") from error
 
 
 def described(health: Health, said: dict[str, Any]) -> dict[str, Any]:

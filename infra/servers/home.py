@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.servers.process import wait_until
+from infra.servers.lock import held
 from lake.clock import Clock
 from lake.errors import BadInput, Unavailable
 
@@ -37,17 +36,8 @@ def prepared(home: Path) -> Path:
 def locked(home: Path, clock: Clock, seconds_max: float = LOCK_S_MAX) -> Iterator[None]:
     """Hold the home's lock: starts and stops happen one after the other."""
     (home / "run").mkdir(exist_ok=True)
-    with (home / "run" / "servers.lock").open("a") as file:
-
-        def taken() -> bool:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
-        if not wait_until(clock, taken, seconds_max):
-            raise Unavailable(f"home {home}", "another up or down is at work", "wait for it")
+    refused = Unavailable(f"home {home}", "another up or down is at work", "wait for it")
+    with held(home / "run" / "servers.lock", clock, seconds_max, refused):
         yield
 
 

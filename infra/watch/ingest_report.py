@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,7 +162,3 @@ class _Writer:
 
     def _path(self, status: Status) -> Path:
         return self._folder / f"shard-{status.shard}.json"
-
-
-Reports = Callable[[], list[IngestReport]]
-"""Where the reports come from: the home's files, or the one process itself."""
