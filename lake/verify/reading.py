@@ -34,12 +34,7 @@ MINUTE_US = 60_000_000
 SETTLE_S = 12
 """A session idle for longer has handed its counters over (PostgreSQL does after 10 s)."""
 
-_UNSETTLED = f"""
-SELECT count(*) FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND datname = current_database()
-  AND pid <> pg_backend_pid() AND application_name NOT LIKE 'ticklake%'
-  AND NOT (state = 'idle' AND state_change < clock_timestamp() - interval '{SETTLE_S} s')
-"""
+_UNSETTLED = f"SELECT market.unsettled_sessions({SETTLE_S}) AS sessions"
 
 _TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'market'::regnamespace "
@@ -181,6 +176,17 @@ class Reading:
             (dataset, day): Totals(rows=int(count), digest=int(digest))
             for dataset, day, count, digest in rows
         }
+
+    def committed(self, dataset: str) -> dict[int, int]:
+        """Return shard -> the last frame that any snapshot of a table was to hold, as was noted
+        before each was committed.
+        """
+        rows = self.hot(
+            "SELECT t.key::int AS shard, max(t.value::bigint) AS frame FROM market.lake_marks "
+            f"CROSS JOIN LATERAL jsonb_each_text(through) AS t WHERE dataset = {quote(dataset)} "
+            "GROUP BY 1"
+        )
+        return {int(shard): int(frame) for shard, frame in rows}
 
     def archived(self, dataset: str, left: int) -> dict[str, Totals]:
         """Return unit -> what has left the lake for the archive, through file `left`."""

@@ -169,11 +169,13 @@ class Lakehouse:
             found = connection.execute(query.encode()).fetchall()
         return arrow(dataset, [dict(zip(names, row, strict=True)) for row in found])
 
-    def verify(self, *, journal: Path | None = None, full: bool = False) -> Report:
+    def verify(
+        self, *, journal: Path | None = None, full: bool = False, dsn: str | None = None
+    ) -> Report:
         """Verify once every session of this test has ended, so that marks can be trusted."""
         self.catalog.engine.dispose()
         self._settle()
-        return verify(dsn=self.dsn, journal=journal, warehouse=self.place, full=full)
+        return verify(dsn=dsn or self.dsn, journal=journal, warehouse=self.place, full=full)
 
     def _settle(self) -> None:
         name = "ticklake-test"

@@ -9,7 +9,13 @@ import psycopg
 import pytest
 
 from lake.contracts.contract import load
+from lake.roles import database_role
+from lake.state import with_user
+from lake.verify.verify import VERIFIER, verify
 from tests.verify.lakehouse import Lakehouse, faults, poison, trade
+
+PASSWORD = "only-for-tests"
+"""As tests/hot/test_roles.py has it: roles belong to the whole server."""
 
 PROVEN = pytest.mark.parametrize("proven", [False, True], ids=["first_run", "after_a_proof"])
 
@@ -133,13 +139,24 @@ def _put_back(house: Lakehouse, row: tuple[object, ...]) -> None:
     house.sql(f"INSERT INTO market.crypto_trades VALUES ({marks})", *row)
 
 
-def test_change_by_a_session_still_open_is_found_at_once(written: Lakehouse) -> None:
-    assert written.verify().holds
+@pytest.mark.parametrize("role", ["owner", "verifier"])
+def test_change_by_a_session_still_open_is_found_at_once(written: Lakehouse, role: str) -> None:
+    dsn = written.dsn if role == "owner" else verifier_dsn(written)
+    assert written.verify(dsn=dsn).holds
+    assert written.verify(dsn=dsn).rows_read == 0
     with psycopg.connect(written.dsn, autocommit=True) as connection:
         connection.execute("UPDATE market.crypto_trades SET side = 'sell' WHERE seq = 131072")
         written.catalog.engine.dispose()
 
-        assert not written.verify().holds
+        assert not verify(dsn=dsn, warehouse=written.place).holds
+
+
+def verifier_dsn(house: Lakehouse) -> str:
+    """Return the address of the role that `ticklake verify` connects as, with its login given."""
+    role = database_role(VERIFIER)
+    house.sql(f"ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+    house.sql("SELECT market.grant_roles()")
+    return with_user(house.dsn, role, PASSWORD)
 
 
 @PROVEN
