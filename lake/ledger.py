@@ -3,14 +3,18 @@
 A row's canonical text is its columns in contract order joined by `|`; a null is `~`, a time is
 integer epoch microseconds, a decimal has all ten decimals, bytes are lower hex. A column that came
 after the contract's first version stands there as `name=value`, and not at all when it is null, so
-that rows of before it have the text that they always had. A row's slice is
-the first eight bytes of the text's md5, read little-endian as an unsigned integer. A digest is the
-sum of slices, so it does not depend on the order of rows, and digests of parts add up.
+that rows of before it have the text that they always had. Where that text alone would be
+ambiguous, because a text column holds a `|` or one that may be null is exactly `~`, the lengths of
+all text columns (in characters, `~` for null) stand at its end as `lengths=4,~,2`; since no other
+column's text holds either, and an ordinary row's ends with a number, no two rows share a text.
+A row's slice is the first eight bytes of the text's md5, read little-endian as an unsigned
+integer. A digest is the sum of slices, so it does not depend on the order of rows, and digests of
+parts add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal
 
@@ -61,8 +65,9 @@ def canonical_text(dataset: str, engine: Engine) -> str:
 
 def contract_text(contract: Contract, engine: Engine) -> str:
     """Return the SQL expression of the canonical text of a contract's row."""
-    texts = (_text(column, _TEXTS[engine]) for column in contract.columns)
-    return f"concat_ws('{SEPARATOR}', {', '.join(texts)})"
+    texts = [_text(column, _TEXTS[engine]) for column in contract.columns]
+    words = [column for column in contract.columns if column.type == "text"]
+    return f"concat_ws('{SEPARATOR}', {', '.join(texts + _lengths(words))})"
 
 
 def digest_slice(dataset: str, engine: Engine) -> str:
@@ -112,6 +117,22 @@ def _text(column: Column, texts: Mapping[str, str]) -> str:
     if column.since:
         return f"'{column.name}=' || {text}"  # of null is null, which concat_ws leaves out
     return text if column.required else f"coalesce({text}, '{NULL_TEXT}')"
+
+
+def _lengths(columns: Sequence[Column]) -> list[str]:
+    """Return what stands at the end of an ambiguous row's text; of any other it is null."""
+    if not columns:
+        return []
+    doubts = [f"strpos(\"{each.name}\", '{SEPARATOR}') > 0" for each in columns]
+    doubts += [
+        f"\"{each.name}\" = '{NULL_TEXT}'"
+        for each in columns
+        if not each.required and not each.since
+    ]
+    lengths = ", ".join(
+        f"coalesce(CAST(length(\"{each.name}\") AS varchar), '{NULL_TEXT}')" for each in columns
+    )
+    return [f"CASE WHEN {' OR '.join(doubts)} THEN 'lengths=' || concat_ws(',', {lengths}) END"]
 
 
 def _sum(measure: str) -> str:

@@ -81,9 +81,9 @@ def test_totals_of_no_rows_have_no_minutes(calculator: duckdb.DuckDBPyConnection
 
 
 def values(column: Column, *, always: bool = False) -> st.SearchStrategy[Any]:
-    texts = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=6)
+    anything = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=6)
     kinds: dict[str, st.SearchStrategy[Any]] = {
-        "text": texts,
+        "text": anything | st.text("|~\\", max_size=3),
         "decimal": st.decimals(
             Decimal("-1e17"), Decimal("1e17"), places=10, allow_nan=False, allow_infinity=False
         ),
@@ -133,6 +133,42 @@ def test_postgres_and_duckdb_agree_on_any_rows(
     in_duckdb = ledger.batch_totals(calculator, dataset, table).drop_columns("dataset")
 
     assert sorted(in_postgres) == sorted(tuple(row.values()) for row in in_duckdb.to_pylist())
+
+
+CONFUSING = st.none() | st.text("|~\\a", max_size=3)
+"""Values of which neighbours could be taken for one another."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(*[st.tuples(st.text("|~a", max_size=3), *[CONFUSING] * 3)] * 2)
+def test_no_two_rows_share_a_text(
+    one: tuple[str | None, ...], other: tuple[str | None, ...]
+) -> None:
+    names = ("market", "trade_id", "side", "conditions")
+    rows = [ROW | dict(zip(names, values, strict=True)) for values in (one, other)]
+    first, second = texts(rows)
+
+    assert (first == second) is (one == other)
+
+
+def texts(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the canonical texts of trades, in order."""
+    with duckdb.connect() as connection:
+        connection.register("sample", table_of("crypto_trades", rows))
+        text = ledger.canonical_text("crypto_trades", "duckdb")
+        return [found for (found,) in connection.execute(f"SELECT {text} FROM sample").fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("values", "end"),
+    [
+        ({"conditions": "~"}, "lengths=8,5,4,~,3,1"),
+        ({"trade_id": "a|b"}, "lengths=8,5,4,3,3,~"),
+        ({"trade_id": "a~b", "conditions": "\\"}, "3|65536"),
+    ],
+)
+def test_an_ambiguous_row_ends_with_lengths_and_no_other(values: dict[str, str], end: str) -> None:
+    assert texts([ROW | values])[0].endswith(f"|{end}")
 
 
 @pytest.mark.parametrize("dataset", ledger.MEASURES)
