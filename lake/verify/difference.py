@@ -81,7 +81,8 @@ def _fault(
     rows: tuple[str, ...],
 ) -> Fault:
     what, lost, extra = difference(expected or Totals(), actual or Totals())
-    return Fault(tier, dataset, where, what, key[0], key[1], lost, extra, rows)
+    changed = not lost and not extra
+    return Fault(tier, dataset, where, what, key[0], key[1], lost, extra, rows, changed)
 
 
 def _rows(

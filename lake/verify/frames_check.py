@@ -19,7 +19,7 @@ from lake.errors import Damaged
 from lake.feeds.codec import INDEX_BITS, Codec
 from lake.ingest.redelivery import RULES
 from lake.ingest.stored_keys import KEY_SQL, MARGIN_US
-from lake.journal import segment
+from lake.journal.held import held
 from lake.journal.reader import JournalReader, Run
 from lake.verify.hot_units import WHOLE
 from lake.verify.marks import DatasetMarks
@@ -70,13 +70,11 @@ def check_frames(
 ) -> tuple[list[Fault], DatasetMarks]:
     """Decode the kept frames beyond the marks again; return the faults and the marks that hold."""
     faults: list[Fault] = []
-    for shard in reading.shards:
+    for shard, last in reading.shards.items():
         directory = journal / f"shard-{shard}"
-        kept = segment.segments(directory) if directory.is_dir() else []
-        if not kept:
-            continue
-        after = max(marks.frames.get(shard, 0), min(each.first_frame for each in kept) - 1)
-        faults += prove_frames(reading, directory, shard, codecs, after)
+        after = marks.frames.get(shard, 0)
+        for first, upto in held(directory, after, last):
+            faults += prove_frames(reading, directory, shard, codecs, first - 1, upto)
     return faults, DatasetMarks(frames=dict(reading.shards))
 
 
@@ -104,7 +102,7 @@ def prove_frames(
                 for what in _differences(reading, stretch, derived)
             ]
     except Damaged as error:
-        faults.append(Fault("journal", FRAMES, error.thing, error.fault))
+        faults.append(Fault("journal", FRAMES, error.thing, error.fault, remedy=error.remedy))
     finally:
         reader.close()
     return faults
@@ -153,7 +151,9 @@ def _derive(reader: JournalReader, codecs: Mapping[str, Codec], stretch: Stretch
     derived = Derived()
     frame = stretch.first
     while frame <= stretch.last:
-        runs = reader.read(frame, frames_max=STRETCH_FRAMES_MAX, bytes_max=READ_BYTES_MAX)
+        # No further than the stretch: what comes after it may be lost, which is not its fault.
+        left = min(stretch.last - frame + 1, STRETCH_FRAMES_MAX)
+        runs = reader.read(frame, frames_max=left, bytes_max=READ_BYTES_MAX)
         if not runs:
             raise Damaged(
                 str(reader.directory), f"frame {frame} is committed but not durable", "restore it"

@@ -80,7 +80,17 @@ def _unit_faults(
     where = unit.place if unit else f"no partition of {name}"
     if gone.rows or unit is None:
         what, lost, extra = difference(Totals(expected.rows - gone.rows), Totals(actual.rows))
-        return [Fault("hot", dataset, where, what, lost=lost, duplicated=extra)]
+        return [
+            Fault(
+                "hot",
+                dataset,
+                where,
+                what,
+                lost=lost,
+                duplicated=extra,
+                changed=not lost and not extra,
+            )
+        ]
     minutes = reading.ledger_minutes(dataset, name, reading.shards)
     snapshot = reading.snapshot(dataset)
     relation = unit.in_duckdb()
@@ -89,7 +99,9 @@ def _unit_faults(
         lake = Side(f"({lake_sql(dataset, snapshot)})")
         compared = Side(relation, through_sql(snapshot.through)), lake
     found = minute_faults(reading, "hot", dataset, where, minutes, Side(relation), compared)
-    return found or [Fault("hot", dataset, where, "the ledger's own rows were changed")]
+    return found or [
+        Fault("hot", dataset, where, "the ledger's own rows were changed", changed=True)
+    ]
 
 
 def _agree(expected: Totals, actual: Totals, gone: Totals) -> bool:

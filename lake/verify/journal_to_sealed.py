@@ -19,6 +19,7 @@ from lake.clock import Clock
 from lake.feeds.codec import Codec
 from lake.ingest.hot_to_lake import LAKE_DATASETS
 from lake.journal.due import due_segments
+from lake.journal.held import held
 from lake.journal.segment import Segment
 from lake.verify.frames_check import prove_frames
 from lake.verify.reading import Reading
@@ -88,6 +89,7 @@ def _seal(
     if upto is None:
         return Sealed(segment.path, False, "not yet in the hot tier")
     if after < last_frame:
+        after = _held_from(segment.path.parent, after, last_frame)
         with Reading(*place) as reading:
             behind = _behind(connection, reading, shard, upto)
             if behind:
@@ -101,6 +103,15 @@ def _seal(
         return Sealed(segment.path, False, kept)
     segment.path.unlink()
     return Sealed(segment.path, True)
+
+
+def _held_from(folder: Path, after: int, frame: int) -> int:
+    """Return the frame before the unbroken stretch beyond `after` that ends with `frame`.
+
+    Stored frames whose segment somebody took away can't be proven again: no seal covers them.
+    """
+    starts = [first for first, last in held(folder, after, frame) if last == frame]
+    return starts[0] - 1 if starts else after
 
 
 def _kept_for_recovery(connection: psycopg.Connection, shard: int, upto: int) -> str:

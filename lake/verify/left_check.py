@@ -28,5 +28,15 @@ def check_left(
         if shown != expected:
             what, lost, extra = difference(expected, shown)
             where = f"day {unit}, which was dropped from hot"
-            faults.append(Fault("lake", dataset, where, what, lost=lost, duplicated=extra))
+            faults.append(
+                Fault(
+                    "lake",
+                    dataset,
+                    where,
+                    what,
+                    lost=lost,
+                    duplicated=extra,
+                    changed=not lost and not extra,
+                )
+            )
     return faults

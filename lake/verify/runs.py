@@ -40,5 +40,4 @@ def note_run(
         if report.holds:
             clear_alert(connection, ALERT)
         else:
-            fault = f"{report.lost:,} rows lost, {report.duplicated:,} duplicated"
-            raise_alert(connection, clock, ALERT, fault, "see where: ticklake verify")
+            raise_alert(connection, clock, ALERT, report.damage(), "see where: ticklake verify")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,7 @@ import psycopg
 from lake import ledger
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
+from lake.hot.hot_reader import last_frames
 from lake.hot.hot_tier import LEDGER
 from lake.ingest.codecs import codecs
 from lake.roles import role_dsn
@@ -24,6 +26,7 @@ from lake.verify.reading import Reading
 from lake.verify.report import Fault, Report, Tier
 from lake.verify.restored_check import check_restored
 from lake.verify.runs import note_run
+from lake.verify.waiting_check import check_waiting
 from lake.views.client import with_application
 from lake.warehouse import Warehouse, warehouse_of
 
@@ -61,6 +64,12 @@ def verify(
             marks.lock()
             with Reading(address, warehouse) as reading:
                 report = _check(reading, marks, journal, full)
+            waiting = check_waiting(journal, lambda: last_frames(connection))
+            report = replace(
+                report,
+                faults=(*report.faults, *waiting.faults),
+                frames_waiting=waiting.frames,
+            )
             took_ms = (clock.monotonic_us() - start_us) // 1000
             note_run(connection, report, clock, took_ms=took_ms, full=full)
             return report

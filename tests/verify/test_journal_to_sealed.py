@@ -71,3 +71,13 @@ def test_a_segment_that_the_lake_does_not_hold_stays(lakehouse: Lakehouse) -> No
         connection.execute("DELETE FROM iceberg_tables WHERE table_name = 'crypto_quotes'")
     (kept,) = seal(lakehouse)
     assert kept.reason == "not yet in the lake: crypto_quotes"
+
+
+def test_a_segment_taken_away_keeps_no_later_one_from_being_sealed(lakehouse: Lakehouse) -> None:
+    segments(lakehouse.journal_folder)[0].path.unlink()
+
+    assert [each.reason for each in seal(lakehouse)] == [""]
+
+    with psycopg.connect(lakehouse.dsn) as connection:
+        seals = connection.execute("SELECT first_frame, last_frame FROM market.sealed_segments")
+        assert seals.fetchall() == [(22, 41)]

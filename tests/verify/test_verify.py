@@ -98,7 +98,11 @@ def test_values_swapped_between_two_rows_in_hot_are_found(written: Lakehouse, pr
 
     report = written.verify()
 
-    assert (report.lost, report.duplicated) == (0, 0)
+    assert (report.lost, report.duplicated, report.changed) == (0, 0, 1)
+    assert str(report).startswith(
+        "126 events, 0 lost, 0 duplicated, changed in 1 place; 1 fault:\n"
+    )
+    assert written.sql("SELECT FROM market.alerts WHERE fault LIKE '%% changed in 1 place'") == 1
     (fault,) = faults(report, "hot")
     assert "X:BTCUSD 2024-08-08T12:00Z: 60 rows, of which some are not as they were" in fault
 

@@ -39,10 +39,10 @@ def frame(*ids: int, price: float = 33_021.9) -> bytes:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    """A journal of two connections that bring the same trades, and a poisoned frame."""
-    one = Journal(
-        tmp_path / "journal" / "shard-0", 0, segment_bytes_max=MEBIBYTE, bytes_max=1 << 30
-    )
+    """A journal of two connections that bring the same trades, and a poisoned frame; a segment a
+    flush.
+    """
+    one = Journal(tmp_path / "journal" / "shard-0", 0, segment_bytes_max=1, bytes_max=1 << 30)
     received = (NOON_MS + 50) * 1_000
     for connection in (0, 1):
         up = control.dump(control.Up(connection, received))
@@ -113,3 +113,57 @@ def test_frame_damaged_on_disk_is_found(moved: Lakehouse, journal: Journal) -> N
     only.path.write_bytes(raw)
 
     assert faults(moved.verify(journal=journal.directory.parent), "journal")
+
+
+def more(journal: Journal) -> list[Path]:
+    """Journal frames 8 and 9, then 10, none of which is moved; return the segments' paths."""
+    for frames in ([frame(5), frame(6)], [frame(7)]):
+        journal.append("sim", 0, frames, [NOON_MS * 1_000] * len(frames))
+        journal.flush()
+    return [each.path for each in segment.segments(journal.directory)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_frames_journalled_and_not_yet_moved_are_said(
+    moved: Lakehouse, journal: Journal, full: bool
+) -> None:
+    more(journal)
+
+    report = moved.verify(journal=journal.directory.parent, full=full)
+
+    assert report.holds
+    assert str(report).splitlines() == [
+        "13 events, 0 lost, 0 duplicated",
+        "3 frames journalled, not yet moved: the next ingest moves them",
+    ]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_frames_that_are_in_no_store_and_no_segment_are_lost(
+    moved: Lakehouse, journal: Journal, full: bool
+) -> None:
+    stored, lost, _ = more(journal)
+    stored.unlink()
+    lost.unlink()
+
+    report = moved.verify(journal=journal.directory.parent, full=full)
+
+    assert not report.holds
+    assert str(report).splitlines() == [
+        "13 events, 0 lost, 0 duplicated, 2 frames lost; 1 fault:",
+        "  journal frames: shard 0 frames 8 to 9 lost: journalled, not stored, in no segment:"
+        f" {journal.directory}: restore its segments from a copy; there is none:"
+        " ticklake restore --accept-loss",
+        "1 frame journalled, not yet moved: the next ingest moves it",
+    ]
+
+
+def test_a_damaged_block_that_is_not_moved_is_lost(moved: Lakehouse, journal: Journal) -> None:
+    *_, last = more(journal)
+    raw = bytearray(last.read_bytes())
+    raw[-3] ^= 1
+    last.write_bytes(raw)
+
+    report = moved.verify(journal=journal.directory.parent)
+
+    assert (report.frames_lost, report.frames_waiting) == (1, 2)
