@@ -157,8 +157,10 @@ class BatchBuilder:
                 self._gaps.opened(run.feed, seq, record)
             elif isinstance(record, control.GapFilled):
                 self._gaps.filled(seq, record)
-            else:
+            elif isinstance(record, control.GapClosed):
                 self._gaps.closed(seq, record)
+            elif isinstance(record, control.FramesLost):
+                self._gaps.lost(seq, record)
         count.events += len(run.frames)
         count.ignored["control"] += len(run.frames)
 

@@ -15,7 +15,7 @@ import orjson
 
 from lake.errors import Damaged
 
-GapKind = Literal["disconnect", "silence", "restart", "overload", "id_hole"]
+GapKind = Literal["disconnect", "silence", "restart", "overload", "id_hole", "loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,30 @@ class GapFilled:
     kind: Literal["gap_filled"] = "gap_filled"
 
 
-Control = Started | Up | GapOpened | GapClosed | GapFilled
+@dataclass(frozen=True, slots=True)
+class FramesLost:
+    """Frames first to last (inclusive, of which this is the first) were acknowledged and are gone.
+
+    feeds: those that the shard had; nothing is known of them from from_us to to_us.
+    """
+
+    first: int
+    last: int
+    feeds: tuple[str, ...]
+    from_us: int
+    to_us: int
+    detected_us: int
+    kind: Literal["frames_lost"] = "frames_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLost:
+    """Stands where one of the lost frames stood that FramesLost tells of."""
+
+    kind: Literal["frame_lost"] = "frame_lost"
+
+
+Control = Started | Up | GapOpened | GapClosed | GapFilled | FramesLost | FrameLost
 
 HISTORY_CONNECTION = -1
 """Frames of a venue's history endpoint: only events with a key are taken from them."""
@@ -90,6 +113,8 @@ _KINDS: dict[str, Callable[..., Control]] = {
     "gap_opened": GapOpened,
     "gap_closed": GapClosed,
     "gap_filled": GapFilled,
+    "frames_lost": FramesLost,
+    "frame_lost": FrameLost,
 }
 
 

@@ -19,7 +19,7 @@ from lake.clock import utc_from_us
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS
-from lake.ingest.control import GapClosed, GapFilled, GapOpened
+from lake.ingest.control import FramesLost, GapClosed, GapFilled, GapOpened
 from lake.ingest.seen_ids import Hole
 
 HOLES_PER_BATCH_MAX = 1_000
@@ -115,6 +115,18 @@ class GapBook:
         }
         change = {"closed_time": utc_from_us(record.at_us), "filled": record.filled, "seq": seq}
         self._rows.append({**known, **change, "shard": self._shard})
+
+    def lost(self, seq: int, record: FramesLost) -> None:
+        """Write down what a journal lost for good: a gap of each feed, closed and never filled."""
+        for k, feed in enumerate(record.feeds):
+            change = {
+                "gap_to": utc_from_us(record.to_us),
+                "first_missing": str(record.first),
+                "last_missing": str(record.last),
+                "detected_time": utc_from_us(record.detected_us),
+                "closed_time": utc_from_us(record.detected_us),
+            }
+            self._rows.append({**self._row(seq + k, feed, 0, "loss", record.from_us), **change})
 
     def hole(self, feed: str, hole: Hole, rows: pa.Table) -> None:
         """Note a jump in an instrument's trade ids; rows are the trades that showed it."""

@@ -63,7 +63,7 @@ class Journal:
         self._bytes_max = bytes_max
         self._steps = steps or Steps()
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(directory)
+        self._lock = lock(directory)
         self._durable = DurableFrame(directory / "durable", create=True)
         self._pending: list[bytes] = []
         self._descriptor = -1
@@ -231,7 +231,7 @@ class Journal:
             self._steps.at("journal.segment")
             os.fsync(self._descriptor)
             os.rename(new, path)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except OSError:
             self._abandon()
             new.unlink(missing_ok=True)
@@ -244,7 +244,8 @@ class Journal:
             os.close(descriptor)
 
 
-def _lock(directory: Path) -> int:
+def lock(directory: Path) -> int:
+    """Hold a journal alone until the descriptor is closed; raises Unavailable when another does."""
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,7 +257,8 @@ def _lock(directory: Path) -> int:
     return descriptor
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make names in a folder durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
