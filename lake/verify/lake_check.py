@@ -31,6 +31,9 @@ from lake.warehouse import Bucket, Warehouse
 FILES_PER_READ_MAX = 64
 """Files that one query recomputes."""
 
+ARCHIVE_FILES_MAX = 1 << 40
+"""Beyond the number of any file of an archive."""
+
 
 @dataclass
 class _Files:
@@ -57,10 +60,10 @@ def check_lake(
     try:
         snapshot = reading.snapshot(dataset)
         if snapshot is None:
-            return _table_gone(dataset, marks), marks
+            return _table_gone(reading, dataset, marks), marks
         return _check(reading, snapshot, marks)
     except Damaged as error:
-        return [Fault("lake", dataset, error.thing, error.fault)], marks
+        return [Fault("lake", dataset, error.thing, error.fault, remedy=error.remedy)], marks
 
 
 def _check(
@@ -210,7 +213,15 @@ def _unit_fault(snapshot: Snapshot, unit: str, expected: Totals, actual: Totals)
     """Return the fault of a day whose minutes say no more; what was archived of it is left out."""
     what, lost, extra = difference(expected, actual)
     where = f"day {unit} of {snapshot.metadata_location}"
-    return Fault("lake", snapshot.dataset, where, what, lost=lost, duplicated=extra)
+    return Fault(
+        "lake",
+        snapshot.dataset,
+        where,
+        what,
+        lost=lost,
+        duplicated=extra,
+        changed=not lost and not extra,
+    )
 
 
 def _compared(
@@ -224,11 +235,17 @@ def _compared(
     return mine, Side(hot_relation(dataset), where)
 
 
-def _table_gone(dataset: str, marks: DatasetMarks) -> list[Fault]:
-    if not marks.frames:
+def _table_gone(reading: Reading, dataset: str, marks: DatasetMarks) -> list[Fault]:
+    """Return the fault of a table that held frames and is not in the catalog; none if none did."""
+    held = marks.frames or reading.committed(dataset)
+    if not any(held.values()):
         return []
-    lost = sum(mark.totals.rows for mark in marks.units.values())
-    return [Fault("lake", dataset, "catalog", f"table missing: {lost:,} rows lost", lost=lost)]
+    counted = reading.ledger_units(dataset, {}, held, daily=True)
+    rows = sum(each.rows for each in counted.values())
+    lost = rows - sum(each.rows for each in reading.archived(dataset, ARCHIVE_FILES_MAX).values())
+    what = f"table missing: {lost:,} rows lost"
+    remedy = "put its row of iceberg_tables back, or: ticklake restore --to TIME"
+    return [Fault("lake", dataset, "catalog", what, lost=lost, remedy=remedy)]
 
 
 def parquet_sql(dataset: str, paths: Sequence[str]) -> str:

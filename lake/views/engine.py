@@ -79,6 +79,9 @@ def file_fault(thing: str, error: duckdb.Error) -> TicklakeError:
         return Unavailable(thing, fault, "see `s3` in run/state.json")
     if remote and not any(word in said for word in GONE):
         return Unavailable(thing, f"its store does not answer ({said})", "see: ticklake status")
+    if any(word in said for word in GONE):
+        named = re.search(r'"([^"]+)"', said)
+        said = f"{named.group(1) if named else 'a file of it'} is gone"
     return Damaged(thing, said, "restore the file")
 
 

@@ -121,7 +121,9 @@ def _load_metadata(connection: duckdb.DuckDBPyConnection, location: str) -> dict
     try:
         # In a cursor: a file that can't be read must not end a transaction of the caller's.
         row = connection.cursor().execute("SELECT content FROM read_text(?)", [path]).fetchone()
-        return cast("dict[str, Any]", orjson.loads(row[0] if row else ""))
+        if row is None:
+            raise Damaged("table metadata", f"{path} is gone", "restore the file")
+        return cast("dict[str, Any]", orjson.loads(row[0]))
     except duckdb.Error as error:
         raise file_fault(f"table metadata {path}", error) from error
     except orjson.JSONDecodeError as error:

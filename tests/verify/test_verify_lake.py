@@ -137,13 +137,46 @@ def roll_back(house: Lakehouse) -> None:
     house.table().manage_snapshots().rollback_to_snapshot(first).commit()
 
 
-def test_table_dropped_from_the_catalog_is_named(written: Lakehouse) -> None:
-    assert written.verify().holds
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("proven", [False, True])
+def test_table_dropped_from_the_catalog_is_named(
+    written: Lakehouse, proven: bool, full: bool
+) -> None:
+    if proven:
+        assert written.verify().holds
+    through = written.table().properties
+    for shard in (0, 1):  # what a committer notes before each commit
+        written.sql(
+            "INSERT INTO market.lake_marks (dataset, snapshot_id, through)"
+            " VALUES ('crypto_trades', %s, jsonb_build_object(%s::text, %s::bigint))",
+            *(shard + 1, shard, through[f"ticklake.through.{shard}"]),
+        )
     written.catalog.drop_table("market.crypto_trades")
 
-    assert "lake crypto_trades: table missing: 60 rows lost: catalog" in faults(
-        written.verify(), "lake"
-    )
+    assert faults(written.verify(full=full), "lake") == [
+        "lake crypto_trades: table missing: 60 rows lost: catalog:"
+        " put its row of iceberg_tables back, or: ticklake restore --to TIME"
+    ]
+
+
+def test_table_that_never_held_a_frame_is_not_missed(lakehouse: Lakehouse) -> None:
+    lakehouse.write()
+    lakehouse.catalog.drop_table("market.crypto_trades")
+
+    assert lakehouse.verify().holds
+
+
+def test_file_of_metadata_that_is_gone_is_said_with_the_remedy(written: Lakehouse) -> None:
+    table = written.table()
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    for place in (snapshot.manifest_list, table.metadata_location):
+        Path(place.removeprefix("file://")).unlink()
+
+        (fault,) = faults(written.verify(), "lake")
+
+        assert f"{Path(place).name} is gone: " in fault
+        assert fault.endswith(": restore the file")
 
 
 def data_files(house: Lakehouse) -> list[Path]:
