@@ -129,12 +129,14 @@ class Journal:
         known = self._durable.read() or 0
         self._number = max((each.number for each in found), default=0)
         if not found:
-            last = known if stored is None else stored
+            # A word beyond what is stored tells of lost frames: the loss is to be on record first,
+            # so their numbers are not given again.
+            last = max(known, stored or 0)
             self._next = last + 1
             self._start_segment(self._next)
             if last != known:
                 self._durable.publish(last)
-            return Recovery(last, 0, 0, max(0, known - last))
+            return Recovery(last, 0, 0, 0 if stored is None else max(0, known - stored))
         tail = segment.tail_after(found[-1], known)
         lost = max(0, known - tail.last_frame)
         rewrite = tail.blocks

@@ -22,6 +22,7 @@ from infra.servers.process import wait_until
 from lake.clock import SystemClock
 from lake.journal.journal import Journal
 from lake.journal.reader import JournalReader
+from lake.journal.segment import segments
 from lake.settings import MEBIBYTE, Settings
 from lake.state import postgres_dsn
 from lake.verify.verify import verify
@@ -130,3 +131,17 @@ def test_a_journal_goes_on_after_what_is_stored(tmp_path: Path, kept: int) -> No
         assert list(found.frames) == [b'{"a":1}']
     with closing(opened(stored=8)) as journal:
         assert journal.next_frame == 9
+
+
+def test_numbers_of_frames_whose_segments_are_gone_are_not_given_again(tmp_path: Path) -> None:
+    opened = partial(Journal, tmp_path, 0, segment_bytes_max=MEBIBYTE, bytes_max=MEBIBYTE * 8)
+    with closing(opened()) as journal:
+        journal.append("sim", 0, [b"{}"] * 3, [1] * 3)
+        journal.flush()
+    for each in segments(tmp_path):
+        each.path.unlink()
+    with closing(opened(stored=1)) as journal:
+        assert journal.next_frame == 4
+        assert journal.recovery.lost_frames == 2
+    with closing(JournalReader(tmp_path, 0)) as reader:
+        assert reader.durable() == 3
