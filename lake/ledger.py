@@ -5,7 +5,7 @@ integer epoch microseconds, a decimal has all ten decimals, bytes are lower hex.
 after the contract's first version stands there as `name=value`, and not at all when it is null, so
 that rows of before it have the text that they always had. Where that text alone would be
 ambiguous, because a text column holds a `|` or one that may be null is exactly `~`, the lengths of
-all text columns (in characters, `~` for null) stand at its end as `lengths=4,~,2`; since no other
+all text columns (in characters, `~` for null) stand at its end as `lengths=4,~,2`; as no other
 column's text holds either, and an ordinary row's ends with a number, no two rows share a text.
 A row's slice is the first eight bytes of the text's md5, read little-endian as an unsigned
 integer. A digest is the sum of slices, so it does not depend on the order of rows, and digests of
@@ -129,10 +129,15 @@ def _lengths(columns: Sequence[Column]) -> list[str]:
         for each in columns
         if not each.required and not each.since
     ]
-    lengths = ", ".join(
-        f"coalesce(CAST(length(\"{each.name}\") AS varchar), '{NULL_TEXT}')" for each in columns
-    )
+    lengths = ", ".join(map(_length, columns))
     return [f"CASE WHEN {' OR '.join(doubts)} THEN 'lengths=' || concat_ws(',', {lengths}) END"]
+
+
+def _length(column: Column) -> str:
+    length = f'CAST(length("{column.name}") AS varchar)'
+    if column.since:
+        return f"'{column.name}=' || {length}"  # left out when null, as its text is
+    return f"coalesce({length}, '{NULL_TEXT}')"
 
 
 def _sum(measure: str) -> str:

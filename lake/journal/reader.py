@@ -85,7 +85,9 @@ class JournalReader:
             whole = self._read_block(frame)
         if whole is None:
             raise Damaged(
-                str(self.directory), f"frame {frame} is missing", "restore its segment from a copy"
+                str(self.directory),
+                f"frame {frame} is missing",
+                "restore its segment from a copy; there is none: ticklake restore --accept-loss",
             )
         self._next = whole.last_frame + 1
         return _from_frame(whole, frame)
@@ -115,7 +117,9 @@ class JournalReader:
         holding = [each for each in found if each.first_frame <= frame]
         if not holding:
             raise Unavailable(
-                str(self.directory), f"frame {frame} is no longer in the journal", "it was deleted"
+                str(self.directory),
+                f"frame {frame} is no longer in the journal",
+                "see: ticklake verify",
             )
         chosen = holding[-1]
         later = [each.first_frame for each in found if each.number > chosen.number]
