@@ -8,8 +8,8 @@ from the one before; the caller decides about those.
 
 How often is counted from a place that the frame's own number gives: the start of the stretch of
 BLOCK_FRAMES before its own. So every decision is a function of the journal, wherever batches ended
-and a restart began, as far as the journal is kept: after a restart nothing is compared with frames whose
-segment is deleted, a day old and more.
+and a restart began, as far as the journal is kept: after a restart nothing is compared with frames
+whose segment is deleted, a day old and more.
 
 While a feed has one connection, its events are only kept at hand, not compared.
 """
