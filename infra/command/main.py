@@ -31,15 +31,6 @@ GROUPS = {
         "import": "Take an earlier database over, table by table.",
         "sim": "Run a simulated exchange, with faults by option.",
     },
-    "Keep": {
-        "bars": "Make bars of trades.",
-        "retain": "Let data move on and go by the ages of its contract.",
-        "cost": "Reckon what a rate of events costs a month.",
-        "upkeep": "Merge small files of the lake, remove what is free.",
-        "quality": "Find what is wrong or unusual in what came.",
-        "quarantine": "Decide about what was refused.",
-        "release": "Name a cut across all tables, and keep it.",
-    },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",
         "verify": "Prove that no event was lost or doubled.",
@@ -51,7 +42,14 @@ GROUPS = {
         "lineage": "Say where a column comes from, and what uses it.",
         "metrics": "Give what is measured to Prometheus.",
     },
-    "Keep it": {
+    "Keep": {
+        "bars": "Make bars of trades.",
+        "retain": "Let data move on and go by the ages of its contract.",
+        "cost": "Reckon what a rate of events costs a month.",
+        "upkeep": "Merge small files of the lake, remove what is free.",
+        "quality": "Find what is wrong or unusual in what came.",
+        "quarantine": "Decide about what was refused.",
+        "release": "Name a cut across all tables, and keep it.",
         "backup": "Back the database up, now or listed.",
         "restore": "Bring everything back to a moment.",
         "roles": "Say who may do what, and how to connect.",
