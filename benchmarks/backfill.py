@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.files_to_journal import take_file
-from flows.place import Place
+from flows.place import placed
 from infra.servers.embedded import down, up
 from lake.clock import SystemClock
 from lake.history.files import open_file
@@ -32,7 +32,6 @@ from lake.settings import Settings
 from lake.state import postgres_dsn, read_state
 from lake.verify.verify import verify
 from lake.views.client import Client
-from lake.warehouse import warehouse_of
 
 START_MS = 1_680_000_000_000
 DAY_MS = 86_400_000
@@ -90,7 +89,7 @@ def measure(trades: int, days: int) -> dict[str, Any]:
         home = folder / "home"
         up(home, SystemClock())
         try:
-            place = Place(Settings(home=home), postgres_dsn(home), warehouse_of(home))
+            place = placed(Settings(home=home), postgres_dsn(home))
             before = cpu_s(home)
             start = time.perf_counter()
             taken = take_file(path, {}, place, SystemClock())

@@ -28,5 +28,9 @@ class Place:
 def place_of(home: Path | None = None) -> Place:
     """Return a home's place; None: the home of the environment. Unavailable before `up`."""
     settings = from_env(os.environ, home=home)
-    home = settings.home
-    return Place(settings, postgres_dsn(home), warehouse_of(home), destination(settings))
+    return placed(settings, postgres_dsn(settings.home))
+
+
+def placed(settings: Settings, dsn: str) -> Place:
+    """Return the place of these settings, whose hot tier is at dsn."""
+    return Place(settings, dsn, warehouse_of(settings.home), destination(settings))

@@ -29,6 +29,7 @@ from lake.hot.promises import (
     note,
 )
 from lake.hot.scores import quality_scores
+from lake.state import remedy
 from lake.tables.catalog import NAMESPACE, open_catalog
 from lake.tables.commit import faults_of
 from lake.tables.lake_table import CLOSED
@@ -105,7 +106,7 @@ def check(
             return Checked(standings, [each.measured for each in broken])
     except psycopg.OperationalError as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unavailable("hot tier", fault, "is the server up?") from error
+        raise Unavailable("hot tier", fault, remedy(fault, "is the server up?")) from error
 
 
 def _measured(

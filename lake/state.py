@@ -16,6 +16,9 @@ from urllib.parse import quote, urlsplit
 from lake.errors import BadInput, Unavailable
 
 RUN_UP = "start the servers with: ticklake up"
+NO_SPACE = "No space left on device"
+MAKE_ROOM = "make room on its disk: what waits goes on by itself"
+
 OTHER_PASSWORD = "its password is another: see run/state.json"
 REFUSALS = (
     "password authentication failed",
@@ -77,7 +80,9 @@ def address(home: Path, server: str, key: str) -> str:
 
 
 def remedy(said: str, otherwise: str) -> str:
-    """Return what to do about a server that said this: another remedy where it lets us not in."""
+    """Return what to do about a server that said this; otherwise: where it said nothing known."""
+    if NO_SPACE in said:
+        return MAKE_ROOM
     return OTHER_PASSWORD if any(words in said for words in REFUSALS) else otherwise
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lake.contracts.contract import LAKE_ONLY_DATASETS, Contract
 from lake.errors import TicklakeError, Unavailable
+from lake.state import remedy
 from lake.tables.catalog import open_catalog
 from lake.tables.table_size import TableSize, table_size
 from lake.views.client import Client
@@ -144,7 +145,7 @@ def facts_of(
                 found[name] = Facts(**each.values, lag_s=lag_s, missing=tuple(each.missing))
     except psycopg.OperationalError as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unavailable("hot tier", fault, "is the server up?") from error
+        raise Unavailable("hot tier", fault, remedy(fault, "is the server up?")) from error
     return found
 
 

@@ -95,6 +95,8 @@ def facts(status: Status, rate: float) -> list[tuple[str, str]]:
         found.append(("reconnects", f"{status.reconnects:,}"))
     if status.replays_left:
         found.append(("replays left", f"{status.replays_left:,}"))
+    if status.fault:
+        found.append(("intake stopped", status.fault))
     if mover.get("waits"):
         found.append(("waits for", "; ".join(dict.fromkeys(mover["waits"].values()))))
     return found

@@ -34,6 +34,7 @@ from lake.ingest.recent_batches import RecentBatches
 from lake.ingest.redelivery import Redelivery, StoredKeys
 from lake.journal.reader import JournalReader, Run
 from lake.journal.segment import segments
+from lake.state import remedy
 
 FRAMES_MAX = 20_000
 BYTES_MAX = 8 << 20
@@ -190,7 +191,8 @@ class JournalToHot:
             gaps = open_gaps(self._connection, self._reader.shard)
             instruments = known_instruments(self._connection)
         except psycopg.Error as error:
-            raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+            said = str(error).strip()
+            raise Unavailable("hot tier", said, remedy(said, "is the server up?")) from error
         self.last_frame = found.last_frame
         if self._reader.durable() <= found.last_frame:
             # After a power cut the journal says what is durable only when it is opened again;
@@ -244,7 +246,8 @@ class JournalToHot:
         try:
             ensure_partitions(self._connection, dataset, _days(rows), self._partitions)
         except psycopg.Error as error:
-            raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+            said = str(error).strip()
+            raise Unavailable("hot tier", said, remedy(said, "is the server up?")) from error
 
 
 def _upto(run: Run, last_frame: int) -> Run:

@@ -106,6 +106,7 @@ class _Ingest:
                 await self._take_in(journal, heard)
             except TicklakeError as error:
                 fault = error  # what was journalled before it goes to the lake all the same
+                self.status.fault = str(error)
             finally:
                 journal.close()
             self._show(self.status)

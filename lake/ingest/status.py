@@ -29,7 +29,8 @@ class Status:
 
     hot_lag_ms, lake_lag_ms: age of the oldest durable frame that hot, or the lake, does not hold.
     loop_delays: how late the reader's own loop came to its next flush. at_us: when its loop last
-    turned, flushed_us: when the journal was last written (UTC microseconds).
+    turned, flushed_us: when the journal was last written (UTC microseconds). fault: why no more
+    is taken in, while what was goes on to the lake.
     """
 
     shard: int = -1
@@ -48,6 +49,7 @@ class Status:
     draining: bool = False
     mover: dict[str, Any] = field(default_factory=dict)
     replays_left: int = 0
+    fault: str = ""
     ended: bool = False
 
 

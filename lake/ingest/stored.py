@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psycopg
 
 from lake.errors import Unavailable
+from lake.state import remedy
 
 BATCHES = 1_000
 """Newest batches in which the feeds' last times are looked for."""
@@ -30,7 +31,8 @@ def stored_of(dsn: str, shard: int) -> Stored:
             ).fetchone()
             times = connection.execute(_TIMES, (shard, BATCHES)).fetchall()
     except psycopg.OperationalError as error:
-        raise Unavailable("hot tier", str(error).strip(), "is the server up?") from error
+        said = str(error).strip()
+        raise Unavailable("hot tier", said, remedy(said, "is the server up?")) from error
     return Stored(row[0] if row else 0, {feed: int(us) for feed, us in times})
 
 

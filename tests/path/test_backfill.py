@@ -18,7 +18,7 @@ import pytest
 from flows.files_to_journal import take_file
 from flows.gaps_to_history import fill_gaps
 from flows.history_to_journal import Ask, Told, backfill
-from flows.place import Place
+from flows.place import Place, placed
 from flows.trades_to_bars import TradesToBars
 from lake.clock import SystemClock
 from lake.errors import BadInput, Refused
@@ -27,7 +27,6 @@ from lake.history.venues import VenueMarket
 from lake.ingest import control
 from lake.settings import Settings
 from lake.verify.verify import verify
-from lake.warehouse import warehouse_of
 from tests.history.test_venue_histories import START_US, market
 from tests.history.venue_api import Fault, Trade, VenueApi
 from tests.path.lakehouse import Lakehouse
@@ -55,7 +54,7 @@ def api() -> Iterator[VenueApi]:
 
 
 def place_at(home: Home) -> Place:
-    return Place(Settings(home=home.path), home.dsn, warehouse_of(home.path))
+    return placed(Settings(home=home.path), home.dsn)
 
 
 def asked(home: Home, api: VenueApi, *, again: bool = False) -> Told:

@@ -12,14 +12,13 @@ import pytest
 from flows.new_rows_to_old import write_back
 from flows.old_and_new import Consumer, compare, shadow
 from flows.old_tables_to_journal import Old, follow, import_all
-from flows.place import Place
+from flows.place import placed
 from lake.clock import ManualClock, SystemClock
 from lake.errors import Refused, WrongUse
 from lake.history.old_database import MARKET_TABLES
 from lake.hot.imports import move, side_of
 from lake.settings import Settings
 from lake.verify.verify import verify
-from lake.warehouse import warehouse_of
 from tests.conftest import Databases
 from tests.path.lakehouse import NOW_MS, Lakehouse, frame, quote, stream, trade
 from tests.path.market import Home
@@ -114,7 +113,7 @@ def test_both_old_schemas_come_over_whole_and_are_equal_under_their_old_names(
     home: Home, olds: dict[str, Old]
 ) -> None:
     clock = SystemClock()
-    place = Place(Settings(home=home.path), home.dsn, warehouse_of(home.path))
+    place = placed(Settings(home=home.path), home.dsn)
     for schema, old in olds.items():
         time = SCHEMAS[schema][1]
         done = {each.table: each.rows for each in import_all(old, place, clock)}
@@ -193,7 +192,7 @@ def test_a_consumer_reads_the_side_that_counts_at_each_query(
     with psycopg.connect(databases.dsn(name)) as there:
         there.execute(TABLES.format(key=key, time=time))
     fill(databases.dsn(name), time, DAY, 3)
-    place = Place(Settings(home=home.path), home.dsn, warehouse_of(home.path))
+    place = placed(Settings(home=home.path), home.dsn)
     consumer = Consumer(Old(databases.dsn(name)), place, "dashboard")
     query = "SELECT count(*) FROM crypto_trades"
     assert consumer.rows(query) == [(3,)]
@@ -212,7 +211,7 @@ def test_rows_of_our_feeds_are_written_there_once_and_both_sides_stay_equal(
     home: Home, olds: dict[str, Old]
 ) -> None:
     old = olds["timescale"]
-    place = Place(Settings(home=home.path), home.dsn, warehouse_of(home.path))
+    place = placed(Settings(home=home.path), home.dsn)
     clock = SystemClock()
     lakehouse = Lakehouse(home.dsn, home.path)
     lakehouse.journal(stream(0, 2))

@@ -73,6 +73,29 @@ def test_servers_that_are_down(tmp_path: Path) -> None:
     assert_refused(done, NOT_HELD, "hot tier", "ticklake up")
 
 
+def recording_of_two(tmp_path: Path) -> Path:
+    """Return a recording of two pairs, a frame each."""
+    path = tmp_path / "spot_two"
+    path.write_text("".join(
+        f'16131612000000{at:02} {{"stream":"{symbol.lower()}@trade","data":{{"e":"trade",'
+        f'"s":"{symbol}","t":{at},"p":"1.5","q":"2","T":1613161200000,"m":true,"M":true}}}}\n'
+        for at, symbol in enumerate(("BTCUSDT", "ETHUSDT"), 1)
+    ))  # fmt: skip
+    return path
+
+
+def test_a_recording_without_the_ticker(home: Home, tmp_path: Path) -> None:
+    path = recording_of_two(tmp_path)
+    done = home.ingest(f"replay:{path}", "--tickers", "SOL-USDT")
+    assert_refused(done, WRONG_USE, str(path), "holds none of SOL-USDT", "X:BTCUSDT, X:ETHUSDT")
+
+
+def test_a_recording_s_other_tickers_are_left_out(home: Home, tmp_path: Path) -> None:
+    done = home.ingest(f"replay:{recording_of_two(tmp_path)}", "--tickers", "ETH-USDT")
+    assert done.code == 0, done.err
+    assert home.rows("SELECT ticker FROM crypto_trades")["ticker"].to_list() == ["X:ETHUSDT"]
+
+
 def test_a_file_that_is_missing(home: Home, tmp_path: Path) -> None:
     done = home.ingest(f"replay:{tmp_path}/nothing.gz")
     assert_refused(done, NOT_HELD, "nothing.gz", "is no file", "name a recording")
