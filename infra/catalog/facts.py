@@ -27,7 +27,7 @@ from lake.views.client import Client
 from lake.views.engine import HOT_CATALOG
 from lake.warehouse import Warehouse
 
-HOT_ONLY = ("releases",)
+HOT_ONLY = ("releases", "quarantine_decisions")
 """Datasets that have no view over lake and hot tier."""
 
 SAMPLE_ROWS_MAX = 10

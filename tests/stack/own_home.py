@@ -43,7 +43,8 @@ def own_home(stack: Path, folder: Path, name: str) -> Iterator[Path]:
     home = prepared(folder)
     (home / FOLDERS["given"]).mkdir()
     warehouse = {"location": f"s3://{state['s3']['bucket']}/{name}"}
-    ours = {name: each for name, each in state.items() if name != "roles"}  # of another database
+    # logins and flows are those of another database
+    ours = {name: each for name, each in state.items() if name not in ("roles", "flows")}
     write_state(home, {**ours, "postgres": {"dsn": dsn}, "warehouse": warehouse})
     with psycopg.connect(dsn) as connection:
         prepare(connection)
