@@ -102,7 +102,7 @@ def test_servers_listen_everywhere_and_those_without_passwords_on_loopback(home:
     places = {name: each["address"].partition(":")[0] for name, each in servers.items()}
     assert places == {
         **dict.fromkeys(("postgres", "redis", "minio", "trino"), "0.0.0.0"),
-        **dict.fromkeys(("prefect", "mlflow"), "127.0.0.1"),
+        **dict.fromkeys(("prefect", "worker", "mlflow"), "127.0.0.1"),
     }
     assert all(each["running"] for each in servers.values())
 
