@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lake.lineage.destination import Destination, destination
 from lake.settings import Settings, from_env
-from lake.state import postgres_dsn
+from lake.state import postgres_dsn, read_state
 from lake.warehouse import Warehouse, warehouse_of
 
 
@@ -27,8 +27,15 @@ class Place:
 
 def place_of(home: Path | None = None) -> Place:
     """Return a home's place; None: the home of the environment. Unavailable before `up`."""
-    settings = from_env(os.environ, home=home)
+    settings = settings_of(home)
     return placed(settings, postgres_dsn(settings.home))
+
+
+def settings_of(home: Path | None = None) -> Settings:
+    """Return the settings of a home: those of the environment, else those of the last `up`."""
+    home = from_env(os.environ, home=home).home
+    kept = read_state(home).get("settings", {})
+    return from_env(os.environ, home=home, kept=kept)
 
 
 def placed(settings: Settings, dsn: str) -> Place:

@@ -24,7 +24,7 @@ from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
 from flows.lineage_to_endpoint import Endpoint, send
-from flows.place import place_of
+from flows.place import place_of, settings_of
 from flows.pool import POOL_WORD, deploy
 from flows.resident import RETRY_S
 from flows.scheduled.bars import keep_bars_hourly, run_bars
@@ -109,7 +109,8 @@ def answers() -> bool:
 
 
 def deployments(home: Path) -> list[RunnerDeployment]:
-    """Return every flow with its schedule, for a home."""
+    """Return every flow with its schedule, for a home; paused where the home has no need of it."""
+    settings = settings_of(home)
     parameters = {"home": str(home)}
     made = [
         each.flow.to_deployment(
@@ -118,6 +119,7 @@ def deployments(home: Path) -> list[RunnerDeployment]:
             parameters=parameters,
             tags=["ticklake", each.name],
             concurrency_limit=ONE_AT_A_TIME,
+            paused=not each.is_needed(settings),
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         for each in SCHEDULES

@@ -6,7 +6,6 @@ itself, and the minutes are counted as missed afterwards.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -17,12 +16,12 @@ import psycopg
 
 from flows.alerts_to_receivers import Told, tell
 from flows.away import Away
-from flows.place import place_of
+from flows.place import place_of, settings_of
 from flows.promises_to_alerts import Bounds, Checked, check
 from flows.receivers import Receiver, receivers_of
 from lake.clock import Clock, utc_from_us
 from lake.errors import TicklakeError, Unavailable
-from lake.settings import Settings, from_env
+from lake.settings import Settings
 from lake.state import read_state
 
 WATCH_S = 30.0
@@ -53,12 +52,12 @@ def keep_watch(home: Path, clock: Clock, stop: threading.Event) -> None:
         try:
             look(home, clock, unanswered)
             unanswered.clear()
-            away.over(clock, lambda: receivers_at(from_env(os.environ, home=home)))
+            away.over(clock, lambda: receivers_at(settings_of(home)))
         except (Unavailable, psycopg.OperationalError) as error:
             _say(error)
             if len(unanswered) < UNANSWERED_MAX:
                 unanswered.add(utc_from_us(clock.now_us()).replace(second=0, microsecond=0))
-            away.seen(clock, lambda: receivers_at(from_env(os.environ, home=home)))
+            away.seen(clock, lambda: receivers_at(settings_of(home)))
         except Exception as error:  # of many kinds; a watch that ends would watch nothing
             _say(error)
         beat.touch()

@@ -17,6 +17,9 @@ PREFIX = "TICKLAKE_"
 TEST_PREFIX = "TICKLAKE_TEST_"
 """Variables that the tests read for themselves."""
 
+OF_ONE_PROCESS = ("home", "profile", "fault_plan")
+"""Settings that a home knows by itself, or that no other process is to have."""
+
 OFF = "off"
 PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
@@ -203,6 +206,15 @@ class Settings:
         value = getattr(self, name)
         return repr(value) if whole or not value else "'***'"
 
+    def variables(self) -> dict[str, str]:
+        """Return what is set, as variables: what a process started later is to go by too."""
+        return {
+            variable(each.name): str(value)
+            for each in fields(self)
+            if each.name not in OF_ONE_PROCESS
+            and (value := getattr(self, each.name)) != each.default
+        }
+
     @property
     def pinned(self) -> tuple[str, ...]:
         """Return the pinned tickers."""
@@ -224,8 +236,14 @@ class Settings:
         return self.home / "log"
 
 
-def from_env(environ: Mapping[str, str], **given: object) -> Settings:
-    """Read settings; `given` (not None) goes first. BadInput for an unknown or unfit one."""
+def from_env(
+    environ: Mapping[str, str], *, kept: Mapping[str, str] | None = None, **given: object
+) -> Settings:
+    """Read settings; `given` (not None) goes first. BadInput for an unknown or unfit one.
+
+    kept: variables that hold where the environment is silent.
+    """
+    environ = {**(kept or {}), **environ}
     values: dict[str, Any] = {}
     for each in fields(Settings):
         if given.get(each.name) is not None:

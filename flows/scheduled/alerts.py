@@ -5,24 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from flows.scheduled.tries import tried
 from flows.watch import look
 from lake.clock import SystemClock
 
 ALERTS_S_MAX = 240
 
 
-@task(
-    name="measure promises and tell",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("measure promises and tell")
 def measure_and_tell(home: Path | None) -> tuple[list[dict[str, object]], str]:
     """Measure every promise, raise and clear alerts, tell receivers what they were not told yet."""
     checked, told = look(home, SystemClock())

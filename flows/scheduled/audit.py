@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from flows.scheduled.tries import tried
 from lake.audit.audit import SAMPLE_FILES, run_audit
 from lake.audit.places import audit_key, audit_place
 from lake.audit.results import Kept
@@ -22,12 +21,7 @@ from lake.errors import Damaged
 AUDIT_S_MAX = 12 * 3_600
 
 
-@task(
-    name="audit the lake",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("audit the lake")
 def audit_lake(home: Path | None, sample_files: int) -> Kept:
     """Count, check and sample the whole lake; sign the result and keep it."""
     settings = place_of(home).settings

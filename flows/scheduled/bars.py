@@ -6,14 +6,13 @@ import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.place import place_of
 from flows.resident import keep_bars
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing, micros
+from flows.scheduled.tries import Progress, micros, tried
 from flows.trades_to_bars import Step, TradesToBars
 from lake.clock import SystemClock, utc_from_us
 
@@ -22,12 +21,7 @@ KEEP_MINUTES = 60
 HOUR_S = 3_600
 
 
-@task(
-    name="publish new bars",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("publish new bars")
 def publish_bars(home: Path | None, first: datetime | None, last: datetime | None) -> list[Step]:
     """Take what is new; then make the bars of [first, last) anew, where they are given."""
     place = place_of(home)

@@ -5,27 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.new_rows_to_old import write_back
 from flows.old_tables_to_journal import Old, follow
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from flows.scheduled.tries import tried
 from lake.clock import SystemClock
 
 FOLLOW_S_MAX = 600
 EVERY_MINUTES = 1
 
 
-@task(
-    name="follow an earlier database",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("follow an earlier database")
 def follow_old(home: Path | None, name: str, old_schema: str) -> list[str]:
     """Take in what was written there since the last time; nothing where none is named."""
     place = place_of(home)
@@ -47,4 +41,9 @@ def old_tables_to_journal(
     return lines
 
 
-FOLLOW = Schedule("follow", old_tables_to_journal, timedelta(minutes=EVERY_MINUTES))
+FOLLOW = Schedule(
+    "follow",
+    old_tables_to_journal,
+    timedelta(minutes=EVERY_MINUTES),
+    is_needed=lambda settings: bool(settings.old_dsn),
+)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.gaps_to_history import Gaps, fill_gaps
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing
+from flows.scheduled.tries import Progress, tried
 from lake.clock import SystemClock
 from lake.errors import Refused
 
@@ -20,12 +19,7 @@ GAPS_S_MAX = 3_600
 EVERY_MINUTES = 15
 
 
-@task(
-    name="fill gaps",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("fill gaps")
 def fill_all(home: Path | None) -> list[Gaps]:
     """Ask the venues for what was missed, through the journal of whoever owns the tickers."""
     return fill_gaps(place_of(home), SystemClock())

@@ -5,25 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.numbered_to_lake import take
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from flows.scheduled.tries import tried
 from lake.contracts.contract import NUMBERED_DATASETS
 
 LINEAGE_S_MAX = 600
 
 
-@task(
-    name="take a book to the lake",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("take a book to the lake")
 def take_book(home: Path | None, dataset: str) -> str:
     """Append what flows wrote since to the lake's table."""
     place = place_of(home)

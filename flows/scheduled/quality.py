@@ -11,13 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing, micros
+from flows.scheduled.tries import Progress, micros, tried
 from lake.errors import BadInput, Damaged
 from lake.quality.market_rules import INTERVALS
 from lake.quality.rule import row_text
@@ -28,12 +27,7 @@ TRAIN_S_MAX = 1_800
 ROWS_SHOWN_MAX = 3
 
 
-@task(
-    name="look at what is new",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("look at what is new")
 def look(home: Path | None, first: datetime | None, last: datetime | None) -> list[Any]:
     """Run every rule on the rows that came since the last run, or on those of [first, last)."""
     place = place_of(home)
@@ -92,12 +86,7 @@ def broken(errors: list[tuple[int, Any]]) -> Damaged:
     )
 
 
-@task(
-    name="train a model",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("train a model")
 def train(home: Path | None, interval: str) -> str:
     """Train the next version of an interval's model; too few bars leave the one before."""
     place = place_of(home)

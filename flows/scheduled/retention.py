@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.hot_to_archive import HotToArchive, Retained
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, is_passing
+from flows.scheduled.tries import tried
 from lake.archive.place import archive_of
 from lake.clock import SystemClock
 from lake.cost.assumptions import read_assumptions
@@ -21,12 +20,7 @@ from lake.errors import Damaged
 RETENTION_S_MAX = 6 * 3_600
 
 
-@task(
-    name="let data move on",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("let data move on")
 def move_on(home: Path | None) -> Retained:
     """Move every day that is due to its next tier, proven, and measure the tiers."""
     place = place_of(home)

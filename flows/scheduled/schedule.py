@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from lake.clock import SystemClock
 from lake.errors import TicklakeError
 from lake.lineage.event import EventType
 from lake.lineage.run import Run, Teller
+from lake.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A flow that runs by itself: its name for the operator, how often.
+    """A flow that runs by itself: its name for the operator, how often, and where it is needed.
 
     Whoever imports the flow has it tell of its runs, by the job of this name in flows.jobs.
     """
@@ -29,6 +31,7 @@ class Schedule:
     name: str
     flow: Flow[..., Any]
     every: timedelta
+    is_needed: Callable[[Settings], bool] = field(default=lambda settings: True)
 
     def __post_init__(self) -> None:
         flow = self.flow

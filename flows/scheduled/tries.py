@@ -6,17 +6,23 @@ that. Retries are of servers' faults only; what is wrong with the data stays wro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
+from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
+from prefect.tasks import Task, exponential_backoff
 
 from lake.errors import Unavailable
 
 RETRIES_MAX = 4
 BACKOFF_S = 2
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Progress:
@@ -41,6 +47,16 @@ def is_passing(_task: Task[..., object], _run: TaskRun, state: State[object]) ->
     except Exception:
         return False
     return False
+
+
+def tried(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a task of a function: passing faults are tried RETRIES_MAX times more, ever later."""
+    return task(
+        name=name,
+        retries=RETRIES_MAX,
+        retry_delay_seconds=exponential_backoff(BACKOFF_S),
+        retry_condition_fn=is_passing,
+    )
 
 
 def micros(time: datetime) -> int:

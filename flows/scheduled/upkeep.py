@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.tasks import exponential_backoff
 
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import BACKOFF_S, RETRIES_MAX, Progress, is_passing
+from flows.scheduled.tries import Progress, tried
 from flows.small_files_to_large import FLOW_DATASETS, ORPHAN_AGE_S, keep
 from lake.clock import SystemClock
 
@@ -21,12 +20,7 @@ SWEEP_EVERY_S = 3_600
 """One run in so long looks for files that nothing names, which costs a listing of the table."""
 
 
-@task(
-    name="keep a table",
-    retries=RETRIES_MAX,
-    retry_delay_seconds=exponential_backoff(BACKOFF_S),
-    retry_condition_fn=is_passing,
-)
+@tried("keep a table")
 def keep_table(home: Path | None, dataset: str) -> str:
     """Merge a table's small files and let go of what nobody needs."""
     place, clock = place_of(home), SystemClock()

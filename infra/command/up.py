@@ -102,6 +102,7 @@ def begin_flows(settings: Settings) -> dict[str, Any]:
         state = read_state(home)
         state["prefect"] = servers.begin(state)
         state["flows"] = {"here": True}
+        state["settings"] = settings.variables()
         receivers_of(settings, state)  # an address that can't be is said now
         state["alerts"] = told(settings, state)
         lineage = destination(settings, state)
