@@ -15,6 +15,7 @@ import psycopg
 from flows.expectations import Suites
 from lake.bars.kernel import WIDTHS_US, teach
 from lake.clock import Clock, SystemClock
+from lake.closes import Closes
 from lake.contracts.contract import TICK_DATASETS, load
 from lake.errors import WrongUse
 from lake.hot.hot_reader import frame_within, last_frames
@@ -64,7 +65,7 @@ class Run:
         )
 
 
-class RowsToQuality:
+class RowsToQuality(Closes):
     """Runs the checks of one lakehouse; one thread uses it at a time. A context manager."""
 
     def __init__(
@@ -88,12 +89,6 @@ class RowsToQuality:
     def close(self) -> None:
         """Close the connection of the readers."""
         self._client.close()
-
-    def __enter__(self) -> RowsToQuality:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def step(self) -> Run:
         """Look at what is new, once; raises Unavailable while another run is at work."""

@@ -19,6 +19,7 @@ from lake.bars.bars_table import BarsTable, Marks
 from lake.bars.changes import Changes, Inputs, changes, prepare
 from lake.bars.kernel import DATASET, DAY_US, MINUTE_US, teach
 from lake.clock import Clock, SystemClock, utc_from_us
+from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
 from lake.hot.hot_reader import frame_within, last_frames
 from lake.hot.turn import TURN_S_MAX, turn
@@ -64,7 +65,7 @@ class Step:
         )
 
 
-class TradesToBars:
+class TradesToBars(Closes):
     """Makes bars of one lakehouse; one thread uses it at a time. A context manager."""
 
     def __init__(
@@ -96,12 +97,6 @@ class TradesToBars:
         if self._run.told:
             self._run.tell("COMPLETE")
         self._client.close()
-
-    def __enter__(self) -> TradesToBars:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def step(self) -> Step:
         """Publish what is new; raises Unavailable when another run was first: call it again."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ import trino
 from trino.dbapi import Cursor
 from trino.exceptions import TrinoQueryError
 
+from lake.closes import Closes
 from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
 from lake.state import read_state
 
@@ -48,7 +48,7 @@ class LostRace(Unavailable):
     """Somebody else changed the table meanwhile; nothing was done."""
 
 
-class Trino:
+class Trino(Closes):
     """One session; a context manager, of one thread at a time."""
 
     def __init__(
@@ -106,17 +106,6 @@ class Trino:
     def close(self) -> None:
         """End the session."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 _FAULTS = (trino.exceptions.Error, requests.RequestException, trino.exceptions.HttpError)

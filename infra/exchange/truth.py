@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from infra.exchange.ticks import TickRows
+from lake.closes import Closes
 
 SCHEMA = pa.schema(
     [
@@ -28,7 +27,7 @@ and size, of quotes the bid's, are in PRICE_UNITS and SIZE_UNITS.
 """
 
 
-class TruthLog:
+class TruthLog(Closes):
     """Append ticks as they are sent."""
 
     def __init__(self, path: Path) -> None:
@@ -46,14 +45,3 @@ class TruthLog:
     def close(self) -> None:
         """End the stream."""
         self._writer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -7,14 +7,13 @@ is known by its key later on, as redelivered, and its content is then not compar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.closes import Closes
 from lake.feeds.history import contradiction
 from lake.ingest.stored_keys import MARGIN_US
 from lake.views.client import Client
@@ -43,7 +42,7 @@ NOTES_MAX = 1_000
 """Contradictions written down one by one per page; of more, so many are, and the rest counted."""
 
 
-class Held:
+class Held(Closes):
     """What is stored, for comparison; a context manager."""
 
     def __init__(self, dsn: str, warehouse: Warehouse) -> None:
@@ -95,17 +94,6 @@ class Held:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _differing(self, dataset: str, rows: pa.Table) -> pa.Table:
         """Return i (place in rows) and what is held, of the rows that contradict it."""

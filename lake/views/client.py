@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from duckdb import (
     CatalogException,
@@ -14,6 +13,7 @@ from duckdb import (
 )
 from duckdb import Error as DuckDBError
 
+from lake.closes import Closes
 from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable, WrongUse
 from lake.views.engine import (
@@ -48,7 +48,7 @@ _TABLES = (
 _SHARDS = "SELECT shard::int FROM market.shards"
 
 
-class Client:
+class Client(Closes):
     """A DuckDB connection over one lakehouse; a context manager.
 
     Views: `crypto_trades` (lake and hot, each row once), `lake.crypto_trades`, `hot.crypto_trades`,
@@ -132,17 +132,6 @@ class Client:
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         self._duckdb.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _rows(self, query: str) -> DuckDBPyConnection:
         self.refresh()
