@@ -12,9 +12,6 @@ from lake.verify.report import Fault, Tier
 from lake.verify.totals import Totals
 from lake.views.engine import quote
 
-MINUTES_NAMED_MAX = 1_000
-"""Faulty minutes of a unit that get a fault each; the rest share one."""
-
 MINUTES_COMPARED_MAX = 20
 """Faulty minutes of a unit whose rows are compared one by one."""
 
@@ -50,39 +47,36 @@ def minute_faults(
         if expected.get(key, Totals()) != actual.get(key, Totals())
     )
     faults = []
-    for i, key in enumerate(keys[:MINUTES_NAMED_MAX]):
+    for i, key in enumerate(keys):
         rows: tuple[str, ...] = ()
         if compared and i < MINUTES_COMPARED_MAX:
             rows = tuple(_rows(reading, dataset, key, *compared))
-        faults.append(_fault(tier, dataset, where, key, expected.get(key), actual.get(key), rows))
-    for key in keys[MINUTES_NAMED_MAX:]:
-        faults.append(_fault(tier, dataset, where, key, expected.get(key), actual.get(key), ()))
+        totals = expected.get(key, Totals()), actual.get(key, Totals())
+        faults.append(difference_fault(tier, dataset, where, *totals, key=key, rows=rows))
     return faults
 
 
-def difference(expected: Totals, actual: Totals) -> tuple[str, int, int]:
-    """Return what differs in words, and how many rows are lost and how many are too many."""
-    lost = max(0, expected.rows - actual.rows)
-    extra = max(0, actual.rows - expected.rows)
-    if lost:
-        return f"{lost:,} of {expected.rows:,} rows lost", lost, 0
-    if extra:
-        return f"{extra:,} rows beyond the {expected.rows:,} of the ledger", 0, extra
-    return f"{expected.rows:,} rows, of which some are not as they were written", 0, 0
-
-
-def _fault(
+def difference_fault(
     tier: Tier,
     dataset: str,
     where: str,
-    key: tuple[str, int],
-    expected: Totals | None,
-    actual: Totals | None,
-    rows: tuple[str, ...],
+    expected: Totals,
+    actual: Totals,
+    *,
+    key: tuple[str | None, int | None] = (None, None),
+    rows: tuple[str, ...] = (),
 ) -> Fault:
-    what, lost, extra = difference(expected or Totals(), actual or Totals())
+    """Return the fault of a place whose totals differ; key: its ticker and minute, where known."""
+    lost = max(0, expected.rows - actual.rows)
+    extra = max(0, actual.rows - expected.rows)
+    if lost:
+        what = f"{lost:,} of {expected.rows:,} rows lost"
+    elif extra:
+        what = f"{extra:,} rows beyond the {expected.rows:,} of the ledger"
+    else:
+        what = f"{expected.rows:,} rows, of which some are not as they were written"
     changed = not lost and not extra
-    return Fault(tier, dataset, where, what, key[0], key[1], lost, extra, rows, changed)
+    return Fault(tier, dataset, where, what, *key, lost, extra, rows, changed)
 
 
 def _rows(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lake.contracts.contract import TICK_DATASETS
-from lake.verify.difference import Side, difference, minute_faults
+from lake.verify.difference import Side, difference_fault, minute_faults
 from lake.verify.hot_units import HotUnit
 from lake.verify.marks import DatasetMarks, UnitMark
 from lake.verify.reading import Reading
@@ -79,18 +79,8 @@ def _unit_faults(
         return []
     where = unit.place if unit else f"no partition of {name}"
     if gone.rows or unit is None:
-        what, lost, extra = difference(Totals(expected.rows - gone.rows), Totals(actual.rows))
-        return [
-            Fault(
-                "hot",
-                dataset,
-                where,
-                what,
-                lost=lost,
-                duplicated=extra,
-                changed=not lost and not extra,
-            )
-        ]
+        stays = Totals(expected.rows - gone.rows)
+        return [difference_fault("hot", dataset, where, stays, Totals(actual.rows))]
     minutes = reading.ledger_minutes(dataset, name, reading.shards)
     snapshot = reading.snapshot(dataset)
     relation = unit.in_duckdb()

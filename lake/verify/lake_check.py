@@ -17,7 +17,7 @@ from lake import ledger
 from lake.contracts.contract import load
 from lake.errors import Damaged, Unavailable
 from lake.tables.warehouse_io import WarehouseIO, local_stamp
-from lake.verify.difference import Side, difference, minute_faults
+from lake.verify.difference import Side, difference_fault, minute_faults
 from lake.verify.hot_units import WHOLE, hot_relation, unit_bounds_us
 from lake.verify.marks import DatasetMarks, FileMark, UnitMark
 from lake.verify.reading import Reading, unit_sql
@@ -211,17 +211,8 @@ def _unit_faults(
 
 def _unit_fault(snapshot: Snapshot, unit: str, expected: Totals, actual: Totals) -> Fault:
     """Return the fault of a day whose minutes say no more; what was archived of it is left out."""
-    what, lost, extra = difference(expected, actual)
     where = f"day {unit} of {snapshot.metadata_location}"
-    return Fault(
-        "lake",
-        snapshot.dataset,
-        where,
-        what,
-        lost=lost,
-        duplicated=extra,
-        changed=not lost and not extra,
-    )
+    return difference_fault("lake", snapshot.dataset, where, expected, actual)
 
 
 def _compared(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lake.verify.difference import difference
+from lake.verify.difference import difference_fault
 from lake.verify.marks import DatasetMarks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault
@@ -26,17 +26,6 @@ def check_left(
         if shown != expected and unit in units:
             shown += reading.hot_new(units[unit], lake.frames)
         if shown != expected:
-            what, lost, extra = difference(expected, shown)
             where = f"day {unit}, which was dropped from hot"
-            faults.append(
-                Fault(
-                    "lake",
-                    dataset,
-                    where,
-                    what,
-                    lost=lost,
-                    duplicated=extra,
-                    changed=not lost and not extra,
-                )
-            )
+            faults.append(difference_fault("lake", dataset, where, expected, shown))
     return faults
