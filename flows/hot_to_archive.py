@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from flows.lake_to_archive import LakeToArchive, Moved
-from lake.archive.place import ArchivePlace
+from flows.place import Place
+from lake.archive.place import ArchivePlace, archive_of
 from lake.archive.tier_sizes import (
     ALL,
     BUDGET,
@@ -28,11 +30,12 @@ from lake.archive.tier_sizes import (
 )
 from lake.clock import Clock, utc_from_us
 from lake.contracts.contract import TICK_DATASETS
-from lake.cost.assumptions import Assumptions
+from lake.cost.assumptions import Assumptions, read_assumptions
 from lake.cost.model import GB, cost, price_gb_month
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.edition import ask
 from lake.ingest.hot_to_dropped import drop_due, due_days, ledger_totals
+from lake.journal.segment import bytes_of
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
 from lake.views.client import Client
@@ -77,8 +80,21 @@ class Retained:
         ]
 
 
+def retention_of(place: Place, clock: Clock) -> HotToArchive:
+    """Return the retention of a place, by its settings and its own prices."""
+    settings = place.settings
+    return HotToArchive(
+        place.dsn,
+        place.warehouse,
+        archive_of(settings.home, settings.archive),
+        clock,
+        read_assumptions(settings.home),
+        journal=settings.journal,
+    )
+
+
 class HotToArchive:
-    """One lakehouse's retention."""
+    """One lakehouse's retention; journal: the folder of the shards' journals, to be measured."""
 
     def __init__(
         self,
@@ -88,14 +104,14 @@ class HotToArchive:
         clock: Clock,
         given: Assumptions,
         *,
-        journal_bytes: int = 0,
+        journal: Path | None = None,
         steps: Steps | None = None,
     ) -> None:
         self._dsn = dsn
         self._warehouse = warehouse
         self._clock = clock
         self._given = given
-        self._journal_bytes = journal_bytes
+        self._journal = journal
         self._steps = steps
         self._archive = LakeToArchive(dsn, warehouse, place, clock, steps=steps)
 
@@ -143,7 +159,7 @@ class HotToArchive:
 
     def _measured(self, connection: psycopg.Connection, moved: Sequence[Moved]) -> Retained:
         with closing(open_catalog(self._dsn, self._warehouse)) as catalog:
-            sizes = tier_sizes(connection, catalog, self._journal_bytes)
+            sizes = tier_sizes(connection, catalog, self._journal_bytes())
         rate = events_per_s(connection, utc_from_us(self._clock.now_us()))
         held = bytes_by_tier(sizes)
         return Retained(
@@ -154,6 +170,9 @@ class HotToArchive:
             cost(rate, self._given).total,
             self._given.value("budget_dollars_month"),
         )
+
+    def _journal_bytes(self) -> int:
+        return sum(map(bytes_of, self._journal.glob("shard-*"))) if self._journal else 0
 
     def _note(self, connection: psycopg.Connection, found: Retained) -> None:
         priced = [

@@ -8,13 +8,11 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
-from flows.hot_to_archive import HotToArchive, Retained
+from flows.hot_to_archive import Retained, retention_of
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import tried
-from lake.archive.place import archive_of
 from lake.clock import SystemClock
-from lake.cost.assumptions import read_assumptions
 from lake.errors import Damaged
 
 RETENTION_S_MAX = 6 * 3_600
@@ -23,17 +21,7 @@ RETENTION_S_MAX = 6 * 3_600
 @tried("let data move on")
 def move_on(home: Path | None) -> Retained:
     """Move every day that is due to its next tier, proven, and measure the tiers."""
-    place = place_of(home)
-    return HotToArchive(
-        place.dsn,
-        place.warehouse,
-        archive_of(place.settings.home, place.settings.archive),
-        SystemClock(),
-        read_assumptions(place.settings.home),
-        journal_bytes=sum(
-            path.stat().st_size for path in place.settings.journal.rglob("*") if path.is_file()
-        ),
-    ).run()
+    return retention_of(place_of(home), SystemClock()).run()
 
 
 @flow(name="hot-to-archive", timeout_seconds=RETENTION_S_MAX)

@@ -20,21 +20,10 @@ def retain(settings: Settings, dry_run: bool) -> Answer:
     where a proof failed. Ages: ticklake contracts show TABLE. The archive is the folder `archive`
     of the home, or TICKLAKE_ARCHIVE.
     """
-    from flows.hot_to_archive import HotToArchive, document
+    from flows.hot_to_archive import document, retention_of
     from flows.place import place_of
-    from infra.watch.seen import journals
-    from lake.archive.place import archive_of
     from lake.clock import SystemClock
-    from lake.cost.assumptions import read_assumptions
 
-    place = place_of(settings.home)
-    mover = HotToArchive(
-        place.dsn,
-        place.warehouse,
-        archive_of(settings.home, settings.archive),
-        SystemClock(),
-        read_assumptions(settings.home),
-        journal_bytes=sum(each.bytes for each in journals(settings.home).values()),
-    )
+    mover = retention_of(place_of(settings.home), SystemClock())
     found = mover.plan() if dry_run else mover.run()
     return Answer(document(found), found.lines(), holds=found.holds)

@@ -15,7 +15,7 @@ from lake.errors import TicklakeError
 from lake.hot.look import HotLook
 from lake.hot.standing import Standing
 from lake.journal.reader import JournalReader
-from lake.journal.segment import SUFFIX
+from lake.journal.segment import bytes_of
 
 if TYPE_CHECKING:  # it brings pyiceberg, which `status` has no use for
     from lake.tables.table_size import TableSize
@@ -102,19 +102,8 @@ def journals(home: Path) -> dict[int, ShardJournal]:
     for folder in sorted((home / "journal").glob("shard-*")):
         shard = int(folder.name.removeprefix("shard-"))
         with closing(JournalReader(folder, shard)) as reader:
-            found[shard] = ShardJournal(_size(folder), reader.durable())
+            found[shard] = ShardJournal(bytes_of(folder), reader.durable())
     return found
-
-
-def _size(folder: Path) -> int:
-    """Return the segments' bytes; one that is deleted meanwhile counts for nothing."""
-    total = 0
-    for path in folder.glob(f"*{SUFFIX}"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def disk(home: Path, budget: int) -> Disk | None:

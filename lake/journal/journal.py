@@ -209,9 +209,7 @@ class Journal:
         self._used += size
         if self._used <= self._bytes_max:
             return
-        self._used = size + sum(
-            path.stat().st_size for path in self.directory.glob(f"*{segment.SUFFIX}")
-        )
+        self._used = size + segment.bytes_of(self.directory)
         if self._used > self._bytes_max:
             raise DiskFull(
                 str(self.directory),

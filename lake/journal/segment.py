@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def segments(directory: Path) -> list[Segment]:
             _, _, number, first_frame = HEADER.unpack(head)
             found.append(Segment(path, number, first_frame))
     return found
+
+
+def bytes_of(directory: Path) -> int:
+    """Return the bytes of a journal's segments; one that goes meanwhile counts for nothing."""
+    total = 0
+    for path in directory.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def blocks(path: Path, *, upto_frame: int) -> Iterator[block.Block]:
