@@ -16,6 +16,7 @@ from psycopg import sql
 
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import NUMBERED_DATASETS, load
+from lake.hot.lease import Lease
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
@@ -55,10 +56,17 @@ def take(
     wait_s: float = TURN_S_MAX,
 ) -> Taken:
     """Take a dataset's new rows; raises Unavailable while another run holds its turn."""
+    with turn(dsn, dataset, wait_s=wait_s) as held:
+        return take_in_turn(dsn, warehouse, dataset, held, steps=steps)
+
+
+def take_in_turn(
+    dsn: str, warehouse: Warehouse, dataset: str, held: Lease, *, steps: Steps | None = None
+) -> Taken:
+    """Take a dataset's new rows in the turn that whoever wrote them holds."""
     rows = 0
     snapshot_id = None
     with (
-        turn(dsn, dataset, wait_s=wait_s) as held,
         closing(open_catalog(dsn, warehouse, epoch=held.epoch, lease=dataset)) as catalog,
         psycopg.connect(dsn, autocommit=True) as connection,
     ):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from flows.expectations import Suites
+from flows.numbered_to_lake import take_in_turn
 from lake.bars.kernel import WIDTHS_US, teach
 from lake.clock import Clock, SystemClock
 from lake.closes import Closes
@@ -21,13 +22,13 @@ from lake.errors import WrongUse
 from lake.hot.hot_reader import frame_within, last_frames
 from lake.hot.lease import Lease
 from lake.hot.turn import TURN_S_MAX, turn
-from lake.quality.book import DATASET, marks, newest_models, record, to_lake
+from lake.quality.book import DATASET, FLOW_SHARD, marks, newest_models, record
 from lake.quality.look import Look, Window
 from lake.quality.market_rules import stale_rule
 from lake.quality.rule import Result
 from lake.quality.schema_rules import schema_results
 from lake.views.client import Client
-from lake.views.union_view import FLOW_SHARD, last_seq
+from lake.views.union_view import last_seq
 from lake.warehouse import Warehouse
 
 ROWS_MAX = 2_000_000
@@ -144,7 +145,7 @@ class RowsToQuality(Closes):
     ) -> Run:
         results += schema_results(self._client.duckdb, self._client.snapshots)
         number = record(connection, lease, results, moved, self._clock.now_us())
-        to_lake(self._dsn, self._warehouse, lease)
+        take_in_turn(self._dsn, self._warehouse, DATASET, lease)
         return Run(number, tuple(results), more)
 
     def _look(self, connection: psycopg.Connection) -> Look:

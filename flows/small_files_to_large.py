@@ -34,7 +34,7 @@ from lake.warehouse import Warehouse
 
 T = TypeVar("T")
 
-FLOW_DATASETS = (*LAKE_ONLY_DATASETS, *NUMBERED_DATASETS, "quality_results")
+FLOW_DATASETS = (*LAKE_ONLY_DATASETS, *NUMBERED_DATASETS)
 """Made by flows, each under the lease of its own name; nobody else keeps them."""
 
 KEPT_DATASETS = (*LAKE_DATASETS, *FLOW_DATASETS)

@@ -26,7 +26,7 @@ def take_book(home: Path | None, dataset: str) -> str:
 
 @flow(name="numbered-to-lake", timeout_seconds=LINEAGE_S_MAX)
 def numbered_to_lake(home: Path | None = None) -> list[str]:
-    """What flows wrote into the hot tier (events of lineage) goes to the lake, each row once."""
+    """What flows wrote (events of lineage, results of quality) goes to the lake, each row once."""
     lines = [take_book(home, dataset) for dataset in NUMBERED_DATASETS]
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="numbered")
     return lines

@@ -28,9 +28,12 @@ TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_
 LAKE_ONLY_DATASETS = ("bars",)
 """Datasets without a table in the hot tier."""
 
-NUMBERED_DATASETS: Mapping[str, str] = {"lineage_events": "event_no"}
-"""Datasets that flows write into the hot tier, and the column that numbers their rows from 1
-without a hole; they go to the lake by that number, as ticks do by their frame."""
+NUMBERED_DATASETS: Mapping[str, str] = {
+    "lineage_events": "event_no",
+    "quality_results": "seq",
+}
+"""Datasets that flows write into the hot tier, and the column that numbers their rows, rising:
+whoever reads a number reads all below it. They go to the lake by it, as ticks do by their frame."""
 
 DATASETS = (
     *TICK_DATASETS,
@@ -41,7 +44,6 @@ DATASETS = (
     "quarantine",
     "releases",
     *NUMBERED_DATASETS,
-    "quality_results",
     "quarantine_decisions",
     *LAKE_ONLY_DATASETS,
 )

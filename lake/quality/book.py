@@ -1,35 +1,32 @@
-"""The book of quality: results, how far was looked, and models, in the hot tier and in the lake.
+"""The book of quality: results, how far was looked, and models, in the hot tier.
 
 What a run found and how far it looked are one transaction, under the epoch of its turn: a run that
-died left nothing, one that was overtaken is refused. The lake gets the rows after that, each once,
-by the mark that its commits carry; whoever dies in between leaves them to the next run.
+died left nothing, one that was overtaken is refused. Runs and so `seq` rise, and by that the rows
+go to the lake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
 import orjson
 import psycopg
-import pyarrow as pa
 
 from lake.clock import utc_from_us
-from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Fenced
 from lake.hot.lease import Lease
 from lake.quality.anomaly import AnomalyModel, model_of
 from lake.quality.rule import Result
-from lake.tables.catalog import open_catalog
-from lake.tables.lake_table import LakeTable
-from lake.views.union_view import FLOW_SHARD, INDEX_BITS, last_seq
-from lake.warehouse import Warehouse
+from lake.views.union_view import INDEX_BITS
 
 DATASET = "quality_results"
 """Also the name of the lease under which it is written."""
+
+FLOW_SHARD = -1
+"""Stands in for the shard of rows that no journal holds, and for that of bars among the marks."""
 
 NAMES = load(DATASET).names
 
@@ -74,27 +71,6 @@ def record(
                 list(moved.items()),
             )
     return run
-
-
-def to_lake(dsn: str, warehouse: Warehouse, lease: Lease) -> int:
-    """Append the rows that the lake lacks; return how many. Unavailable, Fenced as a commit."""
-    with (
-        closing(open_catalog(dsn, warehouse, epoch=lease.epoch, lease=lease.name)) as catalog,
-        psycopg.connect(dsn) as connection,
-    ):
-        table = LakeTable(catalog, DATASET, epoch=lease.epoch)
-        after = table.holdings().through.get(FLOW_SHARD, 0)
-        found = connection.execute(
-            f"SELECT {', '.join(NAMES)} FROM market.{DATASET} WHERE seq > %s ORDER BY seq".encode(),
-            (last_seq(after),),
-        ).fetchall()
-        if not found:
-            return 0
-        rows = [dict(zip(NAMES, row, strict=True)) for row in found]
-        upto = max(row["run_id"] for row in rows)
-        arrow = pa.Table.from_pylist(rows, schema=arrow_schema(load(DATASET)))
-        table.append(arrow, {FLOW_SHARD: upto})
-    return len(rows)
 
 
 def newest_models(connection: psycopg.Connection) -> list[AnomalyModel]:

@@ -32,12 +32,6 @@ UNION_DATASETS = (
 )
 """Datasets with a hot and a lake part."""
 
-FLOW_DATASETS = ("quality_results",)
-"""Datasets with a hot and a lake part that no journal holds: a flow writes them, run by run."""
-
-FLOW_SHARD = -1
-"""Stands in for the shard of their rows; their frames are the flow's runs."""
-
 AGGREGATES = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 """The bars that go by the name crypto_agg_<interval>, with their seconds."""
 
@@ -63,8 +57,6 @@ def view_statements(
     yield "CREATE SCHEMA IF NOT EXISTS hot"
     for dataset in UNION_DATASETS:
         yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, shards)
-    for dataset in FLOW_DATASETS:
-        yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, (FLOW_SHARD,))
     for dataset in LAKE_ONLY_DATASETS:
         yield _view(f"lake.{dataset}", lake_sql(dataset, snapshots.get(dataset)))
         yield _view(dataset, f"FROM lake.{dataset}")
