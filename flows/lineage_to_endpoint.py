@@ -43,7 +43,8 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if urlsplit(self.url).scheme not in ("http", "https"):
-            raise BadInput("TICKLAKE_LINEAGE_URL", f"{self.url!r} is no http address", "see README")
+            # it may hold a password, so it is not said
+            raise BadInput("TICKLAKE_LINEAGE_URL", "is no http address", "as http://host:5000/...")
 
     @property
     def name(self) -> str:

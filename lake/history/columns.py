@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -159,14 +160,11 @@ def _typed(field: pa.Field, column: pa.Array, place: Place) -> pa.Array:
         return _times(column, place)
     if field.name == "ticker":
         return _tickers(column)
-    cast: Callable[[pa.Array], pa.Array]
+    as_text = not pa.types.is_integer(field.type)
     if pa.types.is_decimal(field.type):
-        column = _emptied(column.cast(pa.string()) if _is_double(column) else column)
-        cast = lambda part: pc.cast(part, field.type)  # noqa: E731
-    elif pa.types.is_integer(field.type):
-        column, cast = _emptied(column), lambda part: pc.cast(part, field.type)
-    else:
-        column, cast = _emptied(column.cast(pa.string())), lambda part: part.cast(field.type)
+        as_text = _is_double(column)
+    column = _emptied(column.cast(pa.string()) if as_text else column)
+    cast = partial(pc.cast, target_type=field.type)
     try:
         return cast(column)
     except pa.ArrowInvalid as error:

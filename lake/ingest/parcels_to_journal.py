@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lake.clock import Clock
 from lake.feeds.history import FEED
@@ -72,6 +73,10 @@ async def take(parcel: Parcel, intake: Intake, clock: Clock, ended: asyncio.Even
     if parcel.frames:
         intake.add(FEED, control.HISTORY_CONNECTION, list(parcel.frames), clock.now_us())
     for feed, record in parcel.records:
-        intake.note(feed, lambda record=record: record)  # type: ignore[misc]
+        intake.note(feed, partial(_made, record))
     await intake.flush()
     await asyncio.to_thread(parcel.done)
+
+
+def _made(record: control.Control) -> control.Control:
+    return record
