@@ -8,6 +8,7 @@ connect, a new incarnation begins, which fences every writer of before.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def restore_to(
     frames_before = said or _acknowledged(home / "journal")
     server.down()
     data = server.data
-    before = home / f"{data.name}.before-{name_of(utc_from_us(clock.now_us()))}"
+    before = _aside(data, utc_from_us(clock.now_us()))
     if data.exists():
         data.rename(before)
     try:
@@ -75,6 +76,13 @@ def restore_to(
             before.rename(data)
         raise
     return Restored(to, backup, number, frames_before, frames_after, before, not_archived)
+
+
+def _aside(data: Path, now: datetime) -> Path:
+    """Return a free name beside a data folder; a second restore within a second gets its own."""
+    named = data.with_name(f"{data.name}.before-{name_of(now)}")
+    free = (named.with_name(f"{named.name}-{n}") for n in itertools.count(2))
+    return next(path for path in itertools.chain((named,), free) if not path.exists())
 
 
 def _base_for(place: Place, to: datetime, clock: Clock) -> Backup:
