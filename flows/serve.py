@@ -56,7 +56,7 @@ def main() -> None:
         while not answers():
             stop.wait(LOOK_S)
         if sys.argv[2:] == [POOL_WORD]:
-            deploy(stop)
+            deploy(stop, unneeded(home))
             stop.wait()
         serve(*deployments(home), limit=RUNS_AT_ONCE_MAX, print_starting_message=False)
     finally:
@@ -108,9 +108,15 @@ def answers() -> bool:
         return False
 
 
+def unneeded(home: Path) -> frozenset[str]:
+    """Return the names of the schedules that a home has no need of, by its settings."""
+    settings = settings_of(home)
+    return frozenset(each.name for each in SCHEDULES if not each.is_needed(settings))
+
+
 def deployments(home: Path) -> list[RunnerDeployment]:
     """Return every flow with its schedule, for a home; paused where the home has no need of it."""
-    settings = settings_of(home)
+    paused = unneeded(home)
     parameters = {"home": str(home)}
     made = [
         each.flow.to_deployment(
@@ -119,7 +125,7 @@ def deployments(home: Path) -> list[RunnerDeployment]:
             parameters=parameters,
             tags=["ticklake", each.name],
             concurrency_limit=ONE_AT_A_TIME,
-            paused=not each.is_needed(settings),
+            paused=each.name in paused,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         for each in SCHEDULES

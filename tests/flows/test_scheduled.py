@@ -12,10 +12,10 @@ import yaml
 from prefect import Flow, Task
 
 import flows.scheduled
+from flows.pool import FILE, POOL_PREFIX, with_pauses
 from flows.scheduled.schedules import SCHEDULES
-from flows.serve import deployments
+from flows.serve import deployments, unneeded
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f"flows.scheduled.{each.name}" for each in pkgutil.iter_modules(flows.scheduled.__path__)]
 THINGS = [
     each
@@ -57,7 +57,7 @@ def test_every_deployment_has_tags_a_schedule_and_a_limit() -> None:
 
 
 def test_the_pool_s_file_names_flows_that_there_are() -> None:
-    document = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())
+    document = yaml.safe_load(FILE.read_text())
     entries = [each["entrypoint"].rpartition(".") for each in document["deployments"]]
     found = [getattr(import_module(module), name) for module, _, name in entries]
     assert all(isinstance(each, Flow) for each in found)
@@ -65,9 +65,22 @@ def test_the_pool_s_file_names_flows_that_there_are() -> None:
 
 
 def test_the_pool_s_flows_run_as_often_as_those_of_the_process_that_stays() -> None:
-    document = yaml.safe_load((ROOT / "flows" / "prefect.yaml").read_text())
+    document = yaml.safe_load(FILE.read_text())
     found = {
-        each["name"].removeprefix("pool-"): each["schedules"][0]["interval"]
+        each["name"].removeprefix(POOL_PREFIX): each["schedules"][0]["interval"]
         for each in document["deployments"]
     }
     assert found == {each.name: each.every.total_seconds() for each in SCHEDULES}
+
+
+@pytest.mark.parametrize("old", ["", "postgresql://reader@old/rrr"])
+def test_what_a_home_has_no_need_of_is_paused_in_the_pool_as_in_the_process_that_stays(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKLAKE_OLD_DSN", old)
+    document = yaml.safe_load(with_pauses(FILE.read_text(), unneeded(tmp_path)))
+    pool = {
+        each["name"].removeprefix(POOL_PREFIX): each["paused"] for each in document["deployments"]
+    }
+    assert pool == {each.name: bool(each.paused) for each in deployments(tmp_path)}
+    assert [name for name, paused in pool.items() if paused] == ([] if old else ["follow"])
