@@ -44,13 +44,15 @@ from benchmarks.throughput import Watch, children, ticklake  # noqa: E402
 from infra.command.metrics import samples  # noqa: E402
 from infra.servers import embedded  # noqa: E402
 from infra.servers.ports import choose  # noqa: E402
+from infra.servers.report import in_state  # noqa: E402
 from lake.journal.durable import DurableFrame  # noqa: E402
 from lake.journal.reader import JournalReader  # noqa: E402
 from lake.state import postgres_dsn, read_state  # noqa: E402
-from lake.tables.catalog import NAMESPACE, open_catalog  # noqa: E402
+from lake.tables.catalog import open_catalog  # noqa: E402
+from lake.tables.names import NAMESPACE  # noqa: E402
 from lake.verify.verify import verify  # noqa: E402
 from lake.warehouse import warehouse_of  # noqa: E402
-from tests.stack.own_home import IN_STATE, own_home, pids, send, status, up  # noqa: E402
+from tests.stack.own_home import STOPPED, own_home, pids, send, status, up  # noqa: E402
 
 MODES = ("frozen", "killed")
 JOURNAL_SAMPLE_S = 0.005
@@ -183,7 +185,7 @@ class Site:
 
     def look(self, server: str, gone: float, until: threading.Event) -> None:
         """Scrape until the metrics name a server that is away."""
-        name = f'ticklake_server_up{{server="{IN_STATE[server]}"}}'
+        name = f'ticklake_server_up{{server="{in_state(server)}"}}'
         while not until.wait(SHOWN_SAMPLE_S):
             if self.scrape().get(name) == 0:
                 self.shown.metrics_s = round(time.time() - gone, 1)
@@ -193,7 +195,7 @@ class Site:
         """Ask `ticklake status` until it names a server that is away."""
         while not until.wait(SHOWN_SAMPLE_S):
             said = status(self.home)
-            if IN_STATE[server] in {each["thing"] for each in said["wrong"]}:
+            if in_state(server) in {each["thing"] for each in said["wrong"]}:
                 self.shown.status_s = round(time.time() - gone, 1)
                 return
 
@@ -266,7 +268,7 @@ def measure(server: str, mode: str, options: argparse.Namespace, site: Site) -> 
     port = choose(None)
     site.metrics_url = f"http://127.0.0.1:{port}/metrics"
     watcher = ticklake(home, "metrics", "--serve", "--port", str(port))
-    name = f'ticklake_server_up{{server="{IN_STATE[server]}"}}'
+    name = f'ticklake_server_up{{server="{in_state(server)}"}}'
     try:
         wait_for(lambda: site.scrape().get(name) == 1, STARTED_S_MAX, "the exporter to look")
         return measured(server, mode, options, site)
@@ -368,7 +370,7 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stack", type=Path, help="home of a stack that is up")
-    parser.add_argument("--server", choices=("all", *IN_STATE), default="all")
+    parser.add_argument("--server", choices=("all", *STOPPED), default="all")
     parser.add_argument("--mode", choices=("both", *MODES), default="both")
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=int, default=90)
@@ -377,7 +379,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     stack = options.stack.resolve() if options.stack else None
-    every = tuple(IN_STATE) if stack else ("postgres",)
+    every = STOPPED if stack else ("postgres",)
     servers = every if options.server == "all" else (options.server,)
     if not set(servers) <= set(every):
         parser.error(f"--server {options.server}: only postgres can go without --stack")

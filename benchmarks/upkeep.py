@@ -42,9 +42,10 @@ from lake.hot.lease import COMMITTER, take
 from lake.ingest.lake_files import RemovalBook
 from lake.releases.release import create, parts_of
 from lake.tables.account import unaccounted
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
 from lake.tables.data_file import DAY_US, ROW_GROUP_ROWS, parquet_options
 from lake.tables.lake_table import LakeTable
+from lake.tables.names import NAMESPACE
 from lake.tables.upkeep import Upkeep, UpkeepLimits
 from lake.verify.verify import verify
 from lake.views.client import Client

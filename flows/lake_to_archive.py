@@ -49,10 +49,11 @@ from lake.hot.recovery import window_s
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.ingest.lake_files import RemovalBook
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, known_table, open_catalog
+from lake.tables.catalog import known_table, open_catalog
 from lake.tables.commit import faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
-from lake.tables.lake_table import LEFT, holdings_of
+from lake.tables.lake_table import holdings_of
+from lake.tables.names import LEFT, NAMESPACE
 from lake.tables.swap import swap_files
 from lake.warehouse import Warehouse
 

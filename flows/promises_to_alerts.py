@@ -30,9 +30,9 @@ from lake.hot.promises import (
 )
 from lake.hot.scores import quality_scores
 from lake.state import remedy
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
 from lake.tables.commit import faults_of
-from lake.tables.lake_table import CLOSED
+from lake.tables.names import CLOSED, NAMESPACE
 from lake.warehouse import Warehouse
 
 BARS = "bars"

@@ -26,7 +26,8 @@ from lake.ingest.lake_files import RemovalBook
 from lake.lineage.destination import NAMESPACE as LINEAGE_NAMESPACE
 from lake.lineage.job import Job, lake
 from lake.lineage.run import Run, Teller
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
+from lake.tables.names import NAMESPACE
 from lake.tables.old_metadata import keep_metadata, remove_old_metadata
 from lake.tables.tags import keep_tags
 from lake.tables.upkeep import REMOVE_AFTER_S, Merged, Upkeep

@@ -14,15 +14,13 @@ from infra.command.profile import started
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
 from infra.servers.flow_servers import FlowServers, flow_line, look_at_flows
+from infra.servers.report import in_state
 from infra.watch.probes import Health
 from infra.watch.status import document, lines, see
 from infra.watch.wrong import wrong
 from lake.clock import SystemClock
 from lake.settings import Settings
 from lake.state import read_state
-
-PROBED_AS = {"redis": "valkey", "minio": "s3"}
-"""Servers that the state names by what they are for."""
 
 
 @click.command()
@@ -64,7 +62,7 @@ def status(settings: Settings) -> Answer:
 
 def health(name: str, said: Mapping[str, Any], probed: Mapping[str, Health]) -> Health:
     """Return a server's health: what its process says, and whether it answered just now."""
-    known = probed.get(PROBED_AS.get(name, name))
+    known = probed.get(in_state(name))
     if known is None or (known.up and not said["running"]):
         return Health(said["running"], 0.0, said["health"])
     return known

@@ -13,6 +13,14 @@ from infra.servers.process import Process, memory_bytes
 from lake.clock import utc_from_us
 from lake.errors import BadInput
 
+STATE_NAMES = {"redis": "valkey", "minio": "s3"}
+"""Servers that the state names by what they are for, and not by what they are."""
+
+
+def in_state(server: str) -> str:
+    """Return the name that the state (lake.state), metrics and probes have for a server."""
+    return STATE_NAMES.get(server, server)
+
 
 class Ready(Protocol):
     """A server that answers."""

@@ -10,8 +10,8 @@ import psycopg
 from pyiceberg.catalog.sql import SqlCatalog
 
 from lake.contracts.contract import DATASETS
-from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import faults_of
+from lake.tables.names import NAMESPACE
 from lake.tables.table_size import table_size
 from lake.tables.warehouse_io import WarehouseIO
 

@@ -24,11 +24,12 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Damaged
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
+from lake.tables.catalog import ensure_table, metadata_location
 from lake.tables.commit import Staging, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
-from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
+from lake.tables.lake_table import holdings_of
+from lake.tables.names import CLOSED, EPOCH, NAMESPACE, SNAPSHOT, THROUGH
 
 
 @dataclass(frozen=True, slots=True)

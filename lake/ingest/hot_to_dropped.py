@@ -29,9 +29,10 @@ from lake.hot.edition import Edition, ask, leave_age_days
 from lake.hot.hot_reader import last_write
 from lake.hot.partitions import drop_partition, existing_partitions, lock_day
 from lake.steps import Steps
+from lake.tables.names import CATALOG, NAMESPACE
 from lake.views.client import Client
 from lake.views.engine import file_fault
-from lake.views.snapshot import CATALOG, NAMESPACE, Snapshot, goes_on_from
+from lake.views.snapshot import Snapshot, goes_on_from
 
 GRACE_S = 900
 """Seconds since a day's last row: longer than the longest allowed query on the hot tier."""

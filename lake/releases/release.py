@@ -25,10 +25,11 @@ from lake.errors import Unavailable, WrongUse
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import Job, hot, lake
 from lake.lineage.run import Run, Teller
-from lake.tables.catalog import NAMESPACE as CATALOG_NAMESPACE
 from lake.tables.catalog import open_catalog
 from lake.tables.commit import COMMIT_FAULTS, translated
-from lake.tables.lake_table import CLOSED, holdings_of
+from lake.tables.lake_table import holdings_of
+from lake.tables.names import CLOSED
+from lake.tables.names import NAMESPACE as CATALOG_NAMESPACE
 from lake.views.union_view import UNION_DATASETS
 from lake.warehouse import Warehouse
 

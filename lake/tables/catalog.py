@@ -23,12 +23,11 @@ from lake.contracts.iceberg_schema import (
 )
 from lake.database import IDLE_IN_TRANSACTION_MS, with_options
 from lake.tables.commit import faults_of
+from lake.tables.names import CATALOG, NAMESPACE
 from lake.tables.warehouse_io import IMPLEMENTATION
 from lake.warehouse import Warehouse, warehouse_at
 
-CATALOG = "ticklake"
 IDLE_SETTING = "idle_in_transaction_session_timeout"
-NAMESPACE = "market"
 
 PROPERTIES = {
     "write.parquet.compression-codec": "zstd",

@@ -19,19 +19,11 @@ from pyiceberg.table.update import SetPropertiesUpdate
 
 from lake.errors import Damaged
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
+from lake.tables.catalog import ensure_table, metadata_location
 from lake.tables.commit import COMMIT_FAULTS, Staging, commit_on_head, faults_of, translated
 from lake.tables.data_file import time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
-
-THROUGH = "ticklake.through."
-SNAPSHOT = "ticklake.snapshot"
-EPOCH = "ticklake.epoch"
-CLOSED = "ticklake.closed"
-"""Of bars: the time before which all buckets are closed, in microseconds since the epoch."""
-
-LEFT = "ticklake.left"
-"""Number of the last file of market.archive_files whose rows have left the table."""
+from lake.tables.names import EPOCH, NAMESPACE, SNAPSHOT, THROUGH
 
 
 @dataclass(frozen=True, slots=True)

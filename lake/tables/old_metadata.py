@@ -15,8 +15,9 @@ from contextlib import suppress
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table.update import SetPropertiesUpdate
 
-from lake.tables.catalog import NAMESPACE, ensure_table
+from lake.tables.catalog import ensure_table
 from lake.tables.commit import commit_on_head, faults_of
+from lake.tables.names import NAMESPACE
 from lake.tables.warehouse_io import StoredFile, WarehouseIO
 
 DELETE_AFTER_COMMIT = "write.metadata.delete-after-commit.enabled"

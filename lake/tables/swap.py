@@ -11,7 +11,8 @@ from pyiceberg.table import Table
 
 from lake.tables.commit import Staging
 from lake.tables.lake_marks import note_mark
-from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, THROUGH, holdings_of
+from lake.tables.lake_table import holdings_of
+from lake.tables.names import CLOSED, EPOCH, SNAPSHOT, THROUGH
 
 OPERATION = "ticklake.operation"
 NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 
-from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import COMMIT_FAULTS, translated
+from lake.tables.names import NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)

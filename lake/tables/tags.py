@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 from pyiceberg.catalog.sql import SqlCatalog
 
-from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import faults_of
+from lake.tables.names import NAMESPACE
 
 HOUR, DAY = "hour-%Y-%m-%dT%H", "day-%Y-%m-%d"
 FORMS = ((HOUR, timedelta(hours=24)), (DAY, timedelta(days=30)))

@@ -25,11 +25,11 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate
 from lake.errors import Unavailable
 from lake.steps import Steps
 from lake.tables.account import data_files, metadata_files
-from lake.tables.catalog import NAMESPACE
 from lake.tables.commit import commit_on_head, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_marks import forget_marks
-from lake.tables.lake_table import SNAPSHOT, holdings_of
+from lake.tables.lake_table import holdings_of
+from lake.tables.names import NAMESPACE, SNAPSHOT
 from lake.tables.swap import swap_files
 from lake.tables.warehouse_io import WarehouseIO
 

@@ -14,23 +14,9 @@ import duckdb
 import orjson
 
 from lake.errors import Damaged
+from lake.tables.names import CATALOG, CLOSED, EPOCH, LEFT, NAMESPACE, SNAPSHOT, THROUGH
 from lake.views.engine import file_fault, hot_query
 from lake.warehouse import readable
-
-CATALOG = "ticklake"
-NAMESPACE = "market"
-THROUGH_PREFIX = "ticklake.through."
-SNAPSHOT_PROPERTY = "ticklake.snapshot"
-"""Names the snapshot that the properties `ticklake.through.*` belong to."""
-
-CLOSED_PROPERTY = "ticklake.closed"
-"""Of a table of bars: the time before which every bucket is closed."""
-
-LEFT_PROPERTY = "ticklake.left"
-"""Number of the last file of market.archive_files whose rows have left the table."""
-
-EPOCH_PROPERTY = "ticklake.epoch"
-"""In the summary of every snapshot that a committer of ours made."""
 
 _LOCATIONS = (
     "SELECT table_name, metadata_location FROM public.iceberg_tables "
@@ -97,7 +83,7 @@ def load_snapshot(
         columns=tuple(column["name"] for column in schema["fields"]),
         through=_through(dataset, metadata.get("properties", {}), head, snapshots),
         closed_us=_closed_us(metadata.get("properties", {}), head),
-        left=int(metadata.get("properties", {}).get(LEFT_PROPERTY, 0)),
+        left=int(metadata.get("properties", {}).get(LEFT, 0)),
     )
 
 
@@ -139,7 +125,7 @@ def _through(
     snapshots: Mapping[int, Mapping[str, Any]],
 ) -> dict[int, int]:
     """Return what the head holds: the properties say it, unless the table was rolled back."""
-    named = properties.get(SNAPSHOT_PROPERTY)
+    named = properties.get(SNAPSHOT)
     if named is None or _leads_to(head, int(named), snapshots):
         return _frames(properties)
     found = _frames(head["summary"]) if head else {}
@@ -162,24 +148,20 @@ def _leads_to(
         at = snapshots.get(at.get("parent-snapshot-id", -1))
     # We expire only ancestors, and what a rollback left behind stays in the metadata; others may
     # expire that too, but then the head is one of ours.
-    return (
-        named not in snapshots
-        and head is not None
-        and EPOCH_PROPERTY not in head.get("summary", {})
-    )
+    return named not in snapshots and head is not None and EPOCH not in head.get("summary", {})
 
 
 def _closed_us(properties: Mapping[str, str], head: Mapping[str, Any] | None) -> int:
     """Return what the head says; else the properties, which others' maintenance leaves alone."""
-    said = (head or {}).get("summary", {}).get(CLOSED_PROPERTY)
-    return int(said or properties.get(CLOSED_PROPERTY, 0))
+    said = (head or {}).get("summary", {}).get(CLOSED)
+    return int(said or properties.get(CLOSED, 0))
 
 
 def _frames(properties: Mapping[str, str]) -> dict[int, int]:
     return {
-        int(key.removeprefix(THROUGH_PREFIX)): int(value)
+        int(key.removeprefix(THROUGH)): int(value)
         for key, value in properties.items()
-        if key.startswith(THROUGH_PREFIX)
+        if key.startswith(THROUGH)
     }
 
 

@@ -18,7 +18,8 @@ from lake.hot.turn import turn
 from lake.ingest.lake_files import RemovalBook
 from lake.releases.release import create, parts_of
 from lake.tables.account import unaccounted
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
+from lake.tables.names import NAMESPACE
 from lake.views.client import Client
 from tests.path.lakehouse import Lakehouse, stream
 

@@ -14,7 +14,8 @@ from lake.hot.look import look
 from lake.hot.partitions import existing_partitions
 from lake.ingest.hot_to_dropped import drop_due
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
+from lake.tables.names import NAMESPACE
 from lake.verify.verify import verify
 from lake.views.client import Client
 from tests.path.chaos.faults import ArmedSteps

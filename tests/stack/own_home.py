@@ -20,12 +20,13 @@ from psycopg import sql
 from infra.servers.home import prepared
 from infra.servers.process import processes
 from infra.servers.profile import FOLDERS
+from infra.servers.report import in_state
 from lake.hot.arrange import prepare
 from lake.state import read_state, write_state
 
 ROOT = Path(__file__).resolve().parents[2]
-IN_STATE = {"postgres": "postgres", "redis": "valkey", "minio": "s3", "trino": "trino"}
-"""Servers by the names of `ticklake status`, and what the state calls them."""
+STOPPED = ("postgres", "redis", "minio", "trino")
+"""Servers that tests take away, by the names of `ticklake status`."""
 
 UP_S_MAX = 300
 
@@ -59,7 +60,7 @@ def own_home(stack: Path, folder: Path, name: str) -> Iterator[Path]:
 
 def pids(stack: Path, server: str) -> list[int]:
     """Return a server's processes, its first one first."""
-    first = int(read_state(stack)[IN_STATE[server]]["pid"])
+    first = int(read_state(stack)[in_state(server)]["pid"])
     return [first, *(each.pid for each in processes() if each.parent == first)]
 
 

@@ -21,10 +21,11 @@ import pytest
 from infra.command.metrics import samples
 from infra.servers.ports import choose
 from infra.servers.process import wait_until
+from infra.servers.report import in_state
 from lake.clock import SystemClock
 from lake.state import postgres_dsn
 from lake.verify.verify import verify
-from tests.stack.own_home import IN_STATE, ROOT, own_home, pids, send, status, up
+from tests.stack.own_home import ROOT, STOPPED, own_home, pids, send, status, up
 
 CLOCK = SystemClock()
 SHOWN_S_MAX = 30.0
@@ -48,7 +49,7 @@ class Place:
 
     def shows(self, server: str, up: int) -> bool:
         """Tell whether the exporter says by and by that a server is up (1) or not (0)."""
-        name = f'ticklake_server_up{{server="{IN_STATE[server]}"}}'
+        name = f'ticklake_server_up{{server="{in_state(server)}"}}'
         return wait_until(CLOCK, lambda: self.samples().get(name) == up, SHOWN_S_MAX)
 
     def samples(self) -> dict[str, float]:
@@ -60,7 +61,7 @@ class Place:
 
         def named() -> bool:
             said = status(self.home)
-            thing = IN_STATE[server]
+            thing = in_state(server)
             found = [w for w in said["wrong"] if (w["kind"], w["thing"]) == ("server", thing)]
             return said["rc"] == 1 and any(each["remedy"] for each in found)
 
@@ -133,7 +134,7 @@ def place(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pla
         yield place
 
 
-@pytest.mark.parametrize("server", IN_STATE)
+@pytest.mark.parametrize("server", STOPPED)
 def test_a_server_that_hangs_shows_and_is_over_when_it_goes_on(place: Place, server: str) -> None:
     found = pids(place.stack, server)
     send(found, signal.SIGSTOP)
@@ -147,7 +148,7 @@ def test_a_server_that_hangs_shows_and_is_over_when_it_goes_on(place: Place, ser
     assert place.is_well()
 
 
-@pytest.mark.parametrize("server", IN_STATE)
+@pytest.mark.parametrize("server", STOPPED)
 def test_a_server_that_is_killed_shows_and_is_over_when_it_is_started(
     place: Place, server: str
 ) -> None:

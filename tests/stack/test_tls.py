@@ -33,7 +33,8 @@ from lake.client import connect
 from lake.errors import TicklakeError, Unavailable
 from lake.roles import role_dsn
 from lake.state import postgres_dsn, read_state, valkey_url, with_user
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
+from lake.tables.names import NAMESPACE
 from lake.trino_session import Trino, connect_trino, trino_of
 from lake.views.engine import attach_warehouse, open_duckdb
 from lake.warehouse import Bucket, warehouse_of

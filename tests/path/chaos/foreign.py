@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from lake.tables.lake_table import EPOCH, THROUGH
+from lake.tables.names import EPOCH, THROUGH
 from tests.path.chaos.place import Place
 
 
