@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from lake.contracts.contract import LAKE_ONLY_DATASETS
+from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS
 from lake.state import postgres_dsn
 from lake.tables.catalog import ensure_table, open_catalog
 from lake.tables.commit import faults_of
@@ -21,7 +21,7 @@ def publish(home: Path) -> None:
     Raises Unavailable, or BadInput with the remedy where Trino lacks what the views need.
     """
     with closing(open_catalog(postgres_dsn(home), warehouse_of(home))) as catalog:
-        for dataset in (*UNION_DATASETS, *LAKE_ONLY_DATASETS):
+        for dataset in (*UNION_DATASETS, *NUMBERED_DATASETS, *LAKE_ONLY_DATASETS):
             with faults_of(dataset):
                 ensure_table(catalog, dataset)
     with connect_trino(home) as session:

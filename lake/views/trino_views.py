@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lake.contracts.contract import LAKE_ONLY_DATASETS, Contract, load
+from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, Contract, load
 from lake.errors import BadInput
+from lake.tables.names import SNAPSHOT
 from lake.trino_session import HOT_CATALOG, LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino
 from lake.views.union_view import (
     AGGREGATE_COLUMNS,
@@ -26,7 +27,10 @@ from lake.views.union_view import (
 )
 
 TRINO_DATASETS = tuple(name for name in UNION_DATASETS if name != "ledger_minutes")
-"""Datasets with a view in Trino, which reads hot as analyst: the ledger is closed to it."""
+"""Datasets of the way in with a view in Trino, which reads hot as analyst: the ledger is closed."""
+
+TRINO_VIEWS = (*TRINO_DATASETS, *NUMBERED_DATASETS, *LAKE_ONLY_DATASETS)
+"""Datasets with a view of the fresh state; of what flows write none is in a release."""
 
 
 def publish_views(session: Trino) -> None:
@@ -43,10 +47,11 @@ def publish_views(session: Trino) -> None:
             "give it the files of infra/config/trino/catalog",
         )
     held = {str(name) for (name,) in session.execute(f"SHOW TABLES FROM {LAKE_CATALOG}.{SCHEMA}")}
-    if not held:
+    missing = sorted(set(TRINO_VIEWS) - held)
+    if missing:
         raise BadInput(
             f"trino at {session.url}",
-            f"its catalog {LAKE_CATALOG} shows no table of ours",
+            f"its catalog {LAKE_CATALOG} shows no table {' or '.join(missing)} of ours",
             "its iceberg.jdbc-catalog.catalog-name must be ticklake, in the hot tier's database",
         )
     for statement in trino_view_statements():
@@ -59,7 +64,7 @@ def trino_view_statements() -> Iterator[str]:
     The lake's tables and the tails must be there.
     """
     yield f"CREATE SCHEMA IF NOT EXISTS {VIEW_CATALOG}.{SCHEMA}"
-    for dataset in (*TRINO_DATASETS, *LAKE_ONLY_DATASETS):
+    for dataset in TRINO_VIEWS:
         contract = load(dataset)
         lake_only = dataset in LAKE_ONLY_DATASETS
         select = trino_lake_sql(contract) if lake_only else trino_union_sql(contract)
@@ -119,11 +124,11 @@ def _snapshot_sql(dataset: str) -> str:
     table = f'{LAKE_CATALOG}.{SCHEMA}."{dataset}'
     return (
         "SELECT coalesce(if(contains(gone, named), head, named), 0) AS snapshot_id FROM ("
-        "SELECT max(id) FILTER (WHERE kind = 'ticklake.snapshot') AS named,"
+        f"SELECT max(id) FILTER (WHERE kind = '{SNAPSHOT}') AS named,"
         " max(id) FILTER (WHERE kind = 'current-snapshot-id') AS head,"
         " array_agg(id) FILTER (WHERE kind = 'gone') AS gone FROM ("
         f'SELECT key AS kind, TRY_CAST(value AS bigint) AS id FROM {table}$properties"'
-        " WHERE key IN ('ticklake.snapshot', 'current-snapshot-id')"
+        f" WHERE key IN ('{SNAPSHOT}', 'current-snapshot-id')"
         f" UNION ALL SELECT 'gone', snapshot_id FROM {table}$history\""
         " WHERE NOT is_current_ancestor))"
     )

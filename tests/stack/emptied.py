@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from lake.contracts.contract import NUMBERED_DATASETS
 from lake.state import postgres_dsn
 from lake.warehouse import Bucket, warehouse_of
 
@@ -31,6 +32,8 @@ EMPTIED = (
     "roll_1h",
     "roll_1d",
     "roll_marks",
+    "quality_marks",
+    *NUMBERED_DATASETS,
 )
 
 

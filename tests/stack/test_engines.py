@@ -14,19 +14,21 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from flows.numbered_to_lake import take
 from flows.trades_to_bars import TradesToBars
 from lake.client import Client, connect
 from lake.clock import ManualClock, SystemClock
-from lake.contracts.contract import LAKE_ONLY_DATASETS, load
+from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, Column, load
 from lake.errors import BadInput, Unavailable, WrongUse
 from lake.hot.bars import HotToBars
+from lake.hot.numbered import append
 from lake.tables.catalog import ensure_table, open_catalog
 from lake.tables.lake_marks import note_mark
 from lake.tables.tags import keep_tags
 from lake.trino_session import UPKEEP_CATALOG, Trino, connect_trino
 from lake.views.engine import attach_warehouse, open_duckdb
 from lake.views.publish import publish
-from lake.views.trino_views import TRINO_DATASETS, publish_views
+from lake.views.trino_views import TRINO_DATASETS, TRINO_VIEWS, publish_views
 from lake.views.union_view import AGGREGATE_COLUMNS, AGGREGATES, UNION_DATASETS
 from tests.stack.emptied import emptied
 from tests.verify.lakehouse import NOON, Lakehouse
@@ -52,7 +54,7 @@ ROWS = pa.table(
 @pytest.fixture
 def lakehouse(stack: Path) -> Iterator[Lakehouse]:
     house = Lakehouse(*emptied(stack))
-    for dataset in (*UNION_DATASETS, *LAKE_ONLY_DATASETS):
+    for dataset in (*UNION_DATASETS, *NUMBERED_DATASETS, *LAKE_ONLY_DATASETS):
         ensure_table(house.catalog, dataset)
     yield house
     house.close()
@@ -167,6 +169,38 @@ def test_both_engines_show_the_same_rows_to_the_last_digit(
     )
 
 
+@pytest.mark.parametrize("dataset", NUMBERED_DATASETS)
+def test_both_engines_show_what_flows_write_before_and_after_it_is_in_the_lake(
+    lakehouse: Lakehouse, session: Trino, client: Client, dataset: str
+) -> None:
+    number = NUMBERED_DATASETS[dataset]
+    word = next(each.name for each in load(dataset).columns if each.type == "text")
+    ours = f"WHERE {word} LIKE '{OF_THIS_TEST}%' ORDER BY {number}"  # flows of the stack write, too
+    with psycopg.connect(lakehouse.dsn, autocommit=True) as connection:
+        append(connection, dataset, numbered_rows(dataset, 3))
+        assert len(both(session, client, f"SELECT * FROM {dataset} {ours}")) == 3
+        take(lakehouse.dsn, lakehouse.place, dataset)
+        append(connection, dataset, numbered_rows(dataset, 2))
+    assert len(both(session, client, f"SELECT * FROM {dataset} {ours}")) == 5
+    assert len(session.execute(f"SELECT {number} FROM lake.market.{dataset} {ours}")) == 3
+
+
+OF_THIS_TEST = "of this test"
+
+
+def numbered_rows(dataset: str, count: int) -> pa.Table:
+    """Return rows of what a flow writes, each unlike the others, nulls among them."""
+
+    def value(column: Column, n: int) -> object:
+        if not column.required and n % 2:
+            return None
+        by_type = {"text": f"{OF_THIS_TEST} ü'\"€ {n}", "time": NOON + timedelta(microseconds=n)}
+        return by_type.get(column.type, n)
+
+    columns = [each for each in load(dataset).columns if each.name != NUMBERED_DATASETS[dataset]]
+    return pa.table({each.name: [value(each, n) for n in range(count)] for each in columns})
+
+
 def test_both_engines_show_the_same_bars_closed_in_the_lake_and_open_in_hot(
     lakehouse: Lakehouse, session: Trino, client: Client
 ) -> None:
@@ -232,7 +266,7 @@ def test_the_lake_part_can_be_read_as_it_was(lakehouse: Lakehouse, session: Trin
 
 def test_views_and_tables_are_documented_by_their_contracts(session: Trino) -> None:
     for catalog in ("ticklake", "lake"):
-        for dataset in (*TRINO_DATASETS, *LAKE_ONLY_DATASETS):
+        for dataset in TRINO_VIEWS:
             contract = load(dataset)
             columns = session.execute(f"SHOW COLUMNS FROM {catalog}.market.{dataset}")
             assert {row[0]: row[3] for row in columns} == {

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy
 
 from infra.command.main import run
-from lake.contracts.contract import LAKE_ONLY_DATASETS, load
+from lake.contracts.contract import load
 from lake.state import read_state
 from lake.views.publish import publish
-from lake.views.trino_views import TRINO_DATASETS
+from lake.views.trino_views import TRINO_VIEWS
 from lake.views.union_view import AGGREGATES
 from tests.stack.emptied import emptied
 from tests.verify.lakehouse import Lakehouse
@@ -38,7 +38,7 @@ def engine(stack: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[sqlalche
 def test_an_analyst_finds_names_comments_and_rows(engine: sqlalchemy.Engine) -> None:
     seen = sqlalchemy.inspect(engine)
     aggregates = {f"crypto_agg_{interval}" for interval in AGGREGATES}
-    assert {*TRINO_DATASETS, *LAKE_ONLY_DATASETS, *aggregates} == set(seen.get_view_names("market"))
+    assert {*TRINO_VIEWS, *aggregates} == set(seen.get_view_names("market"))
     contract = load("crypto_trades")
     columns = seen.get_columns("crypto_trades", "market")
     assert [each["name"] for each in columns] == list(contract.names)
