@@ -18,10 +18,18 @@ from infra.watch.metrics import BY_NAME
 from infra.watch.seen import Seen
 from infra.watch.wrong import KINDS, wrong
 from lake.durations import BOUNDS_S
+from lake.hot.promises import Promise
 from lake.hot.slots import skew
-from lake.hot.standing import Standing, Tiers
+from lake.hot.standing import Backfills, Standing, Tiers
 
 Labels = tuple[str, ...]
+
+MEASURED: Mapping[Promise, str] = {
+    "freshness": "ticklake_freshness_seconds",
+    "completeness": "ticklake_completeness_ratio",
+    "quality": "ticklake_quality_score_ratio",
+}
+"""What a promise was measured to be: its metric."""
 
 
 class Samples:
@@ -151,8 +159,7 @@ def add_home(samples: Samples, seen: Seen) -> None:
 def _add_promises(samples: Samples, standing: Standing) -> None:
     for each in standing.promises:
         measured = each.measured
-        if measured.promise == "freshness":
-            samples.add("ticklake_freshness_seconds", measured.value, measured.thing)
+        samples.add(MEASURED[measured.promise], measured.value, measured.thing)
         if each.watched:
             samples.add("ticklake_promise_kept", measured.met, measured.thing, measured.promise)
     for month in standing.months:
@@ -162,6 +169,7 @@ def _add_promises(samples: Samples, standing: Standing) -> None:
         samples.add("ticklake_backup_log_behind_bytes", standing.backup.log_bytes_behind)
         if standing.backup.age_s is not None:
             samples.add("ticklake_backup_age_seconds", standing.backup.age_s)
+    _add_backfills(samples, standing.backfills)
     for late in standing.waiting:
         samples.add("ticklake_notices_waiting", late.waiting, late.receiver)
         samples.add("ticklake_notices_given_up", late.given_up, late.receiver)
@@ -193,6 +201,13 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_verify_duration_seconds", proof.took_ms / 1000)
         samples.add("ticklake_verify_lost_rows", proof.lost)
         samples.add("ticklake_verify_duplicated_rows", proof.duplicated)
+
+
+def _add_backfills(samples: Samples, found: Backfills) -> None:
+    for state in ("under_way", "done"):
+        samples.add("ticklake_backfills", getattr(found, state), state)
+    for fate in ("given", "contradicting", "refused"):
+        samples.add("ticklake_backfill_rows", getattr(found, fate), fate)
 
 
 def _add_tiers(samples: Samples, tiers: Tiers) -> None:

@@ -163,6 +163,18 @@ HOME = (
         "Age of the newest event when it was last measured.",
     ),
     Metric(
+        "ticklake_completeness_ratio",
+        "gauge",
+        ("feed",),
+        "Part of an hour that was free of gaps when it was last measured.",
+    ),
+    Metric(
+        "ticklake_quality_score_ratio",
+        "gauge",
+        ("dataset",),
+        "Part of the dataset's rules that held at their newest run.",
+    ),
+    Metric(
         "ticklake_promise_kept",
         "gauge",
         ("thing", "promise"),
@@ -188,6 +200,18 @@ HOME = (
         "gauge",
         ("receiver",),
         "Notices of open incidents that no further try is made for.",
+    ),
+    Metric(
+        "ticklake_backfills",
+        "gauge",
+        ("state",),
+        "What was asked of histories and files, under way or done.",
+    ),
+    Metric(
+        "ticklake_backfill_rows",
+        "gauge",
+        ("fate",),
+        "Rows that these gave, and of them those in quarantine: contradicting, refused.",
     ),
     Metric("ticklake_lake_files", "gauge", ("dataset",), "Data files of the table's head."),
     Metric("ticklake_lake_bytes", "gauge", ("dataset",), "Bytes of these files."),

@@ -65,13 +65,26 @@ class BackupStanding:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfills:
+    """What was asked of histories and files, under way and done; rows that they gave, and of them
+    those in quarantine, since they contradict what is held or were refused.
+    """
+
+    under_way: int = 0
+    done: int = 0
+    given: int = 0
+    contradicting: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """frames: shard -> last frame in hot. marks: shard -> last frame of the lake's newest commit.
 
     epochs: lease -> epoch. gaps: (feed, kind) -> open ones. bytes: of the whole database.
     promises: how each stood when last measured; months: this month of each. waiting: receivers of
     alerts that could not be reached. tiers: None before retention has run. backup: None where they
-    are off.
+    are off. backfills: all that there were.
     """
 
     frames: Mapping[int, int]
@@ -85,6 +98,7 @@ class Standing:
     waiting: Sequence[Waiting] = ()
     tiers: Tiers | None = None
     backup: BackupStanding | None = None
+    backfills: Backfills = Backfills()
 
 
 def standing(dsn: str) -> Standing:
@@ -108,6 +122,7 @@ def standing(dsn: str) -> Standing:
                 waiting(connection),
                 _tiers(run(_TIERS).fetchall()),
                 _backup(connection),
+                Backfills(*(run(_BACKFILLS).fetchone() or ())),
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -165,6 +180,12 @@ _TIERS = (
     "SELECT tier, dataset, rows, bytes, dollars_month FROM market.tier_sizes"
     " WHERE measured_at = (SELECT max(measured_at) FROM market.tier_sizes)"
 )
+_BACKFILLS = """
+SELECT count(*) FILTER (WHERE NOT done), count(*) FILTER (WHERE done),
+    coalesce(sum(rows), 0)::bigint, coalesce(sum(contradicting), 0)::bigint,
+    coalesce(sum(refused), 0)::bigint
+FROM market.backfills
+"""
 _GAPS = """
 SELECT feed, kind, count(*) FROM (
   SELECT DISTINCT ON (shard, gap_id) feed, kind, closed_time FROM market.feed_gaps
