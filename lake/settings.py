@@ -158,6 +158,14 @@ class Settings:
         "certificates of the stack's servers: `made` here, a folder with ca.crt, server.crt and"
         " server.key, or `off`; none: as at the last `up`, at first off",
     )
+    s3_bucket: str = setting(
+        "",
+        "bucket of the stack's store for the lake's files; none: the home's, at first `lake`; where"
+        " others run the store it is S3_BUCKET",
+    )
+    s3_models_bucket: str = setting(
+        "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",

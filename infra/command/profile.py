@@ -41,4 +41,5 @@ def named(name: str, settings: Settings) -> Profile:
     from infra.native.software import Software
     from infra.native.stack import Stack
 
-    return Stack(Software(settings.stack_software.resolve()))
+    software = Software(settings.stack_software.resolve())
+    return Stack(software, settings.s3_bucket, settings.s3_models_bucket)

@@ -17,6 +17,7 @@ from infra.native import trino_door
 from infra.native.software import Software
 from infra.native.tools import Tool
 from infra.servers import store_users
+from infra.servers.buckets import Buckets
 from infra.servers.door import LOCAL, Door
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_files import DATABASE
@@ -26,8 +27,6 @@ from lake.roles import database_role
 
 CONFIG = Path(__file__).parents[1] / "config"
 REGION = "us-east-1"
-BUCKET = "lake"
-MODELS_BUCKET = "models"
 S3_USER = "ticklake"
 PREFECT = "prefect"
 MLFLOW = "mlflow"
@@ -45,6 +44,7 @@ class Wiring:
     postgres_port: int
     minio_port: int
     passwords: Mapping[str, str]
+    buckets: Buckets
     door: Door = LOCAL
 
     @property
@@ -125,7 +125,7 @@ def trino(wiring: Wiring) -> Callable[[int], Plan]:
             "POSTGRES_DB": DATABASE,
             "S3_ENDPOINT": wiring.s3,
             "S3_REGION": REGION,
-            "S3_BUCKET": BUCKET,
+            "S3_BUCKET": wiring.buckets.lake,
             **catalog_variables(wiring.passwords),
             **trino_door.variables(wiring.home, door, wiring.passwords),
         }
@@ -193,11 +193,11 @@ def mlflow(wiring: Wiring) -> Callable[[int], Plan]:
     words = (str(wiring.software.python), "-m", "mlflow", "server", "--workers", "1", "--host")
     environment = variables(CONFIG / "mlflow.env") | {
         "MLFLOW_BACKEND_STORE_URI": wiring.dsn("postgresql+psycopg2", MLFLOW),
-        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{MODELS_BUCKET}",
+        "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{wiring.buckets.models}",
         "MLFLOW_S3_ENDPOINT_URL": wiring.s3,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": S3_USER,
-        "AWS_SECRET_ACCESS_KEY": wiring.passwords["s3"],
+        "AWS_ACCESS_KEY_ID": store_users.MLFLOW,
+        "AWS_SECRET_ACCESS_KEY": wiring.passwords[store_users.key_name(store_users.MLFLOW)],
         **wiring.trusting,
     }
     return lambda port: Plan((*words, LOOPBACK, "--port", str(port)), environment)

@@ -20,7 +20,7 @@ from infra.native.part import Place
 from infra.native.software import INSTALL, Software
 from infra.native.stack_state import stores_state, trino_user, trusted, users_state
 from infra.servers import store_users, valkey_server
-from infra.servers.buckets import see_to_buckets
+from infra.servers.buckets import Buckets, buckets_of, see_to_buckets
 from infra.servers.certificates import set_door
 from infra.servers.door import LOCAL, MADE, check, door_of
 from infra.servers.home import locked, port_of, prepared, read_passwords
@@ -82,9 +82,11 @@ class Servers:
 
 @dataclass(frozen=True)
 class Stack:
-    """The profile, on this software."""
+    """The profile, on this software; names of its buckets, "" for a home's own or the usual."""
 
     software: Software
+    bucket: str = ""
+    models_bucket: str = ""
 
     def servers(self, home: Path, clock: Clock) -> Servers:
         """Return the servers of a home (absolute path)."""
@@ -125,7 +127,8 @@ class Stack:
             self._set_backup(home, clock, backup)
             set_door(home, *door, clock)
             servers = self.servers(home, clock)
-            state = Start(self.software, home, servers, chunk_hours, pinned).run()
+            buckets = buckets_of(read_state(home).get("s3", {}), self.bucket, self.models_bucket)
+            state = Start(self.software, home, servers, buckets, chunk_hours, pinned).run()
             after = pids(servers)
         return Report(state, tuple(name for name in after if after[name] != before[name]))
 
@@ -183,6 +186,7 @@ class Start:
     software: Software
     home: Path
     servers: Servers
+    buckets: Buckets
     chunk_hours: int
     pinned: Sequence[str]
 
@@ -201,7 +205,9 @@ class Start:
         )
         postgres, redis, minio = stores["postgres"], stores["redis"], stores["minio"]
         door = servers.postgres.door
-        wiring = plans.Wiring(self.software, self.home, postgres.port, minio.port, passwords, door)
+        wiring = plans.Wiring(
+            self.software, self.home, postgres.port, minio.port, passwords, self.buckets, door
+        )
         if door.tls:
             trino_door.see_to_files(self.home, passwords)
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
@@ -242,7 +248,7 @@ class Start:
             "secret_key": password,
             **trusted(door),
         }
-        see_to_buckets(s3, (plans.BUCKET, plans.MODELS_BUCKET))
+        see_to_buckets(s3, self.buckets)
         return minio
 
     def _roles(

@@ -40,14 +40,15 @@ def stores_state(
         "s3": {
             "endpoint": wiring.s3,
             "region": plans.REGION,
-            "bucket": plans.BUCKET,
+            "bucket": wiring.buckets.lake,
+            "models_bucket": wiring.buckets.models,
             "access_key": plans.S3_USER,
             "secret_key": passwords["s3"],
             **trusted(wiring.door),
             "port": minio.port,
             "pid": minio.pid,
         },
-        "warehouse": {"location": f"s3://{plans.BUCKET}/warehouse"},
+        "warehouse": {"location": f"s3://{wiring.buckets.lake}/warehouse"},
     }
 
 

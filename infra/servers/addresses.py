@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from infra.servers import store_users
+from infra.servers.buckets import LAKE, MODELS, Buckets
 from lake.errors import BadInput
 from lake.roles import ROLES, database_role
 from lake.state import with_user
@@ -19,8 +21,8 @@ DEFAULTS = {
     "POSTGRES_USER": "ticklake",
     "REDIS_PORT": "6379",
     "S3_REGION": "us-east-1",
-    "S3_BUCKET": "lake",
-    "S3_MODELS_BUCKET": "models",
+    "S3_BUCKET": LAKE,
+    "S3_MODELS_BUCKET": MODELS,
 }
 REQUIRED = (
     "POSTGRES_HOST",
@@ -44,7 +46,8 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
 
     Passwords may hold any character. A role with a password, ANALYST_PASSWORD and so on, has it in
     the database; its keys in the store are ANALYST_S3_ACCESS_KEY and ANALYST_S3_SECRET_KEY, without
-    which `up` makes some where it can (infra.servers.given). TLS_CA is a file of certificates: the
+    which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
+    there, unless it has one of its own. TLS_CA is a file of certificates: the
     servers are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the
     owner's.
     """
@@ -55,18 +58,19 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     postgres = f"{found['POSTGRES_HOST']}:{found['POSTGRES_PORT']}/{found['POSTGRES_DB']}"
     user, password = (quote(found[f"POSTGRES_{part}"], safe="") for part in ("USER", "PASSWORD"))
     redis = f"{found['REDIS_HOST']}:{found['REDIS_PORT']}/0"
+    buckets = Buckets(found["S3_BUCKET"], found["S3_MODELS_BUCKET"])
     state: dict[str, Any] = {
         "postgres": {"dsn": f"postgresql://{user}:{password}@{postgres}"},
         "valkey": {"url": f"redis://:{quote(found['REDIS_PASSWORD'], safe='')}@{redis}"},
         "s3": {
             "endpoint": found["S3_ENDPOINT"],
             "region": found["S3_REGION"],
-            "bucket": found["S3_BUCKET"],
-            "models_bucket": found["S3_MODELS_BUCKET"],
+            "bucket": buckets.lake,
+            "models_bucket": buckets.models,
             "access_key": found["S3_ACCESS_KEY"],
             "secret_key": found["S3_SECRET_KEY"],
         },
-        "warehouse": {"location": f"s3://{found['S3_BUCKET']}/warehouse"},
+        "warehouse": {"location": f"s3://{buckets.lake}/warehouse"},
     }
     roles = {name: environ.get(f"{name.upper()}_PASSWORD") for name in ROLES}
     for name, word in roles.items():
@@ -76,6 +80,9 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
                 **_keys(name, environ),
                 **({"trino": {"user": name}} if ROLES[name].asks_trino else {}),
             }
+    mlflow = store_users.MLFLOW.upper()
+    if environ.get(f"{mlflow}_PASSWORD") and not environ.get(f"{mlflow}_S3_ACCESS_KEY"):
+        state["models"] = {"secret_key": environ[f"{mlflow}_PASSWORD"]}
     for server, name in OPTIONAL.items():
         if environ.get(name):
             state[server] = {"url": environ[name]}

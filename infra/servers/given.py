@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from infra.servers import store_users
-from infra.servers.buckets import see_to_buckets
+from infra.servers.buckets import Buckets, see_to_buckets
 from infra.servers.home import locked, prepared
 from infra.servers.logins import give_logins
 from infra.servers.postgres_server import PostgresServer
@@ -72,7 +72,8 @@ class Given:
             state = {**read_state(home), **given}
             write_state(home, state)
             await_stores(state, clock)
-            see_to_buckets(state["s3"], [state["s3"][name] for name in ("bucket", "models_bucket")])
+            buckets = Buckets(state["s3"]["bucket"], state["s3"]["models_bucket"])
+            see_to_buckets(state["s3"], buckets)
             with psycopg.connect(state["postgres"]["dsn"]) as connection:
                 prepare(connection, chunk_hours=chunk_hours, pinned=pinned)
                 if backup is not None:
@@ -101,6 +102,7 @@ class Given:
 def await_stores(state: dict[str, Any], clock: Clock) -> None:
     """Wait until the stores answer; Unavailable names the one that did not."""
     stores = {name: state[name] for name in STORES}
+    stores["s3"] = {name: said for name, said in stores["s3"].items() if name != "bucket"}
     found: dict[str, Health] = {}
 
     def answered() -> bool:
@@ -113,7 +115,8 @@ def await_stores(state: dict[str, Any], clock: Clock) -> None:
 
 
 def see_to_roles(state: dict[str, Any]) -> None:
-    """Give every role that has a password its login, and its keys where the store is MinIO.
+    """Give every role that has a password its login, and its keys where the store is MinIO; MLflow
+    its keys likewise.
 
     Another store's keys are for who runs it, by the policies of infra/servers/policies with its
     bucket's name in the place of ${S3_BUCKET}; a role that is told of none uses the owner's.
@@ -125,9 +128,12 @@ def see_to_roles(state: dict[str, Any]) -> None:
     words = {name: password_of(each["dsn"]) for name, each in roles.items()}
     give_logins(owner, owner, {database_role(name): word for name, word in words.items()})
     without = {store_users.key_name(name): words[name] for name in roles if "s3" not in roles[name]}
+    if "models" in state:
+        without[store_users.key_name(store_users.MLFLOW)] = state["models"]["secret_key"]
     if without and store_users.is_minio(s3["endpoint"], s3.get("ca")):
         for name, keys in store_users.give_keys(s3, without).items():
-            roles[name]["s3"] = keys
+            if name in roles:
+                roles[name]["s3"] = keys
 
 
 def password_of(dsn: str) -> str:

@@ -1,4 +1,4 @@
-"""Users of the S3 store, one a role, each with a policy of infra/servers/policies and no more."""
+"""Users of the S3 store, one a role and MLflow's, each with a policy of infra/servers/policies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ from minio.error import MinioAdminException
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError as PoolError
 
+from infra.servers.buckets import Buckets
 from lake.errors import Unavailable
 
 ATTACHED = "XMinioAdminPolicyChangeAlreadyApplied"
 HEALTH = "/minio/health/live"
 ANSWER_S_MAX = 5.0
 POLICIES = Path(__file__).parent / "policies"
+
+MLFLOW = "mlflow"
+"""The user of a server that has files of its own, and no business with the lake's."""
 
 POLICY_OF = {
     "ingest": "reader",  # looks keys up in the lake, of which it may have taken an event before
@@ -34,6 +38,7 @@ POLICY_OF = {
     "lake_writer": "lake_writer",
     "researcher": "researcher",
     "operator": "operator",
+    MLFLOW: "models",
 }
 
 
@@ -59,29 +64,32 @@ def is_minio(endpoint: str, ca: str | None = None, answer_s_max: float = ANSWER_
 
 
 def key_names() -> list[str]:
-    """Return the names of the roles' secret keys among a home's passwords."""
+    """Return the names of the users' secret keys among a home's passwords."""
     return [key_name(name) for name in POLICY_OF]
 
 
-def key_name(role: str) -> str:
-    """Return the name of a role's secret key among them."""
-    return f"s3_{role}"
+def key_name(user: str) -> str:
+    """Return the name of a user's secret key among them."""
+    return f"s3_{user}"
 
 
-def policy_of(name: str, bucket: str) -> dict[str, Any]:
-    """Return a policy of infra/servers/policies for the lake in this bucket."""
-    text = (POLICIES / f"{name}.json").read_text()
-    found: dict[str, Any] = json.loads(Template(text).substitute(S3_BUCKET=bucket))
+def policy_of(name: str, buckets: Buckets) -> dict[str, Any]:
+    """Return a policy of infra/servers/policies for these buckets."""
+    text = Template((POLICIES / f"{name}.json").read_text())
+    words = {"S3_BUCKET": buckets.lake, "S3_MODELS_BUCKET": buckets.models}
+    found: dict[str, Any] = json.loads(text.substitute(words))
     return found
 
 
 def give_keys(s3: Mapping[str, str], passwords: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Make every role's user, its key and its policy on the bucket; return role -> its keys.
+    """Make every user, its key and its policy on its bucket; return user -> its keys.
 
     s3: the state's entry, with the store's own key and secret. passwords: by the names of
-    key_names. Safe to call again. Raises Unavailable when the store does not answer.
+    key_names; a user without one is left out. Safe to call again. Raises Unavailable when the store
+    does not answer.
     """
     place = urlsplit(s3["endpoint"])
+    buckets = Buckets(s3["bucket"], s3["models_bucket"])
     secrets = {name: passwords[key_name(name)] for name in POLICY_OF if key_name(name) in passwords}
     admin = MinioAdmin(
         endpoint=place.netloc,
@@ -90,8 +98,8 @@ def give_keys(s3: Mapping[str, str], passwords: Mapping[str, str]) -> dict[str, 
         http_client=_trusting(s3.get("ca")),
     )
     try:
-        for policy in sorted(set(POLICY_OF.values())):
-            admin.policy_add(policy, policy=policy_of(policy, s3["bucket"]))
+        for policy in sorted({POLICY_OF[name] for name in secrets}):
+            admin.policy_add(policy, policy=policy_of(policy, buckets))
         for name, secret in secrets.items():
             admin.user_add(name, secret)
             _attach(admin, POLICY_OF[name], name)

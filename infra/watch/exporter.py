@@ -19,15 +19,16 @@ from prometheus_client.registry import Collector
 
 from infra.watch.families import Samples, add_home, add_ingests
 from infra.watch.ingest_report import IngestReport, read_reports
-from infra.watch.probes import Health, probe_all
+from infra.watch.probes import WATCHES_AS, Health, probe_all
 from infra.watch.seen import FlowsSeen, Look, Seen, disk, journals, tried
 from lake.clock import Clock
 from lake.errors import Unavailable
 from lake.hot.look import HotLook, look
 from lake.hot.standing import Standing, standing
 from lake.ingest.hot_to_lake import LAKE_DATASETS
+from lake.roles import role_dsn
 from lake.settings import Settings
-from lake.state import postgres_dsn, read_state
+from lake.state import read_state
 from lake.tables.catalog import open_catalog
 from lake.tables.table_size import TableSize, table_size
 from lake.warehouse import warehouse_of
@@ -96,9 +97,9 @@ class Watcher:
         if not self._servers.get("postgres", Health(False, 0.0)).up:
             self._standing = self._hot = None
             return
-        self._standing = tried(lambda: standing(postgres_dsn(self._home)))
+        self._standing = tried(lambda: standing(role_dsn(self._home, WATCHES_AS)))
         if self._hot is None or self._hot_looks % SLOTS_EVERY == 0:
-            self._hot = tried(lambda: look(postgres_dsn(self._home)))
+            self._hot = tried(lambda: look(role_dsn(self._home, WATCHES_AS)))
         self._hot_looks += 1
 
     def _look_lake(self) -> None:
@@ -106,8 +107,8 @@ class Watcher:
             self._sizes = tried(self._table_sizes) or {}
 
     def _table_sizes(self) -> dict[str, TableSize]:
-        dsn = postgres_dsn(self._home)
-        with closing(open_catalog(dsn, warehouse_of(self._home))) as catalog:
+        dsn, files = role_dsn(self._home, WATCHES_AS), warehouse_of(self._home, WATCHES_AS)
+        with closing(open_catalog(dsn, files)) as catalog:
             found = {dataset: table_size(catalog, dataset) for dataset in LAKE_DATASETS}
         return {dataset: size for dataset, size in found.items() if size is not None}
 

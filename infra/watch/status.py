@@ -7,15 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from infra.watch.ingest_report import IngestReport, read_reports
-from infra.watch.probes import Health, probe_all
+from infra.watch.probes import WATCHES_AS, Health, probe_all
 from infra.watch.seen import Seen, disk, journals, tried
 from infra.watch.wrong import Wrong
 from lake.clock import Clock
 from lake.hot.look import look
 from lake.hot.promises import floor_percent
 from lake.hot.standing import standing
+from lake.roles import role_dsn
 from lake.settings import Settings
-from lake.state import postgres_dsn, read_state
+from lake.state import read_state
 
 
 def see(settings: Settings, clock: Clock) -> Seen:
@@ -28,8 +29,8 @@ def see(settings: Settings, clock: Clock) -> Seen:
         reports=read_reports(home, clock),
         journals=journals(home),
         disk=disk(home, settings.journal_bytes_max),
-        standing=tried(lambda: standing(postgres_dsn(home))) if is_up else None,
-        hot=tried(lambda: look(postgres_dsn(home))) if is_up else None,
+        standing=tried(lambda: standing(role_dsn(home, WATCHES_AS))) if is_up else None,
+        hot=tried(lambda: look(role_dsn(home, WATCHES_AS))) if is_up else None,
         lake_commit_ms=settings.lake_commit_ms,
     )
 

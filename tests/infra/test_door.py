@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from infra.command.main import run
+from infra.native import plans
+from infra.native.plans import Wiring
+from infra.native.software import Software
+from infra.native.stack import PASSWORDS
 from infra.servers.authority import Pair, make_ca, make_server
+from infra.servers.buckets import Buckets
 from infra.servers.certificates import FILES, FOLDER, set_door
 from infra.servers.door import ENTRY, LOCAL, MADE, OFF, Door, door_of
+from infra.servers.ports import LOOPBACK
 from lake.clock import ManualClock, SystemClock
 from lake.errors import BadInput
 from lake.state import read_state
@@ -69,6 +75,21 @@ def test_the_embedded_profile_stays_on_loopback(
     said = capsys.readouterr().err
     assert "without TLS" in said
     assert said.count("\n") == 1
+
+
+def test_servers_without_passwords_stay_on_loopback_whatever_the_door(tmp_path: Path) -> None:
+    passwords = {name: f"word of {name}" for name in PASSWORDS}
+    door, buckets = Door("0.0.0.0", "lake.example.org", tmp_path), Buckets("a-lake", "some-models")
+    wiring = Wiring(Software(tmp_path), tmp_path, 5432, 9000, passwords, buckets, door)
+    prefect, models = plans.prefect(wiring)(4200), plans.mlflow(wiring)(5000)
+    for plan in (prefect, models):
+        assert plan.words[plan.words.index("--host") + 1] == LOOPBACK
+    worker = plans.worker(wiring, 4200)(4201)
+    assert worker.environment["PREFECT_WORKER_WEBSERVER_HOST"] == LOOPBACK
+    for word in ("s3", "postgres", "valkey"):  # MLflow's own key is all that it comes with
+        assert passwords[word] not in models.environment.values()
+    assert models.environment["AWS_SECRET_ACCESS_KEY"] == passwords["s3_mlflow"]
+    assert models.environment["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://some-models"
 
 
 def test_the_authority_stays_when_the_servers_names_change(tmp_path: Path) -> None:

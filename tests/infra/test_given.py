@@ -17,8 +17,9 @@ from infra.command.main import run
 from infra.recovery.places import wanted
 from infra.servers import embedded
 from infra.servers.addresses import REQUIRED, from_env
+from infra.servers.buckets import Buckets
 from infra.servers.given import Given, see_to_roles
-from infra.servers.store_users import POLICY_OF, is_minio, policy_of
+from infra.servers.store_users import MLFLOW, POLICY_OF, is_minio, policy_of
 from infra.watch.probes import probe_all
 from lake.clock import SystemClock
 from lake.errors import BadInput, Unavailable, WrongUse
@@ -194,14 +195,21 @@ def test_a_trino_that_answers_while_it_starts_is_not_up() -> None:
     assert health.remedy.startswith("wait for it")
 
 
-@pytest.mark.parametrize("policy", sorted(set(POLICY_OF.values())))
-def test_every_policy_is_on_the_lake_s_own_bucket_and_no_other(policy: str) -> None:
-    places = [
-        place for each in policy_of(policy, "my-lake")["Statement"] for place in each["Resource"]
-    ]
+@pytest.mark.parametrize("user", POLICY_OF)
+def test_every_policy_is_on_its_user_s_own_bucket_and_no_other(user: str) -> None:
+    policy = policy_of(POLICY_OF[user], Buckets("my-lake", "my-models"))
+    places = [place for each in policy["Statement"] for place in each["Resource"]]
     assert places
     for place in places:
-        assert place.removeprefix("arn:aws:s3:::").partition("/")[0] == "my-lake", place
+        bucket = place.removeprefix("arn:aws:s3:::").partition("/")[0]
+        assert bucket == ("my-models" if user == MLFLOW else "my-lake"), place
+
+
+def test_mlflow_s_user_is_made_unless_it_has_keys_of_its_own() -> None:
+    words = {**GIVEN, "MLFLOW_PASSWORD": "its-word"}
+    assert from_env(words)["models"] == {"secret_key": "its-word"}
+    assert "models" not in from_env({**words, "MLFLOW_S3_ACCESS_KEY": "AKIA9"})
+    assert "models" not in from_env(GIVEN)
 
 
 def test_with_a_ca_every_server_must_prove_that_it_is_the_one_meant() -> None:

@@ -1,6 +1,7 @@
 """infra/kubernetes, checked without a cluster: schemas, references, and what is asked for by whom.
 
-The custom resources of CloudNativePG and KEDA have no schema here; their kinds are named below."""
+No package carries the schemas of CloudNativePG's custom resources; their kinds and KEDA's are named
+below, and ARCHITECTURE.md says by which definitions they were checked by hand."""
 
 from __future__ import annotations
 

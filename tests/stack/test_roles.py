@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,20 +11,27 @@ import pyarrow as pa
 import pytest
 import trino
 from psycopg import errors
-from pyarrow.fs import S3FileSystem
+from pyarrow.fs import FileSystem, S3FileSystem, SubTreeFileSystem
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
 from trino.exceptions import TrinoQueryError, TrinoUserError
 
+from infra.servers.home import read_passwords
+from infra.servers.store_users import MLFLOW, key_name
+from infra.watch.probes import probe_all
+from infra.watch.status import see
 from lake.client import connect
+from lake.clock import SystemClock
 from lake.roles import ROLES, role_dsn
+from lake.settings import Settings
 from lake.state import read_state
-from lake.tables.catalog import NAMESPACE, open_catalog
+from lake.tables.catalog import open_catalog
+from lake.tables.names import NAMESPACE
 from lake.warehouse import warehouse_of
 
 READERS = ("analyst", "researcher", "service")
 TABLE = "market.test_roles"
 HOT = "market.crypto_trades"
-FILE = "lake/warehouse/market/test_roles/{}/ticklake-test-roles"
+FILE = "warehouse/market/test_roles/{}/ticklake-test-roles"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +55,7 @@ def table(stack: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def clean(stack: Path) -> Iterator[S3FileSystem]:
+def clean(stack: Path) -> Iterator[FileSystem]:
     """Return the operator's hands on the store; what a test left there is removed."""
     files = store(stack, "operator")
     yield files
@@ -57,17 +64,19 @@ def clean(stack: Path) -> Iterator[S3FileSystem]:
             files.delete_file(FILE.format(folder))
 
 
-def store(home: Path, role: str) -> S3FileSystem:
-    """Return the S3 store as a role sees it."""
-    state = read_state(home)
-    return S3FileSystem(
-        **state["roles"][role]["s3"],
-        endpoint_override=state["s3"]["endpoint"],
-        region=state["s3"]["region"],
-    )
+def store(home: Path, role: str, bucket: str = "bucket") -> FileSystem:
+    """Return a bucket of the S3 store as a role sees it."""
+    return seen_with(home, read_state(home)["roles"][role]["s3"], bucket)
 
 
-def put(files: S3FileSystem, path: str) -> None:
+def seen_with(home: Path, keys: Mapping[str, str], bucket: str) -> FileSystem:
+    """Return a bucket, by what the state calls it, as these keys see it."""
+    s3 = read_state(home)["s3"]
+    files = S3FileSystem(**keys, endpoint_override=s3["endpoint"], region=s3["region"])
+    return SubTreeFileSystem(s3[bucket], files)
+
+
+def put(files: FileSystem, path: str) -> None:
     with files.open_output_stream(path) as output:
         output.write(b"x")
 
@@ -106,7 +115,7 @@ def test_every_role_has_a_login_and_a_key_of_its_own(stack, role):
     with psycopg.connect(role_dsn(stack, role)) as connection:
         assert connection.execute("SELECT current_user").fetchone() == (f"market_{role}",)
     files = store(stack, role)
-    listed = files.get_file_info("lake/warehouse/market/test_roles/metadata")
+    listed = files.get_file_info("warehouse/market/test_roles/metadata")
     assert listed.type.name in ("Directory", "NotFound")
 
 
@@ -115,12 +124,25 @@ def test_keys_of_readers_write_and_delete_nothing_of_the_market(stack, role, cle
     put(clean, FILE.format("data"))
     files = store(stack, role)
     assert files.open_input_file(FILE.format("data")).read() == b"x"
-    for act in (put, S3FileSystem.delete_file):
+    for act in (put, FileSystem.delete_file):
         with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
             act(files, FILE.format("data"))
-    for bucket in ("models", "lake/views"):
+    for others in (store(stack, role, "models_bucket"), files):
         with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
-            put(files, f"{bucket}/ticklake-test-roles")
+            put(others, "views/ticklake-test-roles")
+
+
+def test_mlflow_s_key_keeps_models_and_opens_no_file_of_the_lake(stack, clean):
+    secret = read_passwords(stack, [key_name(MLFLOW)])[key_name(MLFLOW)]
+    keys = {"access_key": MLFLOW, "secret_key": secret}
+    models = seen_with(stack, keys, "models_bucket")
+    put(models, "ticklake-test-roles")
+    models.delete_file("ticklake-test-roles")
+    put(clean, FILE.format("data"))
+    lake = seen_with(stack, keys, "bucket")
+    for act in (FileSystem.open_input_file, put, FileSystem.delete_file):
+        with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied|no such|not exist"):
+            act(lake, FILE.format("data"))
 
 
 def test_the_lake_writer_s_key_deletes_no_data(stack, clean):
@@ -131,7 +153,7 @@ def test_the_lake_writer_s_key_deletes_no_data(stack, clean):
     with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
         files.delete_file(FILE.format("data"))
     with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
-        put(files, "lake/warehouse/research/ticklake-test-roles")
+        put(files, "warehouse/research/ticklake-test-roles")
 
 
 @pytest.mark.parametrize("user", READERS)
@@ -219,7 +241,7 @@ def test_the_loss_ledger_is_closed_to_readers_by_every_way(stack, user, clean):
             psycopg.connect(role_dsn(stack, user)) as connection,
         ):
             connection.execute(f"SELECT count(*) FROM {table.removeprefix('hot.')}".encode())
-    path = "lake/warehouse/market/ledger_minutes/data/ticklake-test-roles"
+    path = "warehouse/market/ledger_minutes/data/ticklake-test-roles"
     put(clean, path)
     with pytest.raises(OSError, match=r"ACCESS_DENIED|403|Access Denied"):
         store(stack, user).open_input_file(path).read()
@@ -242,3 +264,25 @@ def test_strangers_see_nothing(stack):
         pytest.raises(errors.InsufficientPrivilege),
     ):
         connection.execute("SELECT * FROM market.leases")
+
+
+def test_who_watches_comes_as_the_service_and_sees_all(stack):
+    seen = see(Settings(home=stack), SystemClock())
+    assert all(each.up for each in seen.servers.values())
+    assert seen.standing is not None
+    assert seen.hot is not None
+    state = read_state(stack)
+    state["postgres"]["dsn"] = state["s3"]["secret_key"] = "the owner's, which nobody asks for"
+    assert all(each.up for each in probe_all(state, SystemClock()).values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"secret_key": "hunter2-hunter2"}, "refuses our keys"),
+        ({"bucket": "never-made"}, "has no bucket never-made"),
+    ],
+)
+def test_a_store_that_knows_neither_key_nor_bucket_is_not_up(stack, wrong, fault):
+    s3 = {"s3": read_state(stack)["s3"] | wrong}
+    assert probe_all(s3, SystemClock())["s3"].fault.startswith(fault)
