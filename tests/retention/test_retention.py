@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import psycopg
-import pyarrow.parquet as pq
 import pytest
 
 from flows.hot_to_archive import HotToArchive, Retained
@@ -45,13 +44,16 @@ class OldHouse(House):
         assert isinstance(self.warehouse, Path)
         return self.warehouse.parent / "archive"
 
+    @property
+    def archive_place(self) -> ArchivePlace:
+        return ArchivePlace(Folder(self.archive))
+
     def retention(
         self, now: datetime, steps: Steps | None = None, budget: float = 3_000
     ) -> HotToArchive:
         given = parse(default_text()).changed({"budget_dollars_month": budget})
         clock = ManualClock(int((now - EPOCH).total_seconds()) * 1_000_000)
-        place = ArchivePlace(Folder(self.archive))
-        return HotToArchive(self.dsn, self.place, place, clock, given, steps=steps)
+        return HotToArchive(self.dsn, self.place, self.archive_place, clock, given, steps=steps)
 
     def retain(self, now: datetime, steps: Steps | None = None) -> Retained:
         return self.retention(now, steps).run()
@@ -63,7 +65,8 @@ class OldHouse(House):
     def archived(self) -> list[Row]:
         with psycopg.connect(self.dsn) as connection:
             paths = [each.path for each in held_files(connection, "crypto_trades")]
-        rows = [row for path in paths for row in pq.read_table(path[7:]).to_pylist()]
+        tables = [self.archive_place.read("crypto_trades", path) for path in paths]
+        rows = [row for table in tables for row in table.to_pylist()]
         return sorted(rows, key=lambda row: row["seq"])
 
     def assert_proven(self) -> None:
