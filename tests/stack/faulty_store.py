@@ -16,13 +16,14 @@ BODY_BYTES_MAX = 1 << 28
 SLOW_S_MAX = 1.5
 BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nx-amz-request-id: proxy\r\n\r\n"
 FAULTS = ("busy", "slow", "cut", "dropped", "unheard")
+REFUSALS = ("busy", "dropped")
 """busy: 503; slow; cut: half an answer; dropped: never passed on; unheard: done, and no answer."""
 
 
 class FaultyStore:
     """The proxy in a thread, on a free port of loopback, from `with` to its end.
 
-    A share of requests errs while `erring` is set.
+    A share of requests errs while `erring` is set, and every one while `away` is.
     """
 
     def __init__(self, endpoint: str, *, seed: int, share: float) -> None:
@@ -34,6 +35,7 @@ class FaultyStore:
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.erring = threading.Event()
+        self.away = threading.Event()
         self.done: Counter[str] = Counter()
         self.endpoint = ""
 
@@ -101,6 +103,8 @@ class FaultyStore:
         return True
 
     def _fault(self) -> str:
+        if self.away.is_set():
+            return self._random.choice(REFUSALS)
         errs = self.erring.is_set() and self._random.random() < self._share
         return self._random.choice(FAULTS) if errs else ""
 

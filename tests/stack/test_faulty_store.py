@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from infra.servers.process import wait_until
 from lake.client import connect
 from lake.clock import SystemClock
 from lake.errors import Unavailable
+from lake.journal.reader import JournalReader
+from lake.releases.release import LAST_DATASET
+from lake.tables.catalog import known_table, open_catalog
+from lake.tables.lake_table import holdings_of
+from lake.tables.warehouse_io import REQUEST_TRIES_MAX
 from lake.warehouse import Bucket, warehouse_of
 from tests.path.lakehouse import Lakehouse, stream
 from tests.stack.faulty_store import FAULTS, FaultyStore
 
+CLOCK = SystemClock()
 SHARE = 0.15
+RETRIES = 4
+"""Series of a client's tries that an outage takes up."""
+
+LAKE_S_MAX = 90.0
 BATCHES = 8
 
 
@@ -43,7 +57,7 @@ def test_nothing_is_lost_or_doubled_and_it_recovers_by_itself(
     mover = house.start()
     for batch in range(1, BATCHES):
         house.journal(stream(4 * batch, 4), up=False)
-        SystemClock().sleep(0.5)
+        CLOCK.sleep(0.5)
         assert mover.poll() is None
     assert set(FAULTS) <= set(store.done) or store.done.total() < 100, store.done
     store.erring.clear()
@@ -51,6 +65,59 @@ def test_nothing_is_lost_or_doubled_and_it_recovers_by_itself(
     assert house.drain(mover) == 0
     house.warehouse = bucket
     house.assert_whole()
+
+
+def test_an_outage_longer_than_every_retry_holds_up_the_lake_alone(
+    migrated_dsn: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Ingest goes on into the hot tier; once the store is back, the lake catches up by itself."""
+    with FaultyStore(bucket.endpoint, seed=3, share=0) as store:
+        house = Lakehouse(
+            migrated_dsn, tmp_path, warehouse=replace(bucket, endpoint=store.endpoint)
+        )
+        house.journal(stream(0, 4))
+        mover = house.start()
+        assert wait_until(CLOCK, lambda: lake_frame(house, bucket) == journalled(house), LAKE_S_MAX)
+
+        store.away.set()
+        held = lake_frame(house, bucket)
+        house.journal(*(stream(4 * batch, 4) for batch in range(1, BATCHES)), up=False)
+        assert wait_until(CLOCK, lambda: hot_frame(house) == journalled(house), LAKE_S_MAX)
+        refused = RETRIES * REQUEST_TRIES_MAX
+        assert wait_until(
+            CLOCK, lambda: store.done.total() - store.done["answered"] >= refused, LAKE_S_MAX
+        )
+        house.journal(stream(4 * BATCHES, 4), up=False)
+        assert wait_until(CLOCK, lambda: hot_frame(house) == journalled(house), LAKE_S_MAX)
+        assert lake_frame(house, bucket) == held
+
+        store.away.clear()
+        assert wait_until(CLOCK, lambda: lake_frame(house, bucket) == journalled(house), LAKE_S_MAX)
+        said, _ = mover.communicate("drain\n", timeout=LAKE_S_MAX)
+    assert mover.returncode == 0
+    assert json.loads(said.splitlines()[-1])["progress"]["lake_faults"] >= 1
+    house.warehouse = bucket
+    house.assert_whole()
+
+
+def journalled(house: Lakehouse) -> int:
+    """Return the journal's last durable frame."""
+    with closing(JournalReader(house.journal_folder, 0)) as reader:
+        return reader.durable()
+
+
+def hot_frame(house: Lakehouse) -> int:
+    """Return the last frame in the hot tier."""
+    with psycopg.connect(house.dsn) as connection:
+        row = connection.execute("SELECT last_frame FROM market.shards").fetchone()
+    return int(row[0]) if row else 0
+
+
+def lake_frame(house: Lakehouse, bucket: Bucket) -> int:
+    """Return the last frame that the table committed last holds, past the proxy."""
+    with closing(open_catalog(house.dsn, bucket)) as catalog:
+        table = known_table(catalog, LAST_DATASET)
+    return holdings_of(table).through.get(0, 0) if table else 0
 
 
 def test_a_query_answers_rightly_or_says_that_the_store_does_not(
