@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -15,14 +16,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lake.clock import SystemClock, utc_from_us
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
 from lake.errors import Unavailable
 from lake.hot.lease import COMMITTER, take
 from lake.tables.catalog import open_catalog
+from lake.tables.data_file import DAY_US, ROW_GROUP_ROWS
 from lake.tables.lake_table import LakeTable
 from lake.tables.tags import DAY, HOUR, keep_tags, plan_tags
 from lake.tables.trino_upkeep import TRIES_MAX, TrinoUpkeep, may_sweep
@@ -40,6 +46,8 @@ SNAPSHOTS_MAX = UpkeepLimits().snapshots_max
 DATASET = "crypto_trades"
 NOW = datetime(2026, 3, 1, 12, 20, tzinfo=UTC)
 RACES = 12
+TICKERS, PART_ROWS = 40, 60_000
+GROUP_ROWS_MAX = ROW_GROUP_ROWS
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,57 @@ def test_small_files_become_one_sorted_file_with_the_same_rows(
     keys = table.table.scan().to_arrow().select(["ticker", "event_time", "seq"])
     assert keys == keys.sort_by([(name, "ascending") for name in keys.column_names])
     assert upkeep.merge() is None
+
+
+def test_a_ticker_s_day_is_read_without_much_beside_it(upkeep: Upkeep, table: LakeTable) -> None:
+    for part in range(MERGE_FACTOR):
+        table.refresh()
+        table.append(day_of_many(part), {0: part + 1})
+    merged = upkeep.merge()
+    assert merged is not None
+    assert merged.files_after == 1
+    table.refresh()
+    (task,) = table.table.scan().plan_files()
+    with table.table.io.new_input(task.file.file_path).open() as file:
+        found = pq.ParquetFile(file).metadata
+    at = found.schema.names.index("ticker")
+    groups = [found.row_group(n) for n in range(found.num_row_groups)]
+    assert max(group.num_rows for group in groups) <= GROUP_ROWS_MAX
+    ours = Counter(table.table.scan().to_arrow()["ticker"].to_pylist())
+    for ticker, rows in ours.items():
+        bounds = [group.column(at).statistics for group in groups]
+        read = sum(
+            group.num_rows
+            for group, bound in zip(groups, bounds, strict=True)
+            if bound.min <= ticker <= bound.max
+        )
+        assert read - rows < 2 * GROUP_ROWS_MAX, ticker
+
+
+def day_of_many(part: int) -> pa.Table:
+    """Return trades of a day, of TICKERS tickers, a few of which have most of them."""
+    random, rows = np.random.default_rng(part), PART_ROWS
+    ticker = np.minimum(random.exponential(TICKERS / 4, rows), TICKERS - 1).astype(int)
+    time = pa.array(np.sort(random.integers(0, DAY_US, rows)) + 19_943 * DAY_US)
+    columns = {
+        "ticker": pa.array([f"X:T{number:02}USD" for number in range(TICKERS)]).take(ticker),
+        "exchange": pa.array(["sim:1"] * rows),
+        "market": pa.array(["spot"] * rows),
+        "event_time": time,
+        "received_time": time,
+        "price": pa.array(random.integers(1, 10**5, rows, np.int32)),
+        "size": pa.array(random.integers(1, 10**3, rows, np.int32)),
+        "shard": pa.array(np.zeros(rows, np.int16)),
+        "seq": pa.array(np.arange(rows) + ((part + 1) << 32)),
+    }
+    schema = arrow_schema(load(DATASET))
+    arrays = [
+        columns[field.name].cast(field.type)
+        if field.name in columns
+        else pa.nulls(rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def test_a_removed_file_is_needed_as_long_as_a_kept_snapshot_needs_it(
