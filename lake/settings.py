@@ -73,7 +73,7 @@ class Settings:
         64 * MEBIBYTE, "size at which a journal segment is closed, in bytes", MEBIBYTE, GIBIBYTE
     )
     flush_ms_max: int = setting(
-        50, "longest wait of a received frame for the journal's fsync, in milliseconds", 1, 10_000
+        50, "longest wait of a received frame for the journal's fsync, in milliseconds", 1, 100
     )
     journal_keep_hours: int = setting(
         24,

@@ -18,7 +18,6 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import BadFrame
 from lake.feeds.codec import (
-    EVENT_BYTES_MAX,
     EVENT_TIME_US_MIN,
     EVENTS_PER_FRAME_MAX,
     FUTURE_US_MAX,
@@ -136,6 +135,14 @@ def decoded_or_bad(raw: bytes, received_us: int, decode: DecodeEvents) -> list[E
 TOO_DEEP = Bad("too_deep", f"frame: is nested deeper than {DEPTH_MAX}", "$")
 
 
+def is_utf8(raw: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
+    try:
+        return raw.isascii() or raw.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
 def too_deep(raw: bytes) -> bool:
     """Tell whether a text is nested deeper than DEPTH_MAX, or has as many brackets without end."""
     left = TEXT.sub(b"", raw).translate(BRACKETS_ALIKE, NO_BRACKETS)
@@ -150,16 +157,12 @@ def too_deep(raw: bytes) -> bool:
 def _quarantined(
     event: Bad, raw: bytes, where: str, feed: str, connection: int, place: Mapping[str, Any]
 ) -> dict[str, Any]:
-    detail = event.detail
-    if len(raw) > EVENT_BYTES_MAX:
-        detail = f"{detail} (cut at {EVENT_BYTES_MAX} of {len(raw)} bytes)"
-        raw = raw[:EVENT_BYTES_MAX]
     return {
         **place,
         "feed": feed,
         "connection": connection,
         "reason": event.reason,
-        "detail": CONTROL_CHARACTERS.sub("?", detail),
+        "detail": CONTROL_CHARACTERS.sub("?", event.detail),
         "place": where,
         "raw": raw,
     }
@@ -174,21 +177,20 @@ def schema(dataset: str) -> pa.Schema:
 def parsed(raw: bytes) -> Any:
     """Return a frame as JSON; raises BadFrame not_utf8 or not_json.
 
-    NaN, Infinity, numbers past the doubles and escapes of half surrogates are no JSON, but only
-    their event is bad: a laxer reader splits such a frame, so that the rest of it is stored.
+    NaN, Infinity, numbers past the doubles, escapes of half surrogates and bytes that are not UTF-8
+    are no JSON, but only their event is bad: a laxer reader splits such a frame, so that the rest
+    of it is stored. A byte that is not UTF-8 reads as half a surrogate.
     """
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            raise BadFrame("frame", "is not UTF-8", "not_utf8") from error
-        try:
             if not too_deep(raw):
-                return json.loads(text)
+                return json.loads(raw.decode(errors="surrogateescape"))
         except ValueError:
             pass  # then the first reader's words are the better ones
+        if not is_utf8(raw):
+            raise BadFrame("frame", "is not UTF-8", "not_utf8") from error
         raise BadFrame("frame", f"is not JSON: {error.msg}", "not_json") from error
 
 

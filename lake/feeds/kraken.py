@@ -29,7 +29,7 @@ from lake.feeds.events import (
     trade_id,
 )
 from lake.feeds.instrument_words import kraken_words
-from lake.feeds.slices import as_they_came
+from lake.feeds.slices import as_they_came, whole_frame
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,10}", re.ASCII)
 SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
@@ -42,7 +42,7 @@ class KrakenCodec:
     """Decode Kraken's frames."""
 
     feed = "kraken"
-    version = 1
+    version = 2
     ids_contiguous = True
 
     def decode(self, frames: Frames) -> Decoded:
@@ -61,11 +61,11 @@ class KrakenCodec:
         channel = frame.get("channel")
         data = frame.get("data")
         if channel is None and ("method" in frame or "event" in frame):
-            return [Ignored(_kind(frame.get("event")))]
+            return [whole_frame(Ignored(_kind(frame.get("event"))), raw)]
         if channel == "instrument":
-            return [Ignored(channel, kraken_words(frame))]
+            return [whole_frame(Ignored(channel, kraken_words(frame)), raw)]
         if isinstance(channel, str) and channel in IGNORED:
-            return [Ignored(channel)]
+            return [whole_frame(Ignored(channel), raw)]
         if channel not in ("trade", "ticker") or not isinstance(data, list) or not data:
             raise BadFrame("channel", f"{str(channel)[:40]!r} is unknown", "unknown_event")
         decode = self._trade if channel == "trade" else self._quote
@@ -118,7 +118,7 @@ class KrakenCodec:
             raise BadFrame("frame", "is no array of version 1", "unknown_event")
         channel, pair = frame[-2].partition("-")[0], frame[-1]
         if channel != "trade":
-            return [Ignored(_kind(channel))]
+            return [whole_frame(Ignored(_kind(channel)), raw)]
         if not isinstance(frame[1], list) or not frame[1]:
             raise BadFrame("[1]", "is no list of trades", "not_an_array")
         events = (

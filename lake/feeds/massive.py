@@ -38,7 +38,7 @@ INTERVALS = {"XA": "1m", "XAS": "1s"}
 class MassiveCodec:
     """Decode Massive's frames; feed "sim" is the simulated exchange, which speaks the same."""
 
-    version = 1
+    version = 2
     ids_contiguous = False
 
     def __init__(self, feed: str = "massive") -> None:

@@ -15,7 +15,7 @@ import orjson
 
 from lake.errors import BadFrame
 from lake.feeds import decimals
-from lake.feeds.codec import EVENT_BYTES_MAX, Decoded, Frames
+from lake.feeds.codec import Decoded, Frames
 from lake.feeds.events import (
     Event,
     Row,
@@ -26,6 +26,7 @@ from lake.feeds.events import (
     symbol,
     time_us,
 )
+from lake.feeds.slices import whole_frame
 
 NAME = re.compile(r"[A-Za-z0-9:._/-]{1,64}", re.ASCII)
 NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")
@@ -47,9 +48,7 @@ class SentimentCodec:
         return decode_frames(frames, self.feed, self._events)
 
     def _events(self, raw: bytes, received_us: int) -> list[Event]:
-        if len(raw) > EVENT_BYTES_MAX:
-            raise BadFrame("record", f"is over {EVENT_BYTES_MAX} bytes", "too_large")
-        return [checked(self._record, parsed(raw), "$", received_us)]
+        return [whole_frame(checked(self._record, parsed(raw), "$", received_us), raw)]
 
     def _record(self, event: Mapping[str, Any], received_us: int) -> Row:
         metadata = event.get("metadata")

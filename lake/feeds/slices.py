@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from lake.feeds.codec import EVENT_BYTES_MAX
-from lake.feeds.events import Bad, Event, Ignored
+from lake.feeds.events import Bad, Event, Ignored, is_utf8
 
 DECODER = json.JSONDecoder()
 BETWEEN = re.compile(r"[ \t\n\r,:]*")
@@ -17,18 +17,20 @@ BETWEEN = re.compile(r"[ \t\n\r,:]*")
 def as_they_came(
     events: Iterable[Event], raw: bytes, path: str = "$", key: str | int | None = None
 ) -> list[Event]:
-    """Return the events of an array, each refused one with its own bytes; those over 1 MiB refused.
+    """Return the events of an array, each refused one with its own bytes.
 
-    raw: the whole frame, which is JSON; the array is the frame itself or its value at key; path:
-    the array's place.
+    Refused are also those over 1 MiB, and those whose bytes are not UTF-8. raw: the whole frame,
+    which is JSON but for such bytes; the array is the frame itself or its value at key; path: the
+    array's place.
     """
     found = list(events)
-    if len(raw) <= EVENT_BYTES_MAX and not any(isinstance(event, Bad) for event in found):
+    refused = len(raw) > EVENT_BYTES_MAX or any(isinstance(event, Bad) for event in found)
+    if not refused and is_utf8(raw):
         return found
-    text = raw.decode()
+    text = raw.decode(errors="surrogateescape")
     spans = _elements(text, _value_at(text, key))
     return [
-        _kept(event, text[start:end].encode(), f"{path}[{index}]")
+        _kept(event, text[start:end].encode(errors="surrogateescape"), f"{path}[{index}]")
         for index, (event, (start, end)) in enumerate(zip(found, spans, strict=True))
     ]
 
@@ -39,6 +41,8 @@ def whole_frame(event: Event, raw: bytes, path: str = "$") -> Event:
 
 
 def _kept(event: Event, raw: bytes, path: str) -> Event:
+    if not is_utf8(raw):
+        return Bad("not_utf8", "event: is not UTF-8", path, raw)
     if isinstance(event, Ignored):
         return event
     if len(raw) > EVENT_BYTES_MAX:

@@ -13,8 +13,7 @@ from typing import Any
 import psycopg
 
 from lake.clock import Clock
-from lake.errors import BadInput, Unavailable, WrongUse
-from lake.feeds.codec import EVENT_BYTES_MAX
+from lake.errors import Unavailable, WrongUse
 from lake.ingest.codecs import codecs
 from lake.ingest.released_to_journal import (
     ReleasedToJournal,
@@ -57,8 +56,6 @@ def release_event(
     still; Unavailable while another ingest owns its shard or ticker: the same call later goes on.
     """
     event = quarantined(dsn, warehouse, thing)
-    if correction is None and len(event["raw"]) >= EVENT_BYTES_MAX:
-        raise BadInput(thing, "was cut when it was quarantined", "give all of it with --with FILE")
     raw = event["raw"] if correction is None else correction
     released = readable_event(codecs(), event["feed"], raw, thing, clock.now_us())
     shard = int(event["shard"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from lake.errors import WrongUse
@@ -40,6 +41,12 @@ class IngestRequest:
                 raise WrongUse(f"feed {feed}", "is unknown", f"one of {known}")
         if "" in self.replays:
             raise WrongUse(f"feed {REPLAY!r}", "names no file", f"write {REPLAY}PATH")
+        twice = [feed for feed, count in Counter(self.feeds).items() if count > 1]
+        if twice:
+            raise WrongUse(f"feed {twice[0]}", "is named twice", "for redundancy: --connections 2")
+        if self.url is not None and len(self.live) != 1:
+            live = " ".join(self.live) or "no live feed"
+            raise WrongUse("--url", f"is the socket of one live feed, not of {live}", "name one")
         if not (self.feeds or self.sources):
             raise WrongUse("feeds", "none given", "name one, for instance `ticklake ingest sim`")
         if not 1 <= self.connections <= CONNECTIONS_MAX:

@@ -193,7 +193,7 @@ def test_bad_event_is_quarantined_with_reason_place_and_bytes_and_the_rest_store
     assert (row["reason"], row["place"]) == (reason, f"frame 5 event 1 {path}")
     assert (row["feed"], row["connection"], row["shard"]) == ("massive", 4, 2)
     assert (row["seq"], row["received_time"]) == ((5 << 16) + 1, at(NOW_MS))
-    assert row["raw"] == event.encode()[:EVENT_BYTES_MAX]
+    assert row["raw"] == event.encode()
     assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [5 << 16]
     assert decoded.tables["crypto_quotes"]["seq"].to_pylist() == [(5 << 16) + 2]
     assert (decoded.events, dict(decoded.ignored)) == (3, {})
@@ -262,7 +262,7 @@ BAD_FRAMES = [
     (b"not json", "not_json"),
     (b"", "not_json"),
     (b'[{"ev":"XT"', "not_json"),
-    (b'[{"ev":"XT","pair":"\xff"}]', "not_utf8"),
+    (b'[{"ev":"XT","pair":"\xff"}', "not_utf8"),
     (b'{"ev":"XT"}', "not_an_array"),
     (b"7", "not_an_array"),
     (b"[" * 5000, "not_json"),
@@ -282,6 +282,25 @@ def test_frame_that_cannot_be_split_is_quarantined_whole_and_its_neighbours_stor
     assert (row["reason"], row["raw"], row["place"]) == (reason, raw, "frame 6 event 0 $")
     assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [5 << 16, 7 << 16]
     assert decoded.events == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b'{"ev":"XT","pair":"BTC-USD","note":"\xff"}',
+        b'{"ev":"status","message":"\xc3"}',
+        TRADE.encode().replace(b"BTC", b"B\x80C"),
+        b'{"ev":"\xed\xa0\x80"}',
+    ],
+)
+def test_an_event_that_is_not_utf8_is_quarantined_and_the_rest_of_its_frame_stored(
+    codec: Codec, wrong: bytes
+) -> None:
+    good = TRADE.encode()
+    decoded = decode(codec, b"[%b,%b,%b]" % (good, wrong, good))
+    [row] = decoded.quarantine.to_pylist()
+    assert (row["reason"], row["raw"], row["place"]) == ("not_utf8", wrong, "frame 5 event 1 $[1]")
+    assert [seq & 0xFFFF for seq in decoded.tables["crypto_trades"]["seq"].to_pylist()] == [0, 2]
 
 
 def test_fuzzed_frames_crash_nothing_and_lose_nothing_else(codec: Codec) -> None:
