@@ -24,7 +24,7 @@ def test_the_environment_sets_and_what_is_given_goes_before_it() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [
-        ("FLUSH_MS_MAX", "0", "0 is out of bounds: at least 1, at most 10000"),
+        ("FLUSH_MS_MAX", "0", "0 is out of bounds: at least 1, at most 100"),
         ("FLUSH_MS_MAX", "soon", "'soon' is no whole number: write it as 1000"),
         ("PROFILE", "moon", "'moon' is unknown: one of embedded, stack"),
         ("COLOUR", "red", "no such setting"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -21,6 +22,12 @@ from lake.ingest.status import Show, Status
 from lake.roles import role_dsn
 from lake.settings import Settings
 
+FATES = {
+    "stored": "stored",
+    "duplicate": "duplicates left out",
+    "quarantined": "quarantined",
+    "ignored": "of kinds not kept",
+}
 FEEDS = ", ".join((*LIVE_FEEDS, f"{REPLAY}PATH"))
 
 
@@ -90,13 +97,24 @@ def ingest(
             home=settings.home.resolve(),
             show=show,
         )
+    return Answer(asdict(status), closing_lines(status))
+
+
+def closing_lines(status: Status) -> list[str]:
+    """Say what an ingest took in and what became of it, by the ledger's classes.
+
+    Moved are also frames that an earlier ingest had journalled and not moved yet.
+    """
+    fates = Counter[str]()
+    for counted in status.mover.get("fates", {}).values():
+        fates.update(counted)
+    said = ", ".join(f"{fates[fate]:,} {word}" for fate, word in FATES.items())
     rows = status.mover.get("rows", {})
-    lines = [
-        f"shard {status.shard}: {status.frames:,} frames journalled,"
-        f" {status.mover.get('events', 0):,} events in hot tier and lake",
+    return [
+        f"shard {status.shard}: {status.frames:,} frames journalled;"
+        f" {status.mover.get('events', 0):,} events moved to hot tier and lake: {said}",
         *(f"  {name:20} {count:>12,} rows" for name, count in rows.items() if count),
     ]
-    return Answer(asdict(status), lines)
 
 
 @contextmanager

@@ -45,8 +45,8 @@ class IngestRequest:
         if twice:
             raise WrongUse(f"feed {twice[0]}", "is named twice", "for redundancy: --connections 2")
         if self.url is not None and len(self.live) != 1:
-            live = " ".join(self.live) or "no live feed"
-            raise WrongUse("--url", f"is the socket of one live feed, not of {live}", "name one")
+            fault = f"is the socket of one live feed; {len(self.live)} are named"
+            raise WrongUse("--url", fault, "start an ingest for each")
         if not (self.feeds or self.sources):
             raise WrongUse("feeds", "none given", "name one, for instance `ticklake ingest sim`")
         if not 1 <= self.connections <= CONNECTIONS_MAX:

@@ -46,6 +46,17 @@ def test_an_unknown_feed(home: Home) -> None:
     assert_refused(done, WRONG_USE, "feed bitmex", "is unknown", "massive, coinbase, kraken")
 
 
+def test_a_feed_that_is_named_twice(home: Home) -> None:
+    done = home.ingest("sim", "sim", "--for", "1s")
+    assert_refused(done, WRONG_USE, "feed sim", "is named twice", "--connections 2")
+
+
+@pytest.mark.parametrize("feeds", [("coinbase", "kraken"), ("replay:x.gz",)])
+def test_a_socket_for_other_than_one_live_feed(home: Home, feeds: tuple[str, ...]) -> None:
+    done = home.ingest(*feeds, "--url", "ws://127.0.0.1:1", "--for", "1s")
+    assert_refused(done, WRONG_USE, "--url", "is the socket of one live feed", "an ingest for each")
+
+
 def test_a_ticker_that_is_none(home: Home) -> None:
     done = home.ingest("sim", "--url", "ws://127.0.0.1:1/crypto", "--tickers", "DROP TABLE")
     assert_refused(done, WRONG_USE, "ticker 'DROP TABLE'", "is not spelled like one", "X:BTCUSD")
