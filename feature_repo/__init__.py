@@ -1,0 +1,1 @@
+"""What research and live share: strategies, trading, features; pure."""

@@ -1,0 +1,1 @@
+"""Strategies: each one small class, the same in a backtest and live."""

@@ -1,0 +1,1 @@
+"""Orders, matching, fees, positions: the same for a backtest and for the paper broker."""
