@@ -34,7 +34,7 @@ ROW = st.fixed_dictionaries(
         "n": st.none() | st.integers(-(2**63), 2**63 - 1),
         "price": st.none() | st.decimals(-(10**17), 10**17, places=10),
         "at": st.none() | st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1)),  # noqa: DTZ001
-        "word": st.none() | st.text(max_size=5),
+        "word": st.none() | st.text("a|~é", max_size=5),
         "raw": st.none() | st.binary(max_size=5),
         "yes": st.none() | st.booleans(),
         "x": st.none() | st.floats(allow_nan=False),
