@@ -58,10 +58,17 @@ QUALITY = Job(
 ANOMALY_MODEL = Job(
     "bars_to_anomaly_model", "Anomaly models of bars, trained on the last 90 days.", (lake("bars"),)
 )
+ASSET_EDGES = Job(
+    "bars_to_asset_edges",
+    "The network of assets: correlations, leads and clusters of the newest windows of bars.",
+    (lake("bars"),),
+    (hot("asset_edges"), lake("asset_edges")),
+)
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
 JOBS: Mapping[str, Job] = {
     "alerts": ALERTS,
+    "asset-edges": ASSET_EDGES,
     "audit": AUDIT,
     "bars": BARS,
     "follow": FOLLOW,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.scheduled.alerts import ALERTS
+from flows.scheduled.asset_edges import ASSET_EDGES
 from flows.scheduled.audit import AUDIT
 from flows.scheduled.bars import BARS
 from flows.scheduled.follow import FOLLOW
@@ -23,4 +24,5 @@ SCHEDULES = (
     LINEAGE,
     QUALITY,
     ANOMALY_MODEL,
+    ASSET_EDGES,
 )

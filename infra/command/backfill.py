@@ -25,10 +25,11 @@ MARKETS = ("spot", "usdm", "coinm")
 
 
 @click.command(
-    epilog="One of three: --ticker with --from and --to asks the venue's REST history; --gaps fills"
-    " the gaps on record; --file takes files. Ctrl-C is safe: the same call goes on where it"
-    " stopped, and what is held already is taken once. Rows that contradict what is held go to"
-    " quarantine with both versions."
+    epilog="One of four: --ticker with --from and --to asks the venue's REST history; --gaps fills"
+    " the gaps on record; --file takes files; --funding takes funding rates of perpetuals. Ctrl-C"
+    " is safe: the same call goes on where it stopped, and what is held already is taken once. Rows"
+    " that contradict what is held go to quarantine with both versions; a funding rate that does is"
+    " refused."
 )
 @click.option("--ticker", metavar="BTC-USD", help="Instrument to ask for.")
 @click.option("--from", "first", type=TIME, help=f"From here on. {TIME_HELP}")
@@ -40,6 +41,8 @@ MARKETS = ("spot", "usdm", "coinm")
 @click.option("--gaps", is_flag=True, help="Fill the gaps on record, of every venue.")
 @click.option("--file", "files", type=click.Path(path_type=Path), multiple=True, metavar="PATH",
               help="Binance's dumps (zip or CSV), CSV, Parquet; again for more.")  # fmt: skip
+@click.option("--funding", type=click.Path(path_type=Path), metavar="PATH",
+              help="Funding rates of --ticker at --venue: Parquet, CSV, Feather.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Ask anew for what was taken in before.")
 @click.option("--url", metavar="HTTP", help="Ask here instead of at the venue's own address.")
 @verb
@@ -53,17 +56,22 @@ def backfill(
     dataset: str,
     gaps: bool,
     files: tuple[Path, ...],
+    funding: Path | None,
     again: bool,
     url: str | None,
 ) -> Answer:
     """Take history in from venues or files, through the journal; bars follow by themselves."""
     from flows.place import place_of
 
-    if sum((ticker is not None and not files, gaps, bool(files))) != 1:
+    if sum((ticker is not None and not (files or funding), gaps, bool(files), bool(funding))) != 1:
         raise WrongUse(
-            "backfill", "asks for nothing, or too much", "one of --ticker, --gaps, --file"
+            "backfill",
+            "asks for nothing, or too much",
+            "one of --ticker, --gaps, --file, --funding",
         )
     place = place_of(settings.home)
+    if funding is not None:
+        return _funding(place, funding, (ticker, venue, market))
     if gaps:
         return _gaps(place, venue, url)
     if files:
@@ -106,6 +114,17 @@ def _asks(
 
 def _micros(time: datetime) -> int:
     return int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _funding(place: Place, path: Path, where: tuple[str | None, str | None, str | None]) -> Answer:
+    from flows.file_to_funding_rates import store
+    from lake.feeds.instrument import warehouse_ticker
+
+    ticker, venue, market = where
+    name = ticker if ticker is None or ticker.startswith("X:") else warehouse_ticker(ticker)
+    given = {"ticker": name, "exchange": venue, "market": market}
+    stored = store(place.dsn, place.warehouse, path, {k: v for k, v in given.items() if v})
+    return Answer({"rows": stored.rows, "held": stored.held}, [stored.line()])
 
 
 def _histories(place: Place, asks: list[Ask], again: bool) -> Answer:

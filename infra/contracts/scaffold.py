@@ -34,7 +34,7 @@ def scaffold(name: str, owner: str, root: Path) -> dict[Path, str]:
     root is no checkout.
     """
     if not NAME.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
-        remedy = f"small letters, digits, _ between, {NAME_LENGTH_MAX} at most, as funding_rates"
+        remedy = f"small letters, digits, _ between, {NAME_LENGTH_MAX} at most, as open_interest"
         raise WrongUse(f"dataset {name!r}", "is no name", remedy)
     if not NAME.fullmatch(owner.replace("-", "_")):
         raise WrongUse(f"owner {owner!r}", "is no name", "small letters, as market-data")

@@ -31,9 +31,15 @@ LAKE_ONLY_DATASETS = ("bars",)
 NUMBERED_DATASETS: Mapping[str, str] = {
     "lineage_events": "event_no",
     "quality_results": "seq",
+    "funding_rates": "row_no",
+    "asset_edges": "row_no",
 }
 """Datasets that flows write into the hot tier, and the column that numbers their rows, rising:
 whoever reads a number reads all below it. They go to the lake by it, as ticks do by their frame."""
+
+WHOLE_DATASETS = (*LAKE_ONLY_DATASETS, "funding_rates")
+"""Datasets that flows make and research reads: a release holds a snapshot of each, whole, where of
+the others it holds the rows up to its cut."""
 
 DATASETS = (
     *TICK_DATASETS,

@@ -20,7 +20,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import LAKE_ONLY_DATASETS
+from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, WHOLE_DATASETS
 from lake.errors import Unavailable, WrongUse
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import Job, hot, lake
@@ -35,7 +35,7 @@ from lake.warehouse import Warehouse
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 LAST_DATASET = UNION_DATASETS[-1]
-RELEASED_DATASETS = (*reversed(UNION_DATASETS), *LAKE_ONLY_DATASETS)
+RELEASED_DATASETS = (*reversed(UNION_DATASETS), *WHOLE_DATASETS)
 RELEASE = Job(
     "release",
     "Tags a snapshot of every table at one watermark; the data stay where they are.",
@@ -142,7 +142,8 @@ def _part(
     closed = utc_from_us(int(table.properties[CLOSED])) if CLOSED in table.properties else None
     source = "crypto_trades" if dataset in LAKE_ONLY_DATASETS else dataset
     lacks = []
-    for shard, frame in cut.items():
+    frames = {} if dataset in NUMBERED_DATASETS else cut
+    for shard, frame in frames.items():
         row = connection.execute(
             _MISSING, (source, shard, through.get(shard, 0), frame, closed or FOREVER)
         ).fetchone()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from lake.contracts.contract import LAKE_ONLY_DATASETS, ColumnType, load
+from lake.contracts.contract import WHOLE_DATASETS, ColumnType, load
 from lake.errors import TicklakeError, Unavailable
 from lake.releases.release import Part, names, parts_of, tag_of
 from lake.roles import role_dsn
@@ -21,7 +21,7 @@ from lake.trino_session import LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino, connec
 from lake.views.trino_views import TRINO_DATASETS
 from lake.views.union_view import current_sql, through_sql
 
-DATASETS = (*TRINO_DATASETS, *LAKE_ONLY_DATASETS)
+DATASETS = (*TRINO_DATASETS, *WHOLE_DATASETS)
 """Datasets with a view in a release."""
 
 TRINO_TYPES: Mapping[ColumnType, str] = {
@@ -110,7 +110,7 @@ def release_sql(session: Trino, dataset: str, part: Part | None) -> str:
     columns = ", ".join(
         f'"{name}"' if name in held else _selected(name, kind) for name, kind in _columns(dataset)
     )
-    cut = "" if dataset in LAKE_ONLY_DATASETS else f" WHERE {through_sql(part.through)}"
+    cut = "" if dataset in WHOLE_DATASETS else f" WHERE {through_sql(part.through)}"
     return f"SELECT {columns} FROM {table}{cut}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import duckdb
 
-from lake.contracts.contract import LAKE_ONLY_DATASETS
+from lake.contracts.contract import WHOLE_DATASETS
 from lake.errors import Damaged, WrongUse
 from lake.views.engine import hot_query, quote
 from lake.views.snapshot import Snapshot
@@ -30,7 +30,7 @@ def release_statements(
         raise WrongUse(f"release {name}", "no such release", "see: ticklake release list")
     yield "CREATE SCHEMA IF NOT EXISTS lake"
     parts = {str(dataset): (str(at), str(through)) for dataset, at, through in rows}
-    for dataset in (*UNION_DATASETS, *LAKE_ONLY_DATASETS):
+    for dataset in (*UNION_DATASETS, *WHOLE_DATASETS):
         if dataset not in parts:
             yield f"CREATE OR REPLACE VIEW lake.{dataset} AS {lake_sql(dataset, None)}"
             yield f"CREATE OR REPLACE VIEW {dataset} AS FROM lake.{dataset}"
@@ -43,7 +43,7 @@ def release_statements(
             f"iceberg_scan({quote(table.metadata_location)})",
             f"iceberg_scan({quote(table.metadata_location)}, snapshot_from_id = {snapshot_id})",
         )
-        if dataset not in LAKE_ONLY_DATASETS:
+        if dataset not in WHOLE_DATASETS:
             frames = {int(shard): frame for shard, frame in json.loads(through).items()}
             select = f"FROM ({select}) WHERE {through_sql(frames)}"
         yield f"CREATE OR REPLACE VIEW lake.{dataset} AS {select}"

@@ -30,7 +30,7 @@ TRINO_DATASETS = tuple(name for name in UNION_DATASETS if name != "ledger_minute
 """Datasets of the way in with a view in Trino, which reads hot as analyst: the ledger is closed."""
 
 TRINO_VIEWS = (*TRINO_DATASETS, *NUMBERED_DATASETS, *LAKE_ONLY_DATASETS)
-"""Datasets with a view of the fresh state; of what flows write none is in a release."""
+"""Datasets with a view of the fresh state."""
 
 
 def publish_views(session: Trino) -> None:

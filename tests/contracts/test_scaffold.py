@@ -46,13 +46,13 @@ def ran(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_new_dataset_passes_the_check_and_its_own_suite(checkout: Path) -> None:
-    made = ran(checkout, "infra.command.main", "contracts", "new", "funding_rates")
+    made = ran(checkout, "infra.command.main", "contracts", "new", "open_interest")
     assert made.returncode == 0, made.stderr
     for path in made.stdout.split():
         assert (checkout / path).is_file()
     checked = ran(checkout, "infra.command.main", "contracts", "check")
     assert (checked.returncode, checked.stderr) == (0, "")
-    suites = ("tests/flows/test_file_to_funding_rates.py", "tests/flows/test_scheduled.py")
+    suites = ("tests/flows/test_file_to_open_interest.py", "tests/flows/test_scheduled.py")
     suite = ran(checkout, "pytest", "-q", *suites)
     assert suite.returncode == 0, suite.stdout
     style = ran(checkout, "ruff", "check", *(p for p in made.stdout.split() if p.endswith(".py")))
@@ -77,4 +77,4 @@ def test_a_name_that_is_taken_and_a_folder_that_is_no_checkout_are_said(tmp_path
     with pytest.raises(WrongUse, match="is there already"):
         scaffold("bars", "market-data", ROOT)
     with pytest.raises(BadInput, match="no checkout"):
-        scaffold("funding_rates", "market-data", tmp_path)
+        scaffold("open_interest", "market-data", tmp_path)

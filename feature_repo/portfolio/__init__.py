@@ -1,0 +1,1 @@
+"""How assets move together, and how much of each to hold."""
