@@ -30,7 +30,7 @@ from lake.tables.catalog import open_catalog
 from lake.tables.names import NAMESPACE
 from lake.tables.old_metadata import keep_metadata, remove_old_metadata
 from lake.tables.tags import keep_tags
-from lake.tables.upkeep import REMOVE_AFTER_S, Merged, Upkeep
+from lake.tables.upkeep import LIMITS, REMOVE_AFTER_S, Merged, Upkeep, UpkeepLimits
 from lake.warehouse import Warehouse
 
 T = TypeVar("T")
@@ -89,13 +89,15 @@ def keep(
     grace_s: float = REMOVE_AFTER_S,
     sweep_age_s: float | None = ORPHAN_AGE_S,
     namespace: str = LINEAGE_NAMESPACE,
+    limits: UpkeepLimits = LIMITS,
 ) -> Kept:
     """Keep one table; the same call again finds little to do, and may be killed at any point.
 
     grace_s: how long a file stays after the table let go of it; sweep_age_s: files that nothing
     names are let go of from this age on, None does not look for them, which costs a listing.
-    Merges cost what is new: files of about one size are merged with each other. Raises Unavailable
-    while another run holds its turn, or others commit first TRIES_MAX times.
+    limits: when it acts. Merges cost what is new: files of about one size are merged with each
+    other. Raises Unavailable while another run holds its turn, or others commit first TRIES_MAX
+    times.
     """
     own = dataset in FLOW_DATASETS
     lock = _Turns(dsn, dataset, wait_s) if own else nullcontext()
@@ -107,7 +109,9 @@ def keep(
         if not catalog.table_exists((NAMESPACE, dataset)):
             return Kept(dataset)
         epoch = _epoch(connection, dataset if own else COMMITTER)
-        upkeep = Upkeep(catalog, dataset, load(dataset).sort, epoch=epoch, commit_lock=lock)
+        upkeep = Upkeep(
+            catalog, dataset, load(dataset).sort, epoch=epoch, commit_lock=lock, limits=limits
+        )
         book = RemovalBook(connection)
         if own:
             keep_metadata(catalog, dataset, keep=window_s(connection) > 0)

@@ -33,7 +33,7 @@ GROUPS = {
     },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",
-        "verify": "Prove that no event was lost or doubled.",
+        "verify": "Prove that no event was lost or doubled; or a receipt.",
         "sla": "Say whether promises are kept, by month.",
         "alerts": "List incidents, and try who is told of them.",
         "audit": "Check every file of the lake, sign the result.",
@@ -53,6 +53,9 @@ GROUPS = {
         "backup": "Back the database up, now or listed.",
         "restore": "Bring everything back to a moment.",
         "roles": "Say who may do what, and how to connect.",
+    },
+    "Research": {
+        "backtest": "Run a strategy over a release, with costs.",
     },
 }
 """Verbs by group. A verb `x` is the click command `x` of the module infra.command.x; one that is a

@@ -1,0 +1,1 @@
+"""What a sheet of a backtest is made of: its page and its style."""
