@@ -1,0 +1,75 @@
+"""Sets of features, named and versioned: what a table, a model or an online view holds.
+
+A version never changes once it is in use: a new definition of a feature is a new version of it and
+of the sets that take it. Rolling back is naming the version before in IN_FORCE; the values of every
+version stay in the lake under its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from feature_repo.feature import BAR_INPUTS, Feature
+from feature_repo.features.momentum import MOMENTUM
+from feature_repo.features.trend import TREND
+from feature_repo.features.volatility import VOLATILITY
+from feature_repo.features.volume import VOLUME
+from lake.errors import WrongUse
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Features in the order of their columns; one comes after those that it is made of."""
+
+    name: str
+    version: int
+    features: tuple[Feature, ...]
+
+    def __post_init__(self) -> None:
+        known = set(BAR_INPUTS)
+        for feature in self.features:
+            assert set(feature.inputs) <= known, f"{feature.name} comes before an input of it"
+            assert feature.name not in known, f"{feature.name} comes twice"
+            known.add(feature.name)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the columns' names."""
+        return [feature.name for feature in self.features]
+
+    @property
+    def lookback(self) -> int:
+        """Return the bars that a whole row depends on, its own included."""
+        return max(feature.lookback for feature in self.features)
+
+    def feature(self, name: str) -> Feature:
+        """Return a feature of the set; WrongUse when it has none of the name."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise WrongUse(
+            f"feature {name}",
+            f"not in set {self.name}, version {self.version}",
+            f"one of: {', '.join(self.names)}",
+        )
+
+
+MARKET = FeatureSet("market", 1, (*TREND, *MOMENTUM, *VOLATILITY, *VOLUME))
+"""All that bars of one series give."""
+
+SETS = (MARKET,)
+IN_FORCE: Mapping[str, int] = MappingProxyType({"market": 1})
+"""The version that is made and served, by set."""
+
+
+def feature_set(name: str, version: int | None = None) -> FeatureSet:
+    """Return a set, of the version in force without one; WrongUse when there is no such."""
+    wanted = IN_FORCE.get(name) if version is None else version
+    for each in SETS:
+        if (each.name, each.version) == (name, wanted):
+            return each
+    there = ", ".join(f"{each.name} {each.version}" for each in SETS)
+    said = f"feature set {name}" + ("" if version is None else f", version {version}")
+    raise WrongUse(said, "there is no such set", f"one of: {there}")
