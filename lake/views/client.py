@@ -79,6 +79,11 @@ class Client(Closes):
         return self._duckdb
 
     @property
+    def release(self) -> str | None:
+        """The release that is shown; None for what there is now."""
+        return self._release
+
+    @property
     def snapshots(self) -> dict[str, Snapshot]:
         """The lake tables that the views read now, by dataset."""
         return dict(self._snapshots)
