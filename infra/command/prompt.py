@@ -16,7 +16,17 @@ from lake.views.engine import without_passwords
 
 FIRST = "ticklake> "
 NEXT = "     ...> "
-WELCOME = "SQL of DuckDB; end a query with ; - .tables lists what there is, .quit or Ctrl-D leaves."
+WELCOME = "SQL of DuckDB; end a query with ; - .help says what else there is, .quit leaves."
+    "SQL of DuckDB; end a query with ; - .help says what else there is, .quit or Ctrl-D leaves."
+)
+HELP = """\
+SELECT ...;        rows of a query; several statements at once show their rows in turn
+.tables            what can be asked: crypto_trades (lake and hot, each row once), lake.*, hot.*
+DESCRIBE NAME;     columns of a table; SUMMARIZE NAME; what they hold
+COPY (SELECT ...) TO 'file.parquet';  rows to a file (.csv, .json, .parquet)
+Ctrl-C             drops what was begun, or stops a query
+.quit, Ctrl-D      leaves; earlier lines come back with the arrow keys, next time too
+Ready statements: ticklake sql --list. As another role or on a release: --role, --release."""
 TABLES = (
     "FROM (SELECT table_schema AS schema, table_name AS name, count(*) AS columns"
     " FROM information_schema.columns WHERE table_catalog = current_database() GROUP BY ALL)"
@@ -31,7 +41,10 @@ def converse(client: Client, history: Path) -> None:
     remember(history)
     click.echo(WELCOME)
     while (query := read_query()) is not None:
-        answer(client, TABLES if query == ".tables" else query)
+        if query == ".help":
+            click.echo(HELP)
+        else:
+            answer(client, TABLES if query == ".tables" else query)
 
 
 def remember(history: Path) -> None:
@@ -57,7 +70,7 @@ def read_query() -> str | None:
             continue
         if lines[0] in (".quit", ".exit", "exit", "quit"):
             return None
-        if lines[0] == ".tables" or lines[-1].endswith(";"):
+        if lines[0] in (".tables", ".help") or lines[-1].endswith(";"):
             return "\n".join(lines)
         if not lines[0]:
             lines = []
@@ -76,11 +89,12 @@ def shown_error(error: TicklakeError, cause: BaseException | None) -> str:
 
 
 def answer(client: Client, query: str) -> None:
-    """Show a query's rows, or in one line why there are none."""
+    """Show the rows of each statement in turn, or in one line why there are none."""
     try:
-        relation = client.sql(query)
-        if relation is not None:
-            show_table(relation)
+        for statement in client.statements(query):
+            relation = client.sql(statement)
+            if relation is not None:
+                show_table(relation)
     except duckdb.Error as error:
         click.echo(shown_error(query_error(error), error), err=True)
     except TicklakeError as error:

@@ -120,9 +120,21 @@ def ask(
         if query is None and sys.stdin.isatty() and output is None:
             converse(client, home / "run" / "sql_history")
             return
-        relation = client.sql(asked(query))
+        *earlier, last = client.statements(asked(query)) or [""]
+        for statement in earlier:
+            show_earlier(client.sql(statement), form)
+        relation = client.sql(last)
         if relation is not None:
             show_rows(relation, form, output)
+
+
+def show_earlier(relation: duckdb.DuckDBPyRelation | None, form: str) -> None:
+    """Show the rows of a statement that others follow; a file or document has room for one's."""
+    if relation is None:
+        return
+    if form != "table":
+        raise WrongUse("query", f"has several answers, {form} holds one", "ask one at a time")
+    show_rows(relation, form, None)
 
 
 def asked(query: str | None) -> str:

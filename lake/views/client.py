@@ -52,7 +52,8 @@ class Client(Closes):
     """A DuckDB connection over one lakehouse; a context manager.
 
     Views: `crypto_trades` (lake and hot, each row once), `lake.crypto_trades`, `hot.crypto_trades`,
-    and so on for every dataset. Times are UTC. Nothing can be written through it.
+    and so on for every dataset. Times are UTC. Nothing of them can be written through it; files and
+    tables of the connection's own can (COPY TO, CREATE TEMP TABLE).
     """
 
     def __init__(
@@ -122,6 +123,16 @@ class Client(Closes):
         self.refresh()
         try:
             return self._duckdb.sql(query)
+        except DuckDBError as error:
+            raise query_error(error) from error
+
+    def statements(self, text: str) -> list[str]:
+        """Return the statements of a text; none of one that is only blanks and comments.
+
+        Raises WrongUse for what is no SQL.
+        """
+        try:
+            return [found.query for found in self._duckdb.extract_statements(text)]
         except DuckDBError as error:
             raise query_error(error) from error
 

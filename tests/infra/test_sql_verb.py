@@ -102,6 +102,18 @@ def test_a_wrong_query_or_option_ends_with_2(home: Path, words: list[str], fault
     assert done.stderr.count("\n") == 1
 
 
+def test_several_statements_show_each_one_s_rows(home: Path, tmp_path: Path) -> None:
+    text = "SET threads = 1; SELECT 17 AS a; SELECT 23 AS b -- the last"
+    done = ticklake(home, "sql", text)
+    assert done.returncode == 0
+    assert done.stdout.index("17") < done.stdout.index("23")
+    refused = ticklake(home, "sql", text, "--format", "csv")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "has several answers, csv holds one: ask one at a time" in refused.stderr
+    one = ticklake(home, "sql", "SET threads = 1; SELECT 23 AS b", "--format", "csv")
+    assert one.stdout.split() == ["b", "23"]
+
+
 def test_the_lake_can_not_be_written_by_a_query(home: Path) -> None:
     done = ticklake(home, "sql", "DELETE FROM hot.crypto_trades")
     assert done.returncode == 2
@@ -139,14 +151,15 @@ def test_the_prompt_answers_goes_on_after_an_error_and_leaves(home: Path) -> Non
     lead, end = pty.openpty()
     words = [sys.executable, "-m", "infra.command.main", "sql", "--home", str(home)]
     with subprocess.Popen(words, stdin=end, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as each:
-        os.write(lead, b"SELEC;\n.tables\nSELECT 40 +\n2 AS sum;\n.quit\n")
+        os.write(lead, b"SELEC;\n.tables\n.help\nSELECT 40 +\n2 AS sum; SELECT 77;\n.quit\n")
         out, err = each.communicate(timeout=60)
     os.close(lead)
     os.close(end)
     assert each.returncode == 0
     assert b"Parser Error" in err
     assert b"crypto_trades" in out
-    assert b"42" in out
+    assert b"ticklake sql --list" in out
+    assert out.index(b"42") < out.index(b"77")
 
 
 def test_the_readme_s_python_runs(home: Path) -> None:
