@@ -17,8 +17,6 @@ from lake.views.engine import without_passwords
 FIRST = "ticklake> "
 NEXT = "     ...> "
 WELCOME = "SQL of DuckDB; end a query with ; - .help says what else there is, .quit leaves."
-    "SQL of DuckDB; end a query with ; - .help says what else there is, .quit or Ctrl-D leaves."
-)
 HELP = """\
 SELECT ...;        rows of a query; several statements at once show their rows in turn
 .tables            what can be asked: crypto_trades (lake and hot, each row once), lake.*, hot.*
