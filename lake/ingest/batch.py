@@ -268,14 +268,16 @@ def _tables(codec: Codec, frames: Frames) -> Mapping[str, pa.Table]:
 
 
 def _speaks(frames: Frames, up: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Tell per frame whether its connection speaks for the feed; history never does.
+    """Tell per frame whether its connection speaks for the feed; history never does, what was
+    released always.
 
     The connection that is up longest speaks until it ends. It is asked only about what has neither
     a key nor the exchange's time: where one takes over from another, that may come twice or not at
     all, beside a recorded gap.
     """
     if up:
-        return np.asarray(frames.connection == up[0])
+        speaking = (up[0], control.RELEASED_CONNECTION)
+        return np.asarray(np.isin(frames.connection, speaking))
     return np.asarray(frames.connection != control.HISTORY_CONNECTION)
 
 

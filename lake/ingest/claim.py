@@ -89,7 +89,12 @@ def owner(connection: psycopg.Connection, claims: Sequence[str]) -> int | None:
 
 def is_owned(connection: psycopg.Connection, shard: int) -> bool:
     """Tell whether a shard's owner lives and still takes things in."""
-    return shard in (each for each, _ in _living(connection))
+    return claims_of(connection, shard) is not None
+
+
+def claims_of(connection: psycopg.Connection, shard: int) -> list[str] | None:
+    """Return what a shard's owner ingests; None where none lives that takes things in."""
+    return dict(_living(connection)).get(shard)
 
 
 def _living(connection: psycopg.Connection) -> list[tuple[int, list[str]]]:

@@ -102,6 +102,9 @@ Control = Started | Up | GapOpened | GapClosed | GapFilled | FramesLost | FrameL
 HISTORY_CONNECTION = -1
 """Frames of a venue's history endpoint: only events with a key are taken from them."""
 
+RELEASED_CONNECTION = -2
+"""Frames that somebody let out of quarantine: nobody else says what they say."""
+
 
 def dump(record: Control) -> bytes:
     """Return the record as one journal frame."""

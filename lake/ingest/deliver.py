@@ -15,7 +15,8 @@ import psycopg
 
 from lake.clock import Clock
 from lake.errors import Damaged, Unavailable
-from lake.ingest.claim import is_owned, owner
+from lake.feeds.history import FEED
+from lake.ingest.claim import claims_of, covered, is_owned, owner
 from lake.ingest.inbox import DAMAGED, inbox_of, post
 from lake.ingest.parcels_to_journal import Parcel, ParcelsToJournal
 from lake.ingest.request import IngestRequest
@@ -34,7 +35,7 @@ TAKEN_S_MAX = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where parcels go in; shard: the only one that will do, where there is one."""
+    """Where parcels go in; shard: the only one that will do, where there is one; feed: theirs."""
 
     home: Path
     settings: Settings
@@ -42,6 +43,7 @@ class Delivery:
     claims: Sequence[str]
     shard: int | None = None
     show: Show | None = None
+    feed: str = FEED
 
 
 def deliver(parcels: Iterator[Parcel], by: Delivery) -> int:
@@ -65,12 +67,16 @@ def deliver(parcels: Iterator[Parcel], by: Delivery) -> int:
 
 def _owned(connection: psycopg.Connection, by: Delivery) -> int | None:
     if by.shard is not None:
-        return by.shard if is_owned(connection, by.shard) else None
+        theirs = claims_of(connection, by.shard)
+        if theirs is not None and not covered(by.claims, theirs):
+            fault = f"its ingest takes in other tickers than {', '.join(by.claims)}"
+            raise Unavailable(f"shard {by.shard}", fault, "stop that ingest, then run this again")
+        return None if theirs is None else by.shard
     return owner(connection, by.claims)
 
 
 def _own(parcels: Iterator[Parcel], by: Delivery) -> int:
-    source = ParcelsToJournal(parcels, by.claims)
+    source = ParcelsToJournal(parcels, by.claims, by.feed)
     request = IngestRequest(
         feeds=(),
         speed="max",
@@ -88,7 +94,7 @@ def _own(parcels: Iterator[Parcel], by: Delivery) -> int:
     )
     if not source.finished:
         raise Unavailable(
-            "history", "stopped before its end", "run it again: it goes on from there"
+            f"feed {by.feed}", "stopped before its end", "run it again: it goes on from there"
         )
     return status.shard
 

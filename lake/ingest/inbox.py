@@ -2,8 +2,8 @@
 
 A folder per shard beside the journals. A parcel is a file of blocks as the journal has them, named
 whole by a rename; the owner takes it into its journal and then removes it. An owner that dies
-between the two takes it again, and keys take out what comes twice. A parcel of an instrument that
-the owner does not claim is left where it is.
+between the two takes it again: keys take out what comes twice, and a released event is looked for
+in the journal. A parcel of an instrument that the owner does not claim is left where it is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from lake.clock import Clock
 from lake.errors import Damaged
-from lake.feeds.history import FEED
 from lake.ingest import control
 from lake.ingest.claim import covered
 from lake.ingest.intake import Intake
@@ -47,7 +47,8 @@ def post(folder: Path, parcel: Parcel, claims: Sequence[str], clock: Clock) -> P
     new = path.with_suffix(".new")
     blocks = [_block(CLAIMS, [orjson.dumps(list(claims))], now_us, block.KIND_CONTROL)]
     if parcel.frames:
-        blocks.append(_block(FEED, list(parcel.frames), now_us, block.KIND_FRAMES))
+        of_frames = (parcel.since_us, block.KIND_FRAMES, parcel.connection)
+        blocks.append(_block(parcel.feed, list(parcel.frames), *of_frames))
     for feed, record in parcel.records:
         blocks.append(_block(feed, [control.dump(record)], now_us, block.KIND_CONTROL))
     with new.open("wb") as file:
@@ -58,9 +59,14 @@ def post(folder: Path, parcel: Parcel, claims: Sequence[str], clock: Clock) -> P
     return path
 
 
-def _block(feed: str, frames: list[bytes], now_us: int, kind: int) -> bytes:
-    times = [now_us] * len(frames)
-    return block.encode(feed, kind, control.HISTORY_CONNECTION, 1, frames, times)
+def _block(
+    feed: str,
+    frames: list[bytes],
+    time_us: int,
+    kind: int,
+    connection: int = control.HISTORY_CONNECTION,
+) -> bytes:
+    return block.encode(feed, kind, connection, 1, frames, [time_us] * len(frames))
 
 
 def opened(path: Path) -> tuple[list[str], Parcel]:
@@ -75,14 +81,23 @@ def opened(path: Path) -> tuple[list[str], Parcel]:
         blocks.append(block.decode(raw[at : at + size], str(path)))
         at += size
     claims, *rest = blocks
-    frames = [raw for each in rest if each.kind == block.KIND_FRAMES for raw in _frames(each)]
+    of_frames = next((each for each in rest if each.kind == block.KIND_FRAMES), None)
     records = [
         (each.feed, control.load(raw))
         for each in rest
         if each.kind == block.KIND_CONTROL
         for raw in _frames(each)
     ]
-    return list(orjson.loads(_frames(claims)[0])), Parcel(frames, records, path.unlink)
+    parcel = Parcel([], records, path.unlink)
+    if of_frames is not None:
+        parcel = replace(
+            parcel,
+            frames=_frames(of_frames),
+            feed=of_frames.feed,
+            connection=of_frames.connection,
+            since_us=int(of_frames.received_us[0]),
+        )
+    return list(orjson.loads(_frames(claims)[0])), parcel
 
 
 def _frames(one: block.Block) -> list[bytes]:

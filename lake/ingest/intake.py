@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lake.clock import Clock
 from lake.durations import Durations
@@ -87,6 +88,11 @@ class Intake:
         self._sealed.append(
             _Entry(feed, control.HISTORY_CONNECTION, [], [], record=record, noted=noted)
         )
+
+    @property
+    def place(self) -> tuple[Path, int]:
+        """Return the journal's folder, and its shard."""
+        return self._journal.directory, self._journal.shard
 
     def waiting(self) -> int:
         """Return how many frames are not yet on their way to the disk."""

@@ -1,8 +1,9 @@
 """Release a quarantined event: decide, take it in again through the journal, note where it is.
 
 Each step may be the last: the decision is written before the frame, and the frame is looked for in
-the journal before it is handed in. It goes through the shard that refused it, so that there is one
-journal to look into, and the event comes in once.
+the journal before it is taken in. It goes through the shard that refused it, so that there is one
+journal to look into, and the event comes in once: by the inbox of the ingest that owns the shard,
+or where none does by this process.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ import psycopg
 from lake.clock import Clock
 from lake.errors import Unavailable, WrongUse
 from lake.ingest.codecs import codecs
-from lake.ingest.released_to_journal import (
-    ReleasedToJournal,
-    journalled,
-    readable_event,
-)
-from lake.ingest.request import IngestRequest
-from lake.ingest.run import ingest
+from lake.ingest.control import RELEASED_CONNECTION
+from lake.ingest.deliver import Delivery, deliver
+from lake.ingest.parcels_to_journal import Parcel
+from lake.ingest.released import journalled, readable_event
 from lake.quarantine.decisions import RELEASED, Decision, decide, decision_of, note_place
 from lake.settings import Settings
 from lake.views.client import Client
@@ -53,7 +51,8 @@ def release_event(
     """Release the event SHARD:SEQ; words: why, and who says so; correction: its bytes put right.
 
     Raises WrongUse where there is none or it was refused; BadInput where its codec refuses it
-    still; Unavailable while another ingest owns its shard or ticker: the same call later goes on.
+    still; Unavailable while an ingest owns the shard that has other tickers, or its ticker goes
+    through another shard: the same call later goes on.
     """
     event = quarantined(dsn, warehouse, thing)
     raw = event["raw"] if correction is None else correction
@@ -65,9 +64,15 @@ def release_event(
         frame = held.frame
         if frame is None:
             since_us = int(held.decided_time.timestamp() * 1_000_000)
-            source = ReleasedToJournal(released, folder, shard, since_us)
-            request = IngestRequest(feeds=(), sources=(source,), shard=shard)
-            ingest(request, dsn=dsn, settings=settings, home=settings.home.resolve())
+            parcel = Parcel(
+                [released.frame],
+                feed=released.feed,
+                connection=RELEASED_CONNECTION,
+                since_us=since_us,
+            )
+            claims = released.claims()
+            by = Delivery(settings.home, settings, clock, claims, shard, feed=released.feed)
+            deliver(iter([parcel]), by)
             frame = journalled(folder, shard, released, since_us)
         if frame is None:
             raise Unavailable(thing, "did not reach the journal", "run the same command again")

@@ -91,3 +91,19 @@ def test_claims_are_covered_by_themselves_and_by_all_of_a_feed() -> None:
     assert covered(["a|X", "b|Y"], ["a|*", "b|Y"])
     assert not covered(["a|X", "b|Y"], ["a|*"])
     assert covered([], [])
+
+
+def test_a_released_event_is_journalled_once_whoever_posts_it_again(tmp_path: Path) -> None:
+    """It may have no key: the owner looks for it in its journal, since it was decided."""
+    folder, since_us = inbox_of(tmp_path, 0), CLOCK.now_us()
+    parcel = Parcel(
+        [b"let out"], feed="sim", connection=control.RELEASED_CONNECTION, since_us=since_us
+    )
+    path = post(folder, parcel, ["sim|X:BTCUSD"], CLOCK)
+    claims, again = opened(path)
+    assert claims == ["sim|X:BTCUSD"]
+    assert (again.feed, again.connection, again.since_us) == ("sim", -2, since_us)
+    for _ in range(2):
+        post(folder, parcel, ["sim|X:BTCUSD"], CLOCK)
+        assert taken(folder, tmp_path / "journal", ["sim|*"]) == [b"let out"]
+        assert list(folder.iterdir()) == []

@@ -20,7 +20,7 @@ from lake.contracts.contract import load
 from lake.errors import Damaged
 from tests.bars.trading import NOON, Row
 from tests.path.lakehouse import NOW_MS, Lakehouse, frame, quote, trade
-from tests.path.market import Ended, Home, ended
+from tests.path.market import Ended, Home, Market, ended, interrupted
 from tests.quality.house import House, bar
 from tests.quality.house import trade as row_of_trade
 
@@ -76,6 +76,45 @@ def test_a_released_event_is_stored_once_and_verify_holds(quarantine: Quarantine
     assert quarantine.listed() == []
     assert {row["decision"] for row in quarantine.listed("--all")} == {"released"}
     quarantine.home.assert_verified()
+
+
+def test_an_event_is_released_beside_the_ingest_that_owns_its_shard(
+    quarantine: Quarantine, tmp_path: Path
+) -> None:
+    """By its inbox; a quote of a feed whose one connection speaks for it, too."""
+    things = quarantine.take(trade(2, at_ms=LATER_MS), quote(101.0, at_ms=LATER_MS))
+    with Market(tmp_path, rate=200) as market:
+        ingest = quarantine.home.start("ingest", "sim", "--url", market.url)
+        assert quarantine.home.shows("SELECT count(*) > 0 FROM hot.crypto_trades")
+        for _ in range(2):  # the second time changes nothing
+            for thing in things:
+                done = quarantine.say("release", thing, "--by", "ann")
+                assert done.code == 0, done.err
+                assert "1 rows of crypto_" in done.out
+        assert ingest.poll() is None
+        assert interrupted(ingest).code == 0
+    released = "FROM {} WHERE event_time = to_timestamp({} / 1000.0)"
+    for dataset in ("crypto_trades", "crypto_quotes"):
+        assert quarantine.home.rows(f"SELECT count(*) AS n {released.format(dataset, LATER_MS)}")[
+            "n"
+        ].to_list() == [1]
+    quarantine.home.assert_verified()
+
+
+def test_beside_an_ingest_of_other_tickers_it_is_refused_with_the_remedy(
+    quarantine: Quarantine, tmp_path: Path
+) -> None:
+    [thing] = quarantine.take(quote(101.0, pair="NOSUCH-USD", at_ms=LATER_MS))
+    with Market(tmp_path, rate=200) as market:
+        ingest = quarantine.home.start("ingest", "sim", "--url", market.url, "--tickers", "BTC-USD")
+        assert quarantine.home.shows("SELECT count(*) > 0 FROM hot.crypto_trades")
+        done = quarantine.say("release", thing)
+        assert interrupted(ingest).code == 0
+    assert done.code == 1
+    assert "takes in other tickers than sim|X:NOSUCHUSD" in done.sentence
+    assert "stop that ingest, then run this again" in done.sentence
+    assert quarantine.say("release", thing).code == 0
+    assert quarantine.count("crypto_quotes WHERE ticker = 'X:NOSUCHUSD'") == 1
 
 
 @pytest.mark.parametrize("step", ["journal.fsync", "journal.published"])

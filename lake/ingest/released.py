@@ -1,4 +1,4 @@
-"""Take a released event in again, through the journal of who owns its ticker now.
+"""A released event: the frame that its codec stores now, and where a journal has it.
 
 Its frame comes from a connection of its own, RELEASED_CONNECTION; from there on it is a frame like
 any other: counted, stored once, refused if it still is no good. What was quarantined stays in
@@ -7,21 +7,18 @@ quarantine, so the ledger and the journal go on saying the same.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from lake.clock import Clock
 from lake.errors import BadInput
 from lake.feeds.codec import Codec, Decoded, frames_of
-from lake.ingest.intake import Intake
+from lake.ingest.control import RELEASED_CONNECTION
 from lake.journal.reader import JournalReader
 from lake.journal.segment import segments
 
-RELEASED_CONNECTION = -2
 READ_FRAMES_MAX = 20_000
 READ_BYTES_MAX = 8 << 20
 
@@ -32,7 +29,11 @@ class Released:
 
     feed: str
     frame: bytes
-    tickers: tuple[str, ...]
+    tickers: tuple[str, ...] = ()
+
+    def claims(self) -> list[str]:
+        """Return what it is about, as claims of a shard."""
+        return [f"{self.feed}|{ticker}" for ticker in self.tickers]
 
 
 def readable_event(
@@ -61,41 +62,6 @@ def readable_event(
 def _tickers(decoded: Decoded) -> tuple[str, ...]:
     names = [table["ticker"] for table in decoded.tables.values()]
     return tuple(sorted(set(pa.chunked_array([c for n in names for c in n.chunks]).to_pylist())))
-
-
-class ReleasedToJournal:
-    """One released event's way in.
-
-    folder, shard: the journal that takes it; since_us: when it was decided.
-    """
-
-    def __init__(self, released: Released, folder: Path, shard: int, since_us: int) -> None:
-        self._released = released
-        self._place = folder, shard
-        self._since_us = since_us
-
-    @property
-    def feed(self) -> str:
-        """The feed whose codec reads it."""
-        return self._released.feed
-
-    def claims(self) -> list[str]:
-        """Return what it is about, as claims of a shard."""
-        return [f"{self.feed}|{ticker}" for ticker in self._released.tickers]
-
-    async def run(self, intake: Intake, clock: Clock, ended: asyncio.Event) -> None:
-        """Hand the frame in and make it durable, unless an earlier try has.
-
-        It is asked here, where the journal has recovered: a frame of a try that was killed may
-        have become durable only by that.
-        """
-        place = (*self._place, self._released, self._since_us)
-        if await asyncio.to_thread(journalled, *place) is not None:
-            return
-        lane = intake.lane(self.feed, RELEASED_CONNECTION)
-        lane.frames.append(self._released.frame)
-        lane.received_us.append(clock.now_us())
-        await intake.flush()
 
 
 def journalled(folder: Path, shard: int, released: Released, since_us: int) -> int | None:
