@@ -20,7 +20,7 @@ from flows.place import Place
 from lake.clock import Clock
 from lake.errors import BadInput
 from lake.feeds.history import frames_of_rows
-from lake.history.files import AGGREGATED, HistoryFile, open_file
+from lake.history.files import AGGREGATED, HistoryFile, Piece, open_file
 from lake.hot.backfills import Progress, forget, note, progress_of
 from lake.ingest.deliver import Delivery, deliver
 from lake.ingest.held import Held
@@ -48,6 +48,8 @@ class Taken:
         text = f"{self.path.name}: {done.rows:,} rows of {self.dataset} taken in"
         if done.contradicting:
             text += f"; {done.contradicting:,} contradict what is held (quarantined)"
+        if done.refused:
+            text += f"; {done.refused:,} can't be read (quarantined)"
         return text
 
 
@@ -87,8 +89,8 @@ def claims_of(file: HistoryFile) -> list[str]:
         return [_claim(file.given["exchange"], file.given["market"], file.given["ticker"])]
     names = ("source", "asset") if file.dataset == "market_sentiment" else PLACE
     found: set[tuple[str, ...]] = set()
-    for _, rows in file.pieces(0):
-        groups = rows.select(names).group_by(list(names)).aggregate([])
+    for piece in file.pieces(0):
+        groups = piece.rows.select(names).group_by(list(names)).aggregate([])
         found.update(tuple(row[name] for name in names) for row in groups.to_pylist())
     if file.dataset == "market_sentiment":
         return sorted({f"sentiment|X:{asset}" for _, asset in found})
@@ -118,21 +120,24 @@ class _Reading:
 
     def parcels(self) -> Iterator[Parcel]:
         """Yield what is still to come."""
-        for upto, rows in self._file.pieces(self.progress.position):
-            yield self._parcel(upto, rows)
+        for piece in self._file.pieces(self.progress.position):
+            yield self._parcel(piece)
         self._given = replace(self._given, done=True)
         yield self._done([], self._given)
 
-    def _parcel(self, upto: int, rows: pa.Table) -> Parcel:
+    def _parcel(self, piece: Piece) -> Parcel:
+        rows = piece.rows
         self._check_kind(rows)
         kept, notes = self._held.split(self._file.dataset, rows, self._file.path.name)
         self._given = replace(
             self._given,
-            position=upto,
+            position=piece.upto,
             rows=self._given.rows + kept.num_rows,
             contradicting=self._given.contradicting + rows.num_rows - kept.num_rows,
+            refused=self._given.refused + len(piece.notes),
         )
-        return self._done([*frames_of_rows(self._file.dataset, kept), *notes], self._given)
+        frames = [*frames_of_rows(self._file.dataset, kept), *notes, *piece.notes]
+        return self._done(frames, self._given)
 
     def _check_kind(self, rows: pa.Table) -> None:
         other = OTHER_KIND.get(self._file.kind)

@@ -41,6 +41,9 @@ NOTE = b"{"
 CONTRADICTS = "contradicts_held"
 """Reason of a note: an answer that is not what is held."""
 
+UNREADABLE = "unreadable_row"
+"""Reason of a note: a row of a file with a value that can't be read."""
+
 ROWS_PER_FRAME = 8_192
 SIDES = ("buy", "sell")
 INTERVALS = ("1s", "1m")

@@ -7,14 +7,13 @@ whose unit is told by their size. A value that can't be read names its row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.errors import BadInput, WrongUse
+from lake.errors import WrongUse
 from lake.feeds.history import row_schema
 from lake.feeds.instrument import warehouse_ticker
 
@@ -54,32 +53,25 @@ UNITS: tuple[tuple[float, int, int], ...] = (
 )
 """Epoch numbers below this are in seconds, milliseconds, microseconds, nanoseconds: times, by."""
 
+MOSTLY = 0.5
+"""Share of texts that are numbers from which on all are to be: a file spells times one way."""
+
 TRUE = ("true", "1", "t")
 FALSE = ("false", "0", "f")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a piece of a file begins, for messages: rows are counted from 1."""
+class BadRow(ValueError):
+    """A row that can't be read: its place in the piece, from 0, and what is wrong with it."""
 
-    path: str
-    first_row: int
-
-    def fault(self, row: int, what: str) -> BadInput:
-        """Return what is wrong with a row (from 0 in this piece)."""
-        return BadInput(
-            f"{self.path} row {self.first_row + row}",
-            what,
-            "what came before its part of the file is taken in; mend it and run it again",
-        )
+    def __init__(self, row: int, what: str) -> None:
+        super().__init__(what)
+        self.row = row
 
 
-def rows_of(
-    dataset: str, piece: Mapping[str, pa.Array], given: Mapping[str, str], place: Place
-) -> pa.Table:
+def rows_of(dataset: str, piece: Mapping[str, pa.Array], given: Mapping[str, str]) -> pa.Table:
     """Return a piece of a file as rows of a dataset.
 
-    piece: columns by name; given: constants for what the file does not say. Raises BadInput for a
+    piece: columns by name; given: constants for what the file does not say. Raises BadRow for a
     value that can't be read, WrongUse for a column that neither has.
     """
     length = len(next(iter(piece.values())))
@@ -87,13 +79,13 @@ def rows_of(
     for field in row_schema(dataset):
         found = _column(field.name, piece)
         if field.name == "side" and found is None:
-            found = _side(piece, place)
+            found = _side(piece)
         if field.name in given and found is None:
             columns.append(pa.repeat(pa.scalar(given[field.name], field.type), length))
         elif found is None:
             columns.append(pa.nulls(length, field.type))
         else:
-            columns.append(_typed(field, found, place))
+            columns.append(_typed(field, found))
     return pa.table(columns, schema=row_schema(dataset))
 
 
@@ -144,20 +136,20 @@ def _column(name: str, piece: Mapping[str, pa.Array]) -> pa.Array | None:
     return None if found is None else piece[found]
 
 
-def _side(piece: Mapping[str, pa.Array], place: Place) -> pa.Array | None:
+def _side(piece: Mapping[str, pa.Array]) -> pa.Array | None:
     maker = next((piece[name] for name in MAKER if name in piece), None)
     if maker is None:
         return None
     spelled = pc.utf8_lower(maker.cast(pa.string()))
     bought = pc.is_in(spelled, pa.array(TRUE))
     known = pc.or_(bought, pc.is_in(spelled, pa.array(FALSE)))
-    _all_right(known, maker, "buyer is maker", place)
+    _all_right(known, maker, "buyer is maker")
     return pc.if_else(bought, "sell", "buy")
 
 
-def _typed(field: pa.Field, column: pa.Array, place: Place) -> pa.Array:
+def _typed(field: pa.Field, column: pa.Array) -> pa.Array:
     if field.name == "event_time":
-        return _times(column, place)
+        return _times(column)
     if field.name == "ticker":
         return _tickers(column)
     as_text = not pa.types.is_integer(field.type)
@@ -169,7 +161,7 @@ def _typed(field: pa.Field, column: pa.Array, place: Place) -> pa.Array:
         return cast(column)
     except pa.ArrowInvalid as error:
         row = _first_fault(column, cast)
-        raise place.fault(row, f"{field.name}: {column[row].as_py()!r}: {error}") from error
+        raise BadRow(row, f"{field.name}: {column[row].as_py()!r}: {error}") from error
 
 
 def _is_double(column: pa.Array) -> bool:
@@ -197,15 +189,18 @@ def _first_fault(column: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> int:
     return low
 
 
-def _times(column: pa.Array, place: Place) -> pa.Array:
+def _times(column: pa.Array) -> pa.Array:
     kind = pa.timestamp("us", "UTC")
     if pa.types.is_timestamp(column.type):
         zoned = column if column.type.tz else column.cast(pa.timestamp(column.type.unit, "UTC"))
         return zoned.cast(kind, safe=False)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         numbers = pc.match_substring_regex(column, r"^\d{9,19}$")
+        if (pc.mean(numbers).as_py() or 0) < MOSTLY:
+            return _moments(column)
         if not pc.all(numbers).as_py():
-            return _moments(column, place)
+            row = pc.index(numbers, False).as_py()
+            raise BadRow(row, f"event_time: {column[row].as_py()!r} is no UTC time")
         column = column.cast(pa.int64())
     values = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
     return pa.array(_micros(values)).cast(kind)
@@ -222,7 +217,7 @@ def _micros(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _moments(column: pa.Array, place: Place) -> pa.Array:
+def _moments(column: pa.Array) -> pa.Array:
     kind = pa.timestamp("us", "UTC")
     plain = pc.replace_substring_regex(
         column, r"^(\d{4}-\d\d-\d\d)[T ](.*?)(Z|\+00:?00)?$", r"\1T\2"
@@ -235,7 +230,7 @@ def _moments(column: pa.Array, place: Place) -> pa.Array:
         return cast(plain).cast(kind)
     except pa.ArrowInvalid as error:
         row = _first_fault(plain, cast)
-        raise place.fault(row, f"event_time: {column[row].as_py()!r} is no UTC time") from error
+        raise BadRow(row, f"event_time: {column[row].as_py()!r} is no UTC time") from error
 
 
 def _tickers(column: pa.Array) -> pa.Array:
@@ -248,7 +243,7 @@ def _tickers(column: pa.Array) -> pa.Array:
     return pa.array(prefixed, pa.string()).take(encoded.indices)
 
 
-def _all_right(right: pa.Array, column: pa.Array, name: str, place: Place) -> None:
+def _all_right(right: pa.Array, column: pa.Array, name: str) -> None:
     if pc.all(right).as_py() is False:
         row = int(np.flatnonzero(~right.to_numpy(zero_copy_only=False))[0])
-        raise place.fault(row, f"{name}: {column[row].as_py()!r} is neither true nor false")
+        raise BadRow(row, f"{name}: {column[row].as_py()!r} is neither true nor false")

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lake.errors import BadInput, WrongUse
-from lake.history.columns import Place, dataset_of, missing, rows_of
+from lake.feeds.history import UNREADABLE, note_of
+from lake.history.columns import BadRow, dataset_of, missing, rows_of
 
 PIECE_ROWS = 65_536
 BLOCK_BYTES = 4 << 20
+REFUSED_MAX = 100
+"""Rows of one piece that can't be read: each costs a reading of its piece. Of a file of another
+kind than it seems no row can.
+"""
 
 DUMP = re.compile(
     r"(?P<symbol>[A-Z0-9]{2,30}(_[A-Z0-9]{1,12})?)-(?P<kind>trades|aggTrades|1m|1s|\d{1,2}[mhdwMo]+)"
@@ -59,10 +65,11 @@ class HistoryFile:
     given: Mapping[str, str]
     names: tuple[str, ...] = ()
 
-    def pieces(self, after: int) -> Iterator[tuple[int, pa.Table]]:
-        """Yield (rows up to and with this piece, its rows), past the first `after` rows.
+    def pieces(self, after: int) -> Iterator[Piece]:
+        """Yield the pieces past the first `after` rows.
 
-        Raises BadInput where the file breaks off or a value can't be read, after all before it.
+        Raises BadInput where the file breaks off, or more than REFUSED_MAX rows of a piece can't be
+        read, after all before it.
         """
         at = 0
         for batch in _batches(self):
@@ -70,9 +77,20 @@ class HistoryFile:
             if at <= after:
                 continue
             skip = max(0, after - start)
-            piece = {name: batch.column(name)[skip:] for name in batch.schema.names}
-            place = Place(str(self.path), start + skip + 1)
-            yield at, _rows(self, piece, place)
+            columns = {name: batch.column(name)[skip:] for name in batch.schema.names}
+            rows, notes = _readable(self, columns, start + skip + 1)
+            yield Piece(at, rows, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a file: rows of the file up to and with it; those of it that can be read, and for
+    each other a note (lake.feeds.history) that has it quarantined.
+    """
+
+    upto: int
+    rows: pa.Table
+    notes: Sequence[bytes]
 
 
 def open_file(path: Path, given: Mapping[str, str]) -> HistoryFile:
@@ -178,15 +196,38 @@ def _head(file: HistoryFile) -> list[str]:
     return _names(file.path)
 
 
-def _rows(file: HistoryFile, piece: dict[str, Any], place: Place) -> pa.Table:
+def _readable(
+    file: HistoryFile, columns: Mapping[str, pa.Array], first_row: int
+) -> tuple[pa.Table, list[bytes]]:
+    """Return the rows that can be read, and a note for each other; first_row: from 1."""
+    at = np.arange(len(next(iter(columns.values()))))
+    if file.names == KLINE_NAMES:
+        at = at[pc.not_equal(columns["count"], "0").to_numpy(zero_copy_only=False)]
+    notes: list[bytes] = []
+    while True:
+        piece = {name: column.take(pa.array(at)) for name, column in columns.items()}
+        try:
+            return _rows(file, piece), notes
+        except BadRow as error:
+            place = f"row {first_row + int(at[error.row])}: {error}"
+            if len(notes) == REFUSED_MAX:
+                raise BadInput(
+                    f"{file.path} {place}",
+                    f"the last of more than {REFUSED_MAX} rows of one piece that can't be read",
+                    "what came before is taken in; is it the kind of file that it seems?",
+                ) from error
+            said = {name: str(column[error.row]) for name, column in piece.items()}
+            notes.append(note_of(UNREADABLE, f"{file.path.name} {place}", row=said))
+            at = np.delete(at, error.row)
+
+
+def _rows(file: HistoryFile, piece: dict[str, Any]) -> pa.Table:
     if file.kind == "aggTrades":
         first, last = piece["first_trade_id"], piece["last_trade_id"]
         piece["trade_id"] = pc.binary_join_element_wise(first, last, "-")
     if file.names == KLINE_NAMES:
-        traded = pc.not_equal(piece["count"], "0")
-        piece = {name: column.filter(traded) for name, column in piece.items()}
         piece["vwap"], piece["average_trade_size"] = _means(piece)
-    return rows_of(file.dataset, piece, file.given, place)
+    return rows_of(file.dataset, piece, file.given)
 
 
 def _means(piece: Mapping[str, pa.Array]) -> tuple[pa.Array, pa.Array]:

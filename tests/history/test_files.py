@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import re
 import zipfile
 from decimal import Decimal
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pytest
 
 from lake.errors import BadInput, TicklakeError, WrongUse
-from lake.history.files import HistoryFile, open_file
+from lake.feeds.history import UNREADABLE
+from lake.history.files import REFUSED_MAX, HistoryFile, open_file
 
 TRADES = """1,61804.8,0.5,30902.4,1723161257679,True,True
 2,61804.90,0.25,1.0,1723161257680,False,True
@@ -27,7 +30,11 @@ def zipped(path: Path, text: str) -> Path:
 
 
 def rows(file: HistoryFile, after: int = 0) -> list[dict[str, object]]:
-    return [row for _, piece in file.pieces(after) for row in piece.to_pylist()]
+    return [row for piece in file.pieces(after) for row in piece.rows.to_pylist()]
+
+
+def notes(file: HistoryFile) -> list[dict[str, object]]:
+    return [orjson.loads(note) for piece in file.pieces(0) for note in piece.notes]
 
 
 def test_a_dump_of_klines_is_the_published_klines(tmp_path: Path, data_dir: Path) -> None:
@@ -109,17 +116,10 @@ def test_csv_and_parquet_of_any_column_names_are_the_same_rows(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "text", "error", "words"),
     [
-        ("x.csv", "time,price,qty,id,symbol\n1723161257679,1.5,2,7,BTC-USD\n1723161257680,"
-         "one,2,8,BTC-USD\n", BadInput, "row 2: price: 'one'"),
-        ("x.csv", "time,price,qty,id,symbol\n1723161257679,0.12345678901,2,7,BTC-USD\n",
-         BadInput, "row 1: price: .*data loss"),
-        ("x.csv", "time,price,qty,id,symbol\nnoon,1,2,7,BTC-USD\n", BadInput, "'noon' is no UTC"),
         ("x.csv", "time,price,qty,symbol\n1723161257679,1,2,BTC-USD\n", WrongUse, "trade_id"),
         ("x.csv", "a,b\n1,2\n", WrongUse, "no dataset that is known"),
         ("BTCUSDT-trades-2024-08.csv", "1,2,3,4,5,True,True\n", WrongUse, "give --market"),
         ("BTCUSDT-5m-2024-08.csv", "1\n", WrongUse, "give --market"),
-        ("x.csv", "time,price,qty,id,symbol,is_buyer_maker\n1723161257679,1,2,7,BTC-USD,maybe\n",
-         BadInput, "neither true nor false"),
         ("x.csv", "time,price,qty,id,symbol\n1723161257679,1\n", BadInput, "columns"),
     ],
 )  # fmt: skip
@@ -132,6 +132,42 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(
         rows(
             open_file(path, {"exchange": "kraken"} | ({"market": "spot"} if name[0] == "x" else {}))
         )
+
+
+GOOD = ("1723161257679,1.5,2,7,BTC-USD,true", "1723161257681,1.75,2,9,BTC-USD,false")
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("1723161257680,one,2,8,BTC-USD,true", "row 2: price: 'one'"),
+        ("1723161257680,0.12345678901,2,8,BTC-USD,true", "row 2: price: .*data loss"),
+        ("noon,1,2,8,BTC-USD,true", "row 2: event_time: 'noon' is no UTC time"),
+        ("1723161257680,1,2,8,BTC-USD,maybe", "row 2: buyer is maker: 'maybe' is neither"),
+    ],
+)
+def test_a_row_that_can_t_be_read_is_said_with_its_place_and_the_others_are_read(
+    tmp_path: Path, bad: str, words: str
+) -> None:
+    path = tmp_path / "x.csv"
+    lines = ("time,price,qty,id,symbol,is_buyer_maker", GOOD[0], bad, GOOD[1])
+    path.write_text("\n".join(lines) + "\n")
+    file = open_file(path, {"exchange": "kraken", "market": "spot"})
+    assert [row["trade_id"] for row in rows(file)] == ["7", "9"]
+    assert [piece.upto for piece in file.pieces(0)] == [3]
+    [note] = notes(file)
+    assert note["reason"] == UNREADABLE
+    assert re.search(words, str(note["detail"]))
+    assert note["row"] == dict(zip(lines[0].split(","), bad.split(","), strict=True))
+    assert len(rows(file, 2)) == 1
+
+
+def test_a_file_of_another_kind_than_it_seems_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    bad = "\n".join(f"noon,1,2,{n},BTC-USD" for n in range(REFUSED_MAX + 1))
+    path.write_text(f"time,price,qty,id,symbol\n{bad}\n")
+    with pytest.raises(BadInput, match=f"row {REFUSED_MAX + 1}: .*more than {REFUSED_MAX} rows"):
+        rows(open_file(path, {"exchange": "kraken", "market": "spot"}))
 
 
 def test_a_damaged_zip_is_said_and_a_missing_file_too(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ SNAPSHOTS_MAX = UpkeepLimits().snapshots_max
 DATASET = "crypto_trades"
 NOW = datetime(2026, 3, 1, 12, 20, tzinfo=UTC)
 RACES = 12
-TICKERS, PART_ROWS = 40, 60_000
+TICKERS, PART_ROWS = 40, 26_000
 GROUP_ROWS_MAX = ROW_GROUP_ROWS
 
 
