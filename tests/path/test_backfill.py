@@ -249,14 +249,17 @@ def test_a_dump_in_bulk_is_the_recording_and_its_bars_are_the_published_klines(
         pl.col("trade_id").alias("id"), "price", "qty", pl.col("qty").alias("quote_qty"),
         pl.col("trade_ms").alias("time"), pl.col("buyer_is_maker").alias("is_buyer_maker"),
     ).write_csv()  # fmt: skip
+    text += "9,one,1,1,1723161257679,true\n"  # which can't be read, and costs no other row
     path = tmp_path / "um" / "BTCUSDT-trades-2024-08-08.zip"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("BTCUSDT-trades-2024-08-08.csv", text)
     place = place_at(home)
     taken = take_file(path, {}, place, SystemClock())
-    assert (taken.progress.rows, taken.progress.done) == (len(trades), True)
+    done = taken.progress
+    assert (done.rows, done.refused, done.done) == (len(trades), 1, True)
     assert ids(home, "lake.") == trades["trade_id"].to_list()
+    assert home.rows("SELECT reason FROM quarantine")["reason"].to_list() == ["unreadable_row"]
     assert take_file(path, {}, place, SystemClock()).progress == taken.progress
     added_up = tmp_path / "um" / "BTCUSDT-aggTrades-2024-08-08.csv"
     first = trades.row(0, named=True)
