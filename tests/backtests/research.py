@@ -25,6 +25,7 @@ from tests.verify.lakehouse import DATASETS
 
 MINUTES = 480
 HOURS_US = 3_600_000_000
+TICKS = ("crypto_aggregates", "crypto_quotes")
 COSTS = Costs(taker=ppm("5"), half_spread=ppm("1"))
 
 
@@ -41,6 +42,9 @@ class Research(House):
     def fill(self, seed: int = 1) -> None:
         """Take bars, quotes and trades of eight hours, and make the lake's bars of them."""
         self.start_shard(0)
+        for dataset in TICKS:
+            with self.table(dataset).transaction() as change:
+                change.set_properties({"ticklake.through.0": "0"})
         bars = bar_rows(seed, MINUTES).to_pylist()
         published = [
             published_bar(n, bar["event_time"], **{k: bar[k] for k in ("open", "high", "low")},
@@ -49,7 +53,7 @@ class Research(House):
         ]  # fmt: skip
         self.take(published, "crypto_aggregates")
         self.take([quote(n, bar) for n, bar in enumerate(bars, MINUTES + 1)], "crypto_quotes")
-        self.commit(["crypto_aggregates", "crypto_quotes", *DATASETS])
+        self.commit([*TICKS, *DATASETS])
         self.make()
         write_state(self.home, {"postgres": {"dsn": self.dsn}})
 
