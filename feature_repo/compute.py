@@ -26,7 +26,9 @@ BLOCK_ROWS = 32_768
 """Rows worked on at once: their columns stay in the processor's cache. Changes no bit."""
 
 
-def features_of(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
+def features_of(
+    bars: pa.Table, feature_set: FeatureSet, *, block_rows: int = BLOCK_ROWS
+) -> pa.Table:
     """Return a row of features per bar, in the bars' order.
 
     bars: columns ticker, exchange, market, interval, event_time (the bucket's start) and what the
@@ -39,7 +41,7 @@ def features_of(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
     position = _positions(bars)
     ends_us = ends_of(bars)
     inputs = _inputs(bars, feature_set, ends_us)
-    values = _values(inputs, feature_set, bars.num_rows)
+    values = _values(inputs, feature_set, bars.num_rows, block_rows)
     columns = {name: bars[name] for name in KEY[:-1]}
     columns["event_time"] = pa.array(ends_us).cast(TIME)
     for feature in feature_set.features:
@@ -122,7 +124,9 @@ def _inputs(
     return {**inputs, END_S: ends_us / 1e6}
 
 
-def _values(inputs: Mapping[str, Values], feature_set: FeatureSet, rows: int) -> dict[str, Values]:
+def _values(
+    inputs: Mapping[str, Values], feature_set: FeatureSet, rows: int, block_rows: int
+) -> dict[str, Values]:
     """Run the functions block by block, each with the bars before that it looks back on.
 
     A window that reaches into another series gives a number of no meaning, which the caller masks.
@@ -130,8 +134,8 @@ def _values(inputs: Mapping[str, Values], feature_set: FeatureSet, rows: int) ->
     out = {name: np.empty(rows) for name in feature_set.names}
     before = feature_set.lookback - 1
     with np.errstate(all="ignore"):
-        for first in range(0, rows, BLOCK_ROWS):
-            last = min(first + BLOCK_ROWS, rows)
+        for first in range(0, rows, block_rows):
+            last = min(first + block_rows, rows)
             start = max(first - before, 0)
             known = {name: each[start:last] for name, each in inputs.items()}
             for feature in feature_set.features:

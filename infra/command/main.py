@@ -56,6 +56,7 @@ GROUPS = {
     },
     "Research": {
         "backtest": "Run a strategy over a release, with costs.",
+        "features": "Say what features there are, and what each is made of.",
     },
 }
 """Verbs by group. A verb `x` is the click command `x` of the module infra.command.x; one that is a

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo import compute
 from feature_repo.compute import features_of, not_finite
 from feature_repo.feature_set import MARKET, feature_set
 from feature_repo.kernels import log, rolling_max
@@ -39,11 +38,9 @@ def test_any_start_and_length_gives_the_same_bits(start: int, length: int) -> No
 
 
 @settings(max_examples=10, deadline=None)
-@given(block=st.integers(1, 3_000))
-def test_any_batch_size_gives_the_same_bits(block: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compute, "BLOCK_ROWS", max(block, 97))
-        assert features_of(BARS, MARKET).equals(WHOLE)
+@given(rows=st.integers(97, 3_000))
+def test_any_batch_size_gives_the_same_bits(rows: int) -> None:
+    assert features_of(BARS, MARKET, block_rows=rows).equals(WHOLE)
 
 
 @pytest.mark.parametrize("feature", MARKET.features, ids=lambda f: f.name)

@@ -48,7 +48,8 @@ def wilder(close: Values) -> Values:
 def reference() -> tuple[dict[str, Values], dict[str, dict]]:
     if not GOLDEN.exists():
         pytest.skip(f"no recorded vectors in {GOLDEN}")
-    rows = list(csv.DictReader((GOLDEN / "talib_regtest/talib_ref_252.csv").open()))
+    with (GOLDEN / "talib_regtest/talib_ref_252.csv").open() as source:
+        rows = list(csv.DictReader(source))
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     return columns, json.loads((GOLDEN / "talib_regtest/expected.json").read_text())
 
