@@ -1,0 +1,1 @@
+"""Models: how they are checked, trained, explained, compared and kept."""
