@@ -14,7 +14,7 @@ PACKAGES = ("feature_repo", "flows", "lake", "warehouse_sql")
 
 ENDINGS = (".py", ".sql", ".yaml")
 
-LIBRARIES = ("duckdb", "numpy", "polars", "pyarrow", "scikit-learn", "scipy", "trino")
+LIBRARIES = ("duckdb", "lightgbm", "numpy", "polars", "pyarrow", "scikit-learn", "scipy", "trino")
 """What computes with values, by its name of distribution."""
 
 

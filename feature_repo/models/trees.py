@@ -1,0 +1,193 @@
+"""Gradient-boosted trees by LightGBM: the same rows and seed give the same bytes on one machine.
+
+A prediction is P(up) - P(down), from -1 to 1; its confidence is the likeliest side's probability.
+Explanations are LightGBM's own `pred_contrib`, exact TreeSHAP (Lundberg et al. 2020), in C++ beside
+the trees: the shap package would bring numba and LLVM for the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.models.rows import SIDES, Rows
+from lake.errors import BadInput
+
+Float64 = npt.NDArray[np.float64]
+
+LEARNER = "lightgbm"
+ROUNDS_MAX = 5_000
+SEED_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRecipe:
+    """How trees are grown. rounds: most of them; patience: rounds without a gain that end it early.
+
+    BadInput for bounds that make no sense.
+    """
+
+    rounds: int = 300
+    patience: int = 30
+    leaves: int = 15
+    learning_rate: float = 0.05
+    rows_in_leaf: int = 50
+    feature_part: float = 0.8
+    row_part: float = 0.8
+    seed: int = 20251010
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        fits = (
+            1 <= self.rounds <= ROUNDS_MAX
+            and self.patience >= 1
+            and self.leaves >= 2
+            and 0 < self.learning_rate <= 1
+            and 0 < self.feature_part <= 1
+            and 0 < self.row_part <= 1
+            and 0 <= self.seed <= SEED_MAX
+            and self.threads >= 1
+        )
+        if not fits:
+            raise BadInput("recipe", f"{self} is out of bounds", f"rounds 1 to {ROUNDS_MAX:,}")
+
+    def parameters(self) -> dict[str, object]:
+        """Return them as LightGBM has them."""
+        return {
+            "objective": "multiclass",
+            "num_class": len(SIDES),
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "min_data_in_leaf": self.rows_in_leaf,
+            "feature_fraction": self.feature_part,
+            "bagging_fraction": self.row_part,
+            "bagging_freq": 1,
+            "seed": self.seed,
+            "num_threads": self.threads,
+            # sums in one order, whatever the threads do
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbosity": -1,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """A trained model. names: its features, as a vector has them; text: in LightGBM's format."""
+
+    names: tuple[str, ...]
+    text: str
+    _booster: lgb.Booster = field(repr=False, compare=False)
+
+    @property
+    def booster(self) -> lgb.Booster:
+        """Return LightGBM's object."""
+        return self._booster
+
+    @property
+    def hash(self) -> str:
+        """Return the SHA-256 of the model's text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def probabilities(self, features: Float64) -> Float64:
+        """Return the probability of each side, a row each, in the order of SIDES."""
+        self.check(features)
+        return np.asarray(self._booster.predict(features), np.float64)
+
+    def explain(self, features: Float64) -> Float64:
+        """Return what each feature adds to log-odds of up over down; the last column is the rest.
+
+        A row's sum is the raw score of up less that of down.
+        """
+        self.check(features)
+        width = len(self.names) + 1
+        parts = np.asarray(self._booster.predict(features, pred_contrib=True), np.float64)
+        by_side = parts.reshape(len(features), len(SIDES), width)
+        return np.asarray(by_side[:, -1, :] - by_side[:, 0, :], np.float64)
+
+    def check(self, features: Float64) -> None:
+        """Raise BadInput for vectors of another width, or with what is no number."""
+        if features.ndim != 2 or features.shape[1] != len(self.names):
+            fault = f"has shape {features.shape}, the model takes {len(self.names)} features"
+            raise BadInput("feature vector", fault, f"give {', '.join(self.names)}")
+        if not np.isfinite(features).all():
+            count = int((~np.isfinite(features)).sum())
+            fault = f"{count:,} values are NaN or infinite"
+            raise BadInput("feature vector", fault, "leave such rows out")
+
+
+def read_trees(text: str, names: Sequence[str]) -> Trees:
+    """Return the model of LightGBM's text; BadInput where it was trained on other features."""
+    booster = lgb.Booster(model_str=text)
+    if booster.feature_name() != list(names):
+        raise BadInput(
+            "model",
+            f"takes {', '.join(booster.feature_name())}, not {', '.join(names)}",
+            "choose the model of this feature set, or train one",
+        )
+    return Trees(tuple(names), text, booster)
+
+
+def fit(rows: Rows, watched: Rows | None, recipe: TreeRecipe, rounds: int | None = None) -> Trees:
+    """Train on rows; end early where `watched` gets no better, and keep the best round.
+
+    rounds: exactly so many instead.
+    """
+    made = _data(rows)
+    callbacks: list[Callable[..., Any]] = []
+    if watched is not None:
+        callbacks = [lgb.early_stopping(recipe.patience, verbose=False)]
+    booster = lgb.train(
+        recipe.parameters(),
+        made,
+        num_boost_round=rounds or recipe.rounds,
+        valid_sets=[_data(watched, made)] if watched is not None else [],
+        callbacks=callbacks,
+    )
+    best = booster.best_iteration if watched is not None else 0
+    return read_trees(booster.model_to_string(num_iteration=best or None), rows.names)
+
+
+def judged(probabilities: Float64, rows: Rows) -> Mapping[str, float]:
+    """Return log loss, accuracy, hit rate of the sign where there was one, and correlation."""
+    place = rows.side + 1
+    said = prediction(probabilities)
+    moved = rows.side != 0
+    spread = said.std() > 0 and rows.value.std() > 0
+    return {
+        "log_loss": float(-np.log(probabilities[np.arange(len(place)), place].clip(1e-15)).mean()),
+        "accuracy": float((probabilities.argmax(axis=1) == place).mean()),
+        "hit_rate": float((np.sign(said) == rows.side)[moved].mean()) if moved.any() else 0.0,
+        "correlation": float(np.corrcoef(said, rows.value)[0, 1]) if spread else 0.0,
+    }
+
+
+def prediction(probabilities: Float64) -> Float64:
+    """Return P(up) - P(down) of each row."""
+    return np.asarray(probabilities[:, -1] - probabilities[:, 0], np.float64)
+
+
+def confidence(probabilities: Float64) -> Float64:
+    """Return the probability of the likeliest side of each row."""
+    return np.asarray(probabilities.max(axis=1), np.float64)
+
+
+def rounds_of(trees: Trees) -> int:
+    """Return how many rounds a model has."""
+    return int(trees.booster.current_iteration())
+
+
+def _data(rows: Rows, like: lgb.Dataset | None = None) -> lgb.Dataset:
+    return lgb.Dataset(
+        rows.features,
+        label=rows.side + 1,
+        feature_name=list(rows.names),
+        reference=like,
+        free_raw_data=False,
+    )
