@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -59,6 +59,17 @@ class Gap:
     frame: int = 0
 
 
+def pauses_s(jitter: random.Random) -> Iterator[float]:
+    """Yield the pauses between attempts to connect: each twice the last, up to BACKOFF_S_MAX.
+
+    By chance each is up to a half shorter or longer, so that many do not come back at once.
+    """
+    backoff_s = BACKOFF_S_MIN
+    while True:
+        yield backoff_s * jitter.uniform(0.5, 1.5)
+        backoff_s = min(BACKOFF_S_MAX, backoff_s * 2)
+
+
 class FeedToJournal:
     """One connection to one venue, kept up until stopped.
 
@@ -92,7 +103,7 @@ class FeedToJournal:
         self._lane = intake.lane(feed, connection)
         self._gap: Gap | None = None
         self._refilling: dict[asyncio.Task[None], Gap] = {}
-        self._backoff_s = BACKOFF_S_MIN
+        self._pauses_s = pauses_s(self._jitter)
         self.last_us = last_us or 0
         self.reconnects = 0
         self.gaps_opened = 0
@@ -128,9 +139,7 @@ class FeedToJournal:
             if self._gap is None and self.last_us:
                 self._open_gap(reason)
             self.reconnects += 1
-            wait_s = self._backoff_s * self._jitter.uniform(0.5, 1.5)
-            self._backoff_s = min(BACKOFF_S_MAX, self._backoff_s * 2)
-            await _wait(stop, wait_s)
+            await _wait(stop, next(self._pauses_s))
         if self._refilling:
             await asyncio.wait(self._refilling, timeout=REFILL_S_MAX)
 
@@ -238,7 +247,7 @@ class FeedToJournal:
     def _is_up(self) -> None:
         """Note that data has come, before its first frame; the gap is over."""
         self.last_us = self._clock.now_us()
-        self._backoff_s = BACKOFF_S_MIN
+        self._pauses_s = pauses_s(self._jitter)
         self._close_gap(self.last_us)
 
     def _open_gap(self, reason: control.GapKind) -> None:
