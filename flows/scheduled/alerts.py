@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import in_one, tried
 from flows.watch import look
 from lake.clock import SystemClock
 
@@ -36,7 +36,8 @@ def measure_and_tell(home: Path | None) -> tuple[list[dict[str, object]], str]:
 @flow(name="promises-to-alerts", timeout_seconds=ALERTS_S_MAX)
 def promises_to_alerts(home: Path | None = None) -> str:
     """Freshness, completeness and quality against what is promised; alerts, told once."""
-    table, words = measure_and_tell(home)
+    with in_one("promises"):
+        table, words = measure_and_tell(home)
     create_table_artifact(key="promises", table=table, description=words)
     return words
 

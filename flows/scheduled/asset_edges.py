@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import in_one, tried
 
 EDGES_S_MAX = 900
 
@@ -27,7 +27,8 @@ def draw_network(home: Path | None) -> list[str]:
 @flow(name="bars-to-asset-edges", timeout_seconds=EDGES_S_MAX)
 def bars_to_asset_edges(home: Path | None = None) -> list[str]:
     """The network of assets: correlations, leads and clusters of the newest windows of bars."""
-    lines = draw_network(home)
+    with in_one("asset edges"):
+        lines = draw_network(home)
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="asset-edges")
     return lines
 

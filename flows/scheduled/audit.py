@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import in_one, tried
 from lake.audit.audit import SAMPLE_FILES, run_audit
 from lake.audit.places import audit_key, audit_place
 from lake.audit.results import Kept
@@ -32,7 +32,8 @@ def audit_lake(home: Path | None, sample_files: int) -> Kept:
 @flow(name="lake-to-audit", timeout_seconds=AUDIT_S_MAX)
 def lake_to_audit(home: Path | None = None, sample_files: int = SAMPLE_FILES) -> str:
     """Control totals and checksums over the whole lake, a sample read again, signed and kept."""
-    kept = audit_lake(home, sample_files)
+    with in_one("audit"):
+        kept = audit_lake(home, sample_files)
     faults = kept.document["faults"]
     lines = [kept.line(), *(f"- {fault}" for fault in faults), f"signed by `{kept.key_id}`"]
     create_markdown_artifact("\n".join(lines), key="audit")

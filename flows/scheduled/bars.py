@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from flows.place import place_of
 from flows.resident import keep_bars
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import Progress, micros, tried
+from flows.scheduled.tries import Progress, in_one, micros, tried
 from flows.trades_to_bars import Step, TradesToBars
 from lake.clock import SystemClock, utc_from_us
 
@@ -46,7 +46,8 @@ def trades_to_bars(
     first, last: make the bars of this time anew too (last is exclusive; UTC where they name no
     zone). The same call gives the same bars.
     """
-    steps = publish_bars(home, first, last)
+    with in_one("bars"):
+        steps = publish_bars(home, first, last)
     create_table_artifact(
         key="bars",
         table=[

@@ -12,7 +12,7 @@ from flows.new_rows_to_old import write_back
 from flows.old_tables_to_journal import Old, follow
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
 
 FOLLOW_S_MAX = 600
@@ -36,7 +36,8 @@ def old_tables_to_journal(
     home: Path | None = None, name: str = "rrr", old_schema: str = "public"
 ) -> list[str]:
     """New rows of the earlier database of TICKLAKE_OLD_DSN, so that both sides hold the same."""
-    lines = follow_old(home, name, old_schema)
+    with in_one("followed"):
+        lines = follow_old(home, name, old_schema)
     create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "none", key="followed")
     return lines
 

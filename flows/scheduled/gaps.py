@@ -11,7 +11,7 @@ from prefect.artifacts import create_table_artifact
 from flows.gaps_to_history import Gaps, fill_gaps
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import Progress, tried
+from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
 from lake.errors import Refused
 
@@ -32,9 +32,8 @@ def gaps_to_history(home: Path | None = None) -> int:
     What is taken in rebuilds exactly the bars it touches. A gap whose venue does not answer stays
     on record and is asked for again; the run then fails and says why.
     """
-    progress = Progress("gaps")
-    found = fill_all(home)
-    progress.show(1.0)
+    with in_one("gaps"):
+        found = fill_all(home)
     create_table_artifact(
         key="gaps",
         table=[

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.numbered_to_lake import take
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import Progress, tried
 from lake.contracts.contract import NUMBERED_DATASETS
 
 LINEAGE_S_MAX = 600
@@ -27,7 +27,11 @@ def take_book(home: Path | None, dataset: str) -> str:
 @flow(name="numbered-to-lake", timeout_seconds=LINEAGE_S_MAX)
 def numbered_to_lake(home: Path | None = None) -> list[str]:
     """What flows wrote (events of lineage, results of quality) goes to the lake, each row once."""
-    lines = [take_book(home, dataset) for dataset in NUMBERED_DATASETS]
+    progress = Progress("numbered")
+    lines = []
+    for done, dataset in enumerate(NUMBERED_DATASETS, 1):
+        lines.append(take_book(home, dataset))
+        progress.show(done / len(NUMBERED_DATASETS))
     create_markdown_artifact("\n".join(f"- {line}" for line in lines), key="numbered")
     return lines
 

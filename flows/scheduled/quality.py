@@ -16,7 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import Progress, micros, tried
+from flows.scheduled.tries import Progress, in_one, micros, tried
 from lake.errors import BadInput, Damaged
 from lake.quality.market_rules import INTERVALS
 from lake.quality.rule import row_text
@@ -47,7 +47,8 @@ def rows_to_quality(
     first, last: look at the rows of this time instead (last is exclusive; UTC where they name no
     zone). It fails where rows are wrong, and says which, by which rule, and what to do.
     """
-    runs = look(home, first, last)
+    with in_one("quality"):
+        runs = look(home, first, last)
     found = [(run.number, each) for run in runs for each in run.results if each.failed]
     create_table_artifact(
         key="quality",

@@ -11,7 +11,7 @@ from prefect.artifacts import create_table_artifact
 from flows.hot_to_archive import Retained, retention_of
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
 from lake.errors import Damaged
 
@@ -27,7 +27,8 @@ def move_on(home: Path | None) -> Retained:
 @flow(name="hot-to-archive", timeout_seconds=RETENTION_S_MAX)
 def hot_to_archive(home: Path | None = None) -> int:
     """Retention by contract: hot, lake, archive, gone; what each tier holds and costs."""
-    found = move_on(home)
+    with in_one("retention"):
+        found = move_on(home)
     create_table_artifact(
         key="retention",
         table=[

@@ -6,7 +6,8 @@ that. Retries are of servers' faults only; what is wrong with the data stays wro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -36,6 +37,14 @@ class Progress:
     def show(self, part: float) -> None:
         """Move it to a part of the whole, 0 to 1."""
         update_progress_artifact(self._id, 100 * min(1.0, part))
+
+
+@contextmanager
+def in_one(of: str) -> Iterator[None]:
+    """Show the beginning and the end of what is done in one piece."""
+    progress = Progress(of)
+    yield
+    progress.show(1.0)
 
 
 def is_passing(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def test_a_flow_says_what_it_does_and_ends_in_time(flow: Flow) -> None:
     assert flow.timeout_seconds
     parameters = inspect.signature(flow.fn).parameters.values()
     assert all(each.annotation is not each.empty for each in parameters)
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_a_flow_shows_how_far_it_is_and_what_it_did(flow: Flow) -> None:
+    text = inspect.getsource(flow.fn)
+    assert re.search(r"\b(Progress|in_one|run_bars)\(", text)
+    assert re.search(r"\b(create_(markdown|table)_artifact|run_bars)\(", text)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
