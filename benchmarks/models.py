@@ -2,9 +2,9 @@
 
     python benchmarks/models.py [--rows N] [--features N] [--json]
 
-The model is as `ticklake train` makes it, of 20 features; one thread. Singly is one vector a call,
-as a live signal asks; explained is with exact SHAP. The raw limit beside them is LightGBM's own
-predict without our checks.
+The model is as `ticklake train` makes it, of 20 features, on one thread. Singly is one vector a
+call, as a live signal asks; explained is with exact SHAP. The raw limit beside them is LightGBM's
+own predict, on its own threads and without our checks.
 """
 
 from __future__ import annotations

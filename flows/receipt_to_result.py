@@ -9,7 +9,10 @@ from pathlib import Path
 from lake.errors import WrongUse
 from lake.receipts.receipt import Difference, Receipt, differences
 
-MAKERS: Mapping[str, str] = {"backtest": "flows.release_to_backtest"}
+MAKERS: Mapping[str, str] = {
+    "backtest": "flows.release_to_backtest",
+    "model": "flows.features_to_model",
+}
 """Kind of a receipt -> the module whose `again(home, receipt)` makes the result anew and returns
 its receipt. It is loaded when it is needed: what a model needs takes seconds to load."""
 

@@ -38,8 +38,11 @@ NAMES = (
     "retain.commit",
     "retain.left",
     "retain.delete",
+    "model.run",
+    "model.files",
+    "model.version",
 )
-"""Every step, in the order in which a frame passes them."""
+"""Every step, in the order in which a frame passes them; then those of a model on its way."""
 
 FAULTS = ("kill", "stop", "EIO", "ENOSPC", "lost-answer")
 

@@ -25,6 +25,9 @@ LEARNER = "lightgbm"
 ROUNDS_MAX = 5_000
 SEED_MAX = 2**31 - 1
 
+ONE_THREAD_ROWS_MAX = 1_000
+"""So few rows are predicted by one thread: to wake others takes longer. Sums are a row's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class TreeRecipe:
@@ -98,7 +101,8 @@ class Trees:
     def probabilities(self, features: Float64) -> Float64:
         """Return the probability of each side, a row each, in the order of SIDES."""
         self.check(features)
-        return np.asarray(self._booster.predict(features), np.float64)
+        threads = 1 if len(features) <= ONE_THREAD_ROWS_MAX else 0
+        return np.asarray(self._booster.predict(features, num_threads=threads), np.float64)
 
     def explain(self, features: Float64) -> Float64:
         """Return what each feature adds to log-odds of up over down; the last column is the rest.

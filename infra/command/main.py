@@ -57,6 +57,8 @@ GROUPS = {
     "Research": {
         "backtest": "Run a strategy over a release, with costs.",
         "features": "Say what features there are, and what each is made of.",
+        "train": "Train a model, test it on what came next, enter it.",
+        "models": "List models; decide which is in use.",
     },
 }
 """Verbs by group. A verb `x` is the click command `x` of the module infra.command.x; one that is a

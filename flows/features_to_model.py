@@ -1,0 +1,218 @@
+"""Train a model on rows of a release, and enter it in the registry with all that it is made of.
+
+Beside the model lie its card, its receipt, the profiles that drift is measured from, what its
+features weigh (mean |SHAP|) as numbers and as a picture, and the explanations of its newest rows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.figure import Figure
+
+from feature_repo.models.drift import profile_of
+from feature_repo.models.registry import Card, Registry, Version
+from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
+from feature_repo.models.training import Trained, train
+from feature_repo.models.trees import LEARNER, TreeRecipe, Trees
+from lake.clock import Clock, SystemClock, utc_from_us
+from lake.errors import BadInput, WrongUse
+from lake.receipts.code_version import code_hash, library_versions
+from lake.receipts.digest import table_digest
+from lake.receipts.receipt import Inputs, Receipt, receipt_of
+
+KIND = "model"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+EXPLAINED_ROWS_MAX = 1_000
+WEIGHED_ROWS_MAX = 20_000
+
+RECEIPT_FILE = "receipt.json"
+PROFILES_FILE = "profiles.json"
+WEIGHTS_FILE = "weights.json"
+WEIGHTS_PICTURE = "weights.png"
+EXPLANATIONS_FILE = "explanations.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to train. release: that the rows were read from; features: in the vector's order.
+
+    feature_versions: set -> version. label: what it is, in words. rows: file of the training set,
+    from which a receipt makes the model again; "" for none. WrongUse for no such name.
+    """
+
+    name: str
+    release: str
+    features: tuple[str, ...]
+    label: str
+    feature_versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    recipe: TreeRecipe = field(default_factory=TreeRecipe)
+    folds: int = 4
+    embargo_us: int = 0
+    rows: str = ""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise WrongUse(f"model {self.name!r}", "is no name", f"match {NAME.pattern}")
+        if not self.features or len(set(self.features)) != len(self.features):
+            raise WrongUse(f"model {self.name}", "needs features, each once", "name them")
+
+    def config(self) -> dict[str, Any]:
+        """Return what was chosen, as JSON has it."""
+        return {
+            "learner": LEARNER,
+            "features": list(self.features),
+            "label": self.label,
+            "recipe": asdict(self.recipe),
+            "folds": self.folds,
+            "embargo_us": self.embargo_us,
+            "rows": self.rows,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training made: the version, what its tests said, its receipt."""
+
+    version: Version
+    trained: Trained
+    receipt: Receipt
+
+    def line(self) -> str:
+        """Return it in words."""
+        said = self.trained.metrics
+        return (
+            f"{self.version.name} version {self.version.version}: log loss {said['log_loss']:.4f},"
+            f" hit rate {said['hit_rate']:.3f}, correlation {said['correlation']:.4f} in"
+            f" {len(self.trained.folds)} tests, {said['rows']:,.0f} rows"
+        )
+
+
+def train_model(table: pa.Table, order: Order, registry: Registry, clock: Clock) -> Outcome:
+    """Train and enter the next version; raises what rows_of and Registry.register do.
+
+    table: as feature_repo.models.rows.rows_of takes it. The caller holds the model's turn.
+    """
+    rows, trained, receipt = _made(table, order, clock)
+    facts = {
+        **order.config(),
+        "release": order.release,
+        "feature_versions": dict(order.feature_versions),
+        "seed": order.recipe.seed,
+        "code": code_hash(),
+        "libraries": library_versions(),
+        "data": dict(receipt.inputs.data),
+        "receipt": receipt.id,
+        "first_time": str(utc_from_us(int(rows.event_us[0]))),
+        "last_time": str(utc_from_us(int(rows.event_us[-1]))),
+        "folds_said": [dict(each) for each in trained.folds],
+    }
+    card = Card(order.name, order.features, facts, trained.metrics)
+    files = {
+        RECEIPT_FILE: json.dumps(receipt.document(), indent=2) + "\n",
+        PROFILES_FILE: json.dumps(
+            {
+                name: profile_of(column).document()
+                for name, column in zip(rows.names, rows.features.T, strict=True)
+            }
+        ),
+        **explained(trained.model, rows),
+    }
+    return Outcome(registry.register(trained.model, card, files), trained, receipt)
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Return a training set's file; BadInput where it can't be read."""
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        fault = str(error).partition("\n")[0]
+        raise BadInput(str(path), fault, "name the training set's Parquet file") from error
+
+
+def again(home: Path, receipt: Receipt) -> Receipt:
+    """Train a receipt's model anew, on the file it was trained on; return the new receipt.
+
+    Needs nothing of the home. BadInput where the file is gone; raises what train_again does.
+    """
+    file = receipt.inputs.config.get("rows")
+    if not file:
+        raise BadInput(f"receipt {receipt.id}", "names no file of rows", "train from a file")
+    return train_again(read_rows(Path(file)), receipt, SystemClock())
+
+
+def train_again(table: pa.Table, receipt: Receipt, clock: Clock) -> Receipt:
+    """Return the receipt of the same training on these rows; nothing is entered anywhere.
+
+    lake.receipts.receipt.differences says whether rows and model are the same. BadInput for a
+    receipt that is not one of a model of ours.
+    """
+    config = receipt.inputs.config
+    if receipt.kind != KIND or config.get("learner") != LEARNER:
+        raise BadInput(f"receipt {receipt.id}", "is not of such a model", "give a model's receipt")
+    order = Order(
+        receipt.name,
+        receipt.inputs.release,
+        tuple(config["features"]),
+        config["label"],
+        receipt.inputs.features,
+        TreeRecipe(**config["recipe"]),
+        config["folds"],
+        config["embargo_us"],
+        config["rows"],
+    )
+    return _made(table, order, clock)[2]
+
+
+def explained(model: Trees, rows: Rows) -> dict[str, str | bytes]:
+    """Return the files that say why a model says what it says."""
+    step = -(-len(rows.features) // WEIGHED_ROWS_MAX)
+    weights = np.abs(model.explain(rows.features[::step])[:, :-1]).mean(axis=0)
+    named = dict(zip(rows.names, map(float, weights), strict=True))
+    newest = rows.of(np.arange(len(rows.side))[-EXPLAINED_ROWS_MAX:])
+    parts = model.explain(newest.features)
+    columns = {"event_time": pa.array(newest.event_us, pa.timestamp("us", "UTC"))}
+    columns |= {name: parts[:, n] for n, name in enumerate((*rows.names, "rest"))}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return {
+        WEIGHTS_FILE: json.dumps(named, indent=2) + "\n",
+        WEIGHTS_PICTURE: _picture(named),
+        EXPLANATIONS_FILE: sink.getvalue(),
+    }
+
+
+def _made(table: pa.Table, order: Order, clock: Clock) -> tuple[Rows, Trained, Receipt]:
+    rows = rows_of(table, order.features)
+    trained = train(rows, order.recipe, folds=order.folds, embargo_us=order.embargo_us)
+    inputs = Inputs(
+        order.release,
+        {"training_rows": table_digest(table.select([*TIMES, *LABELS, *order.features]))},
+        order.config(),
+        features=dict(order.feature_versions),
+        seed=order.recipe.seed,
+    )
+    now = utc_from_us(clock.now_us())
+    result = {"model": trained.model.hash}
+    return rows, trained, receipt_of(KIND, order.name, inputs, result, now)
+
+
+def _picture(weights: Mapping[str, float]) -> bytes:
+    """Return a PNG of what features weigh, the heaviest above."""
+    shown = sorted(weights.items(), key=lambda each: each[1])
+    figure = Figure(figsize=(8, 1 + 0.3 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.barh([name for name, _ in shown], [weight for _, weight in shown])
+    axes.set_xlabel("mean |SHAP|, log-odds of up over down")
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png")
+    return sink.getvalue()
