@@ -131,7 +131,8 @@ def test_a_training_that_dies_leaves_no_half_version(
     assert done.returncode == -signal.SIGKILL, done.stderr
     found = registry.versions("direction")
     assert len(found) == before + entered
-    registry.load(found[-1])
+    if entered:
+        registry.load(found[-1])
     train_model(TABLE, ORDER, registry, ManualClock())
     assert len(registry.versions("direction")) == before + entered + 1
     client = mlflow.MlflowClient(registry.place.tracking)
