@@ -15,21 +15,28 @@ from duckdb import Error as DuckDBError
 
 from lake.closes import Closes
 from lake.database import BY_RANGE, with_options
-from lake.errors import Unavailable, WrongUse
+from lake.errors import TicklakeError, Unavailable, WrongUse
 from lake.views.engine import (
     HOT_EXTENSIONS,
     LAKE_EXTENSIONS,
     attach_hot,
     attach_warehouse,
+    file_fault,
     first_line,
     hot_query,
     open_duckdb,
     without_passwords,
 )
 from lake.views.release_view import release_statements
-from lake.views.snapshot import Snapshot, load_snapshot, locations
+from lake.views.snapshot import (
+    Snapshot,
+    load_snapshot,
+    locations,
+    manifests_of,
+    require_manifests,
+)
 from lake.views.union_view import view_statements
-from lake.warehouse import Warehouse
+from lake.warehouse import Warehouse, readable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,6 +73,7 @@ class Client(Closes):
         self._release = release
         self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
         self._snapshots: dict[str, Snapshot] = {}
+        self._manifests: dict[str, tuple[str, ...]] = {}
         self._seen: object = None
         try:
             attach_warehouse(self._duckdb, warehouse)
@@ -92,7 +100,7 @@ class Client(Closes):
     def refresh(self) -> bool:
         """Look at the catalog again and rebuild the views if it moved; tell whether it did.
 
-        Hot rows are live without it.
+        Hot rows are live without it. Raises Damaged where a table's metadata or manifests are gone.
         """
         # Places before shards: a shard that starts in between is then listed with no watermark,
         # and shows all of its hot rows, none of which that older lake can hold.
@@ -101,10 +109,12 @@ class Client(Closes):
         tables = [str(name) for (name,) in hot_query(self._duckdb, _TABLES)]
         seen = (places, sorted(shards), sorted(tables))
         if seen == self._seen:
+            self._require_manifests()
             return False
         self._snapshots = {
             dataset: self._snapshot(dataset, place) for dataset, place in places.items()
         }
+        self._require_manifests()
         statements = (
             view_statements(self._snapshots, tables, shards)
             if self._release is None
@@ -160,11 +170,20 @@ class Client(Closes):
         known = self._snapshots.get(dataset)
         if known and known.metadata_location == place:
             return known
-        return load_snapshot(self._duckdb, dataset, place)
+        found = load_snapshot(self._duckdb, dataset, place)
+        listed = (readable(found.manifest_list),) if found.manifest_list else ()
+        self._manifests[dataset] = (*listed, *manifests_of(self._duckdb, found))
+        return found
+
+    def _require_manifests(self) -> None:
+        for dataset in self._snapshots:
+            require_manifests(dataset, self._manifests[dataset])
 
 
-def query_error(error: DuckDBError) -> WrongUse | Unavailable:
+def query_error(error: DuckDBError) -> TicklakeError:
     """Return a query's failure as ours: the caller's words, or what is not there."""
+    if isinstance(error, IOException) and "No such file" in str(error):
+        return file_fault("query", error)
     if isinstance(error, (IOException, ConnectionException)):
         return Unavailable("query", first_line(error), "is everything up? see: ticklake status")
     said, _, place = without_passwords(str(error).strip()).partition("\n\nLINE ")

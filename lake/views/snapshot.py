@@ -6,8 +6,9 @@ watermark always belong together. Read without pyiceberg, whose import alone tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import duckdb
@@ -165,24 +166,48 @@ def _frames(properties: Mapping[str, str]) -> dict[int, int]:
     }
 
 
+def manifests_of(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return where the manifests of a snapshot lie.
+
+    The connection needs the avro extension. Raises Damaged when their list is gone or unreadable;
+    Unavailable when its store is away.
+    """
+    if not snapshot.manifest_list:
+        return ()
+    try:
+        # In a cursor: a file that can't be read must not end a transaction of the caller's.
+        rows = connection.cursor().execute(
+            "SELECT manifest_path FROM read_avro(?)", [readable(snapshot.manifest_list)]
+        )
+        return tuple(readable(path) for (path,) in rows.fetchall())
+    except duckdb.Error as error:
+        raise file_fault(f"lake table {snapshot.dataset}", error) from error
+
+
+def require_manifests(dataset: str, manifests: Iterable[str]) -> None:
+    """Raise Damaged for a manifest that is gone from a folder of this machine.
+
+    DuckDB ends the whole process over it. Whether an object is still in its bucket is not asked.
+    """
+    for path in manifests:
+        if "://" not in path and not Path(path).exists():
+            raise Damaged(f"lake table {dataset}", f"{path} is gone", "restore the file")
+
+
 def live_files(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> list[DataFile]:
     """Return the files that make up a snapshot, delete files included.
 
     The connection needs the avro extension. Raises Damaged when a manifest is gone or unreadable;
     Unavailable when its store is away.
     """
-    if not snapshot.manifest_list:
+    manifests = manifests_of(connection, snapshot)
+    if not manifests:
         return []
     try:
-        manifests = connection.execute(
-            "SELECT manifest_path FROM read_avro(?)", [readable(snapshot.manifest_list)]
-        ).fetchall()
-        if not manifests:
-            return []
         rows = connection.execute(
             "SELECT data_file.file_path, data_file.content, data_file.record_count, "
             "data_file.file_size_in_bytes FROM read_avro(?) WHERE status <> 2",
-            [[readable(path) for (path,) in manifests]],
+            [list(manifests)],
         ).fetchall()
     except duckdb.Error as error:
         raise file_fault(f"lake table {snapshot.dataset}", error) from error

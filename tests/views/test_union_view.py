@@ -73,6 +73,43 @@ def test_rows_are_seen_once_before_and_after_each_lake_commit(
     assert keys.num_rows == 93
 
 
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("manifest", False), ("manifest", True), ("manifest list", True), ("data file", False)],
+)
+def test_a_file_that_is_gone_is_one_clear_error_and_no_crash(
+    lakehouse: Lakehouse, kind: str, seen: bool
+) -> None:
+    """In a process of its own: DuckDB's way is to end it."""
+    lakehouse.write()
+    lakehouse.commit()
+    pattern = {"manifest": "*-m0.avro", "manifest list": "snap-*.avro", "data file": "*.parquet"}
+    with connect(dsn=lakehouse.dsn) as client:
+        folder = Path(client.snapshots["crypto_trades"].metadata_location[7:]).parents[1]
+    program = f"""
+import sys
+from pathlib import Path
+from lake.client import connect
+from lake.errors import Damaged
+with connect(dsn={lakehouse.dsn!r}) as client:
+    if {seen}:
+        assert client.arrow("SELECT count(price) FROM crypto_trades").num_rows == 1
+    for path in Path({str(folder)!r}).rglob({pattern[kind]!r}):
+        path.unlink()
+    try:
+        client.arrow("SELECT sum(price) FROM crypto_trades")
+    except Damaged as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert str(folder) in done.stdout
+    assert done.stdout.endswith(" is gone: restore the file\n")
+    assert done.stdout.count("\n") == 1
+
+
 def test_rows_that_left_hot_stay_visible(lakehouse: Lakehouse, client: Client) -> None:
     lakehouse.write()
     lakehouse.commit()
