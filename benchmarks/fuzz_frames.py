@@ -27,11 +27,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks import _venue_frames as venue
 from lake.feeds.binance import BinanceCodec
 from lake.feeds.binance_columns import BinanceColumns
 from lake.feeds.codec import INDEX_BITS, Codec, Decoded, frames_of
+from lake.feeds.coinbase import CoinbaseCodec
+from lake.feeds.kraken import KrakenCodec
 from lake.feeds.massive import MassiveCodec
 from lake.feeds.massive_columns import MassiveColumns
+from lake.feeds.sentiment import SentimentCodec
 
 NOW_MS = 1_700_000_000_000
 RUN_FRAMES = (*(1,) * 20, *(2,) * 4, *(8,) * 2, 64)
@@ -108,6 +112,28 @@ class Fuzzer:
         event = self.chance.choice(events)
         bare = self.chance.random() < 0.4
         return _compact(event if bare else {"stream": "btcusdt@x", "data": event})
+
+    def coinbase(self) -> bytes:
+        """Return a match or a ticker with nothing wrong."""
+        return _compact(venue.coinbase_event(self.chance))
+
+    def coinbase_any(self) -> bytes:
+        """Return a frame that may be a heartbeat or an answer too."""
+        return _compact(venue.coinbase_any(self.chance))
+
+    def kraken(self) -> bytes:
+        """Return trades or a ticker with nothing wrong."""
+        return _compact(venue.kraken_frame(self.chance))
+
+    def kraken_any(self) -> bytes:
+        """Return a frame of either version, of an answer or a heartbeat too."""
+        return _compact(venue.kraken_any(self.chance))
+
+    def sentiment(self) -> bytes:
+        """Return a record with nothing wrong."""
+        return _compact(venue.sentiment_record(self.chance))
+
+    sentiment_any = sentiment
 
     def changed(self, frame: bytes) -> bytes:
         """Return the frame with fields, bytes or both changed."""
@@ -247,10 +273,11 @@ class Outcome:
 
 @dataclass
 class Trial:
-    """One venue's two decoders over runs of frames."""
+    """One venue's two decoders over runs of frames; event: what each event has once."""
 
     fast: Codec
     slow: Codec
+    event: bytes
     outcome: Outcome = field(default_factory=Outcome)
 
     def run(self, changed: list[bytes], whole: list[bytes], received_us: int) -> None:
@@ -273,7 +300,7 @@ class Trial:
             wrong = True
         for place, frame in enumerate(whole):
             number = 7 + 2 * place
-            missing = frame.count(b'"T":' if frame[:1] == b"{" else b'"ev":') - rows(found, number)
+            missing = frame.count(self.event) - rows(found, number)
             outcome.lost += missing
             wrong = wrong or missing > 0
         if wrong and len(outcome.examples) < EXAMPLES_MAX:
@@ -324,13 +351,16 @@ def runs(seed: int, frames: int, valid: str) -> Iterator[tuple[list[bytes], list
 def fuzz(seed: int, frames: int) -> dict[str, Outcome]:
     """Run so many frames of each venue; return what became of them."""
     trials = {
-        "massive": Trial(MassiveColumns("sim"), MassiveCodec("sim")),
-        "binance": Trial(BinanceColumns("usdm"), BinanceCodec("usdm")),
+        "massive": Trial(MassiveColumns("sim"), MassiveCodec("sim"), b'"ev":'),
+        "binance": Trial(BinanceColumns("usdm"), BinanceCodec("usdm"), b'"T":'),
+        "coinbase": Trial(CoinbaseCodec(), CoinbaseCodec(), b'"product_id":'),
+        "kraken": Trial(KrakenCodec(), KrakenCodec(), b'"symbol":'),
+        "sentiment": Trial(SentimentCodec(), SentimentCodec(), b'"asset":'),
     }
-    for venue, trial in trials.items():
-        for changed, whole, received_us in runs(seed, frames, venue):
+    for name, trial in trials.items():
+        for changed, whole, received_us in runs(seed, frames, name):
             trial.run(changed, whole, received_us)
-    return {venue: trial.outcome for venue, trial in trials.items()}
+    return {name: trial.outcome for name, trial in trials.items()}
 
 
 def main() -> int:
