@@ -16,6 +16,7 @@ from feature_repo.trading.limits import Limits
 from feature_repo.trading.money import units
 from flows.backtest_plan import Plan, plan_of, values_of
 from flows.backtest_to_sheet import sheet
+from flows.file_to_funding_rates import store
 from flows.release_to_backtest import Backtest, again, backtest
 from flows.small_files_to_large import keep
 from lake.clock import SystemClock
@@ -82,6 +83,25 @@ def test_ticks_fill_against_quotes(house: Research) -> None:
     assert by_ticks.data.keys() == {f"{each} X:BTCUSD" for each in ("bars", "quotes", "trades")}
     crossed = run(house, plan(feed="ticks", params={"fast": "3", "slow": "9"}))
     assert crossed.chosen.outcome.fills.num_rows > 10
+
+
+def test_a_release_holds_the_funding_rates_of_its_time(house: Research, tmp_path: Path) -> None:
+    """A position of 2 pays 0.01 % of its value after four hours; a later rate is not in."""
+    given = {"ticker": "X:BTCUSD", "exchange": "sim", "market": "spot"}
+    path = tmp_path / "rates.csv"
+    due = [int((NOON + timedelta(hours=each)).timestamp()) * 1_000 for each in (4, 6)]
+    path.write_text(f"calc_time,last_funding_rate\n{due[0]},0.0001\n")
+    store(house.dsn, house.place, path, given)
+    house.release("funded")
+    path.write_text(f"calc_time,last_funding_rate\n{due[1]},0.5\n")
+    store(house.dsn, house.place, path, given)
+    asked = plan("buy-and-hold", release="funded", funding=True, params={"size": "2"})
+    found = run(house, asked)
+    close = bar_rows(1, 480)["close"][239].as_py()
+    assert found.chosen.outcome.funding["paid"].to_pylist() == [2 * close * Decimal("0.0001")]
+    free = run(house, replace(asked, funding=False)).chosen.outcome.equity["equity"]
+    equity = found.chosen.outcome.equity["equity"]
+    assert free[-1].as_py() - equity[-1].as_py() == 2 * close * Decimal("0.0001")
 
 
 def test_a_receipt_holds_after_upkeep_and_expiry_and_in_another_home(
