@@ -171,8 +171,10 @@ class Client(Closes):
         if known and known.metadata_location == place:
             return known
         found = load_snapshot(self._duckdb, dataset, place)
-        listed = (readable(found.manifest_list),) if found.manifest_list else ()
-        self._manifests[dataset] = (*listed, *manifests_of(self._duckdb, found))
+        listed = readable(found.manifest_list or "")
+        # Of a bucket nothing is asked, so its list is not fetched either.
+        asked = listed and "://" not in listed
+        self._manifests[dataset] = (listed, *manifests_of(self._duckdb, found)) if asked else ()
         return found
 
     def _require_manifests(self) -> None:
