@@ -100,8 +100,10 @@ def quantiles(values: list[float]) -> dict[str, float]:
 class Soak:
     """One run on the stack of a home."""
 
-    def __init__(self, home: Path, *, rate: int, seconds: float) -> None:
+    def __init__(self, home: Path, *, rate: int, seconds: float, pause_s: float = 0.0) -> None:
+        """pause_s: between two queries of an engine."""
         self._home, self._rate, self._seconds = home, rate, seconds
+        self._pause_s = pause_s
         self._dsn = postgres_dsn(home)
         self._over = threading.Event()
         self.duckdb, self.trino = Watched(), Watched()
@@ -137,6 +139,7 @@ class Soak:
         return {
             "rate": self._rate,
             "seconds": self._seconds,
+            "pause_s": self._pause_s,
             "duckdb": self.duckdb.figures(),
             "trino": self.trino.figures(),
             **self.done,
@@ -165,7 +168,7 @@ class Soak:
 
     def _ask_duckdb(self) -> None:
         with psycopg.connect(self._dsn, autocommit=True) as pg, connect(self._home) as client:
-            while not self._over.is_set():
+            while not self._over.wait(self._pause_s):
                 start = time.monotonic()
                 rows = client.arrow(SEEN).to_pylist()
                 self.duckdb.see(rows, time.monotonic() - start, pg)
@@ -175,7 +178,7 @@ class Soak:
             psycopg.connect(self._dsn, autocommit=True) as pg,
             connect_trino(self._home) as session,
         ):
-            while not self._over.is_set():
+            while not self._over.wait(self._pause_s):
                 start = time.monotonic()
                 rows = session.arrow(SEEN).to_pylist()
                 self.trino.see(rows, time.monotonic() - start, pg)
