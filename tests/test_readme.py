@@ -53,7 +53,7 @@ def test_every_setting_stands_in_the_readme_with_its_default_s_row() -> None:
 def settings_in(row: str) -> list[str]:
     """Return the settings that a row of the table is about: the words in its first cell."""
     cells = row.split("|")
-    return re.findall(r"`(?:TICKLAKE_)?([A-Z_]+)`", cells[1]) if len(cells) > 2 else []
+    return re.findall(r"`(?:TICKLAKE_)?([A-Z0-9_]+)`", cells[1]) if len(cells) > 2 else []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -78,7 +78,7 @@ def exists(name: str) -> bool:
 def test_every_environment_variable_that_is_named_is_a_setting() -> None:
     known = {variable(each.name) for each in fields(Settings)}
     for page in PAGES:
-        named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", (ROOT / page).read_text()))
+        named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", (ROOT / page).read_text()))
         assert named <= known, page
 
 
