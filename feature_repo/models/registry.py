@@ -97,9 +97,10 @@ class Registry:
         self.place = place
         self._steps = steps or Steps()
         # MLflow tells its makers of its use from its import on, unless it is told not to; and it
-        # tries a dead server for minutes.
+        # tries a dead server for minutes; its progress bars are in the way of ours.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             # of type hints of its own, at its import
