@@ -3,8 +3,8 @@
 Two times decide: a value counts once it has happened and once it was there to be read, so from
 `seen`, the later of event_time and available_time. Of what counts, the latest event_time is the
 value, and of its versions the latest available_time. ASOF orders by one column, so it runs over
-`seen`; what is shown to it are the values that were the latest when they were first seen. The
-others, an old bar that was corrected late, are never the value at any time.
+`seen`; what is shown to it are the values that were the latest when they were first seen
+(lake.training.known). The others, an old bar that was corrected late, never stand.
 
 Integers of microseconds stand for times: DuckDB's arithmetic on time zones asks a calendar.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lake.training.feature_table import FeatureTable, FixedValue
+from lake.training.known import AVAILABLE, EVENT, SEEN
 from lake.views.engine import quote
 
 PROBES = "training_probes"
@@ -25,7 +26,7 @@ PIECE = "training_piece"
 
 PROBE = "probe"
 AT = "_at"
-OWN = (AT, "_event_us", "_available_us")
+OWN = (AT, EVENT, AVAILABLE, SEEN, "_event", "_available")
 """Names that columns of probes and tables can't have."""
 
 
@@ -48,28 +49,20 @@ def piece_sql(piece: Piece, key: str, time: str) -> str:
     )
 
 
-def values_sql(piece: Piece, table: FeatureTable, number: int) -> str:
-    """Return the statement that holds the values which rows of a piece can have.
+def held_sql(piece: Piece, table: FeatureTable) -> str:
+    """Select keys and times, in microseconds, of the values that rows of a piece can have.
 
     A value without one of its two times, or without a key, was never there to be read.
     """
-    event, available = name(table.event_time), name(table.available_time)
-    columns = ", ".join(
-        [
-            *map(name, table.keys),
-            f"epoch_us({event}) AS _event_us",
-            f"epoch_us({available}) AS _available_us",
-            *(f"{name(c)} AS {name(n)}" for c, n in zip(table.columns, table.names, strict=True)),
-        ]
-    )
-    conditions = [
-        _within(piece, table.keys[0]),
-        *conditions_of(table, piece.from_us, piece.to_us),
-    ]
-    return (
-        f"CREATE OR REPLACE TEMP TABLE {values(number)} AS SELECT {columns} FROM {table.dataset}"
-        f" WHERE {' AND '.join(conditions)}"
-    )
+    times = ((table.event_time, EVENT), (table.available_time, AVAILABLE))
+    columns = [*map(name, table.keys), *(f"{time_us(time)} AS {own}" for time, own in times)]
+    whole = [f"{name(key)} IS NOT NULL" for key in table.keys]
+    conditions = " AND ".join([*_values_of(piece, table), *whole])
+    return f"SELECT {', '.join(columns)} FROM {table.dataset} WHERE {conditions}"
+
+
+def _values_of(piece: Piece, table: FeatureTable) -> list[str]:
+    return [_within(piece, table.keys[0]), *conditions_of(table, piece.from_us, piece.to_us)]
 
 
 def conditions_of(table: FeatureTable, from_us: int, to_us: int) -> list[str]:
@@ -88,55 +81,60 @@ def fixed_sql(table: FeatureTable) -> list[str]:
     return [f"{name(column)} = {literal(value)}" for column, value in table.fixed.items()]
 
 
-def joined_sql(tables: Sequence[FeatureTable], columns: Sequence[str], *, times: bool) -> str:
+def joined_sql(
+    piece: Piece, tables: Sequence[FeatureTable], columns: Sequence[str], *, times: bool
+) -> str:
     """Select the rows of PIECE with their values, by first key, time and number.
 
-    columns: those of the rows; times: with event_time and available_time of each table's value.
+    What stands is found by keys and times alone, of the relations known(n); the values are then
+    read once more and never sorted. columns: those of the rows; times: with event_time and
+    available_time of each table's value.
     """
-    views = ", ".join(f"changes_{n} AS ({changes_sql(table, n)})" for n, table in enumerate(tables))
-    selected = [f"p.{name(column)}" for column in (*columns, PROBE)]
+    stands = [f"p.{name(column)}" for column in (*columns, PROBE, AT)]
     joins = [f"{PIECE} AS p"]
+    selected = [f"found.{name(column)}" for column in (*columns, PROBE)]
+    reads = ["found"]
     for n, table in enumerate(tables):
         same = " AND ".join(f"p.{name(key)} = c{n}.{name(key)}" for key in table.keys)
-        joins.append(f"ASOF LEFT JOIN changes_{n} AS c{n} ON {same} AND p.{AT} >= c{n}.seen")
+        joins.append(f"ASOF LEFT JOIN {known(n)} AS c{n} ON {same} AND p.{AT} >= c{n}.{SEEN}")
+        young = f"c{n}.{EVENT} >= p.{AT} - {table.ttl_us}"
+        for own_time, short in ((EVENT, "e"), (AVAILABLE, "a")):
+            stands.append(
+                f"make_timestamptz(CASE WHEN {young} THEN c{n}.{own_time} END) AS _{short}{n}"
+            )
         selected += [f"v{n}.{name(each)}" for each in table.names]
         if times:
             stem = table.prefix + table.dataset.removeprefix("lake.")
             selected += [
-                f"make_timestamptz(v{n}._event_us) AS {name(f'{stem}_event_time')}",
-                f"make_timestamptz(v{n}._available_us) AS {name(f'{stem}_available_time')}",
+                f"_e{n} AS {name(f'{stem}_event_time')}",
+                f"_a{n} AS {name(f'{stem}_available_time')}",
             ]
-    for n, table in enumerate(tables):
-        young = f"c{n}._event_us >= p.{AT} - {table.ttl_us}"
-        joins.append(
-            f"LEFT JOIN {values(n)} AS v{n} ON v{n}.rowid = CASE WHEN {young} THEN c{n}.place END"
+        same = " AND ".join(f"v{n}.{name(key)} = found.{name(key)}" for key in table.keys)
+        reads.append(
+            f"LEFT JOIN ({_read_sql(piece, table)}) AS v{n} ON {same}"
+            f" AND v{n}._event = _e{n} AND v{n}._available = _a{n}"
         )
-    order = f"p.{name(tables[0].keys[0])}, p.{AT}, p.{PROBE}"
-    return f"WITH {views} SELECT {', '.join(selected)} FROM {' '.join(joins)} ORDER BY {order}"
-
-
-def changes_sql(table: FeatureTable, number: int) -> str:
-    """Select, narrow, the values that were the latest when first seen: one for each `seen`.
-
-    In the order of seen, event_time and available_time a value was the latest if no earlier one
-    has a later event_time; of those first seen at one moment the last is the value. Equal in
-    both times, the one read last: a table's key allows none such.
-    """
-    keys = ", ".join(map(name, table.keys))
+    order = f"found.{name(tables[0].keys[0])}, {AT}, {PROBE}"
     return (
-        f"SELECT {keys}, _event_us, seen, place FROM (SELECT {keys}, _event_us,"
-        f" _available_us, greatest(_event_us, _available_us) AS seen, rowid AS place"
-        f" FROM {values(number)})"
-        f" WINDOW known AS (PARTITION BY {keys} ORDER BY seen, _event_us, _available_us, place"
-        " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-        " QUALIFY _event_us >= max(_event_us) OVER known"
-        " AND lead(seen) OVER known IS DISTINCT FROM seen"
+        f"WITH found AS (SELECT {', '.join(stands)} FROM {' '.join(joins)})"
+        f" SELECT {', '.join(selected)} FROM {' '.join(reads)} ORDER BY {order}"
     )
 
 
-def values(number: int) -> str:
-    """Return the name of the table that holds a piece's values of the feature table `number`."""
-    return f"training_values_{number}"
+def _read_sql(piece: Piece, table: FeatureTable) -> str:
+    columns = [
+        *map(name, table.keys),
+        f"{name(table.event_time)} AS _event",
+        f"{name(table.available_time)} AS _available",
+        *(f"{name(c)} AS {name(n)}" for c, n in zip(table.columns, table.names, strict=True)),
+    ]
+    conditions = " AND ".join(_values_of(piece, table))
+    return f"SELECT {', '.join(columns)} FROM {table.dataset} WHERE {conditions}"
+
+
+def known(number: int) -> str:
+    """Return the name of the relation that says what of the feature table `number` stands when."""
+    return f"training_known_{number}"
 
 
 def name(column: str) -> str:

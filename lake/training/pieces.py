@@ -11,7 +11,7 @@ from lake.training.join import Piece
 
 PROBE_BYTES = 256
 VALUE_BYTES = 64
-"""What a row and a value take beside the features: keys, labels, times, place, and their sort."""
+"""What a row takes beside its features, and a value without them: keys, labels, times, sorts."""
 
 FEATURE_BYTES = 8
 PIECES_OF_ONE_MAX = 10_000
@@ -71,8 +71,5 @@ def _bytes(
     key: str, span: Span, held: Sequence[Mapping[str, int]], tables: Sequence[FeatureTable]
 ) -> int:
     features = sum(len(table.columns) for table in tables)
-    probes = span.rows * (PROBE_BYTES + features * FEATURE_BYTES)
-    return probes + sum(
-        found.get(key, 0) * (VALUE_BYTES + len(table.columns) * FEATURE_BYTES)
-        for found, table in zip(held, tables, strict=True)
-    )
+    values = sum(found.get(key, 0) for found in held)
+    return span.rows * (PROBE_BYTES + features * FEATURE_BYTES) + values * VALUE_BYTES

@@ -25,12 +25,14 @@ from lake.training.join import (
     Piece,
     conditions_of,
     fixed_sql,
+    held_sql,
     joined_sql,
+    known,
     name,
     piece_sql,
     time_us,
-    values_sql,
 )
+from lake.training.known import latest_when_seen
 from lake.training.pieces import Span, pieces
 from lake.views.client import Client, query_error
 from lake.views.engine import quote
@@ -111,7 +113,8 @@ def training_set(
             rows = join.write(planned, partial, times)
         asked = sum(span.rows for span in spans.values())
         if rows != asked:
-            raise Damaged("training set", f"{rows} rows of {asked}", "report it: a row is a probe")
+            fault = f"{rows:,} rows of {asked:,}: values agree in key and both times"
+            raise Damaged("training set", fault, "see: ticklake quality show")
         partial.replace(out)
     except duckdb.Error as error:
         raise query_error(error) from error
@@ -174,16 +177,17 @@ class _Join:
 
     def write(self, planned: Sequence[Piece], out: Path, times: bool) -> int:
         """Join piece by piece into a file; return its rows."""
-        joined = joined_sql(self._tables, self._columns, times=times)
         rows = 0
         writer: pq.ParquetWriter | None = None
         try:
             for piece in planned:
                 self._cursor.execute(piece_sql(piece, self._tables[0].keys[0], self._time))
                 for number, table in enumerate(self._tables):
-                    self._cursor.execute(values_sql(piece, table, number))
+                    held = self._cursor.execute(held_sql(piece, table)).to_arrow_table()
+                    self._cursor.register(known(number), latest_when_seen(held, table.keys))
+                joined = joined_sql(piece, self._tables, self._columns, times=times)
                 reader = self._cursor.execute(joined).to_arrow_reader(BATCH_ROWS)
-                writer = writer or pq.ParquetWriter(out, reader.schema, compression="zstd")
+                writer = writer or _writer(out, reader.schema)
                 for batch in reader:
                     writer.write_batch(batch)
                     rows += batch.num_rows
@@ -266,6 +270,12 @@ def _bounded(connection: duckdb.DuckDBPyConnection, memory_bytes: int) -> Iterat
         yield
     finally:
         connection.execute(f"SET memory_limit = {quote(str(row[0]))}")
+
+
+def _writer(out: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a file; a dictionary of numbers that hardly repeat would be made in vain."""
+    words = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    return pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=words)
 
 
 def _known(thing: str, wanted: Iterable[str], there: Sequence[str]) -> None:
