@@ -21,6 +21,12 @@ BARS = Job(
     ),
     (lake("bars"),),
 )
+FEATURES = Job(
+    "bars_to_features",
+    "Features of the bars that are new or have changed, added with the time they were known from.",
+    (lake("bars"),),
+    (lake("features_market"),),
+)
 UPKEEP = Job("small_files_to_large", "Merges small files and lets go of what nobody needs.")
 LINEAGE = Job(
     "numbered_to_lake",
@@ -71,6 +77,7 @@ JOBS: Mapping[str, Job] = {
     "asset-edges": ASSET_EDGES,
     "audit": AUDIT,
     "bars": BARS,
+    "features": FEATURES,
     "follow": FOLLOW,
     "gaps": GAPS,
     "lineage": LINEAGE,

@@ -6,6 +6,7 @@ from flows.scheduled.alerts import ALERTS
 from flows.scheduled.asset_edges import ASSET_EDGES
 from flows.scheduled.audit import AUDIT
 from flows.scheduled.bars import BARS
+from flows.scheduled.features import FEATURES
 from flows.scheduled.follow import FOLLOW
 from flows.scheduled.gaps import GAPS
 from flows.scheduled.lineage import LINEAGE
@@ -16,6 +17,7 @@ from flows.scheduled.upkeep import UPKEEP
 SCHEDULES = (
     ALERTS,
     BARS,
+    FEATURES,
     UPKEEP,
     RETENTION,
     AUDIT,

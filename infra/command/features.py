@@ -100,6 +100,27 @@ def graph(settings: Settings, output: Path | None, name: str, version: int | Non
     )
 
 
+@features.command()
+@verb
+def materialize(settings: Settings) -> Answer:
+    """Add to features_market what new and changed bars make, of 1m, 5m, 1h and 1d.
+
+    The same call twice adds nothing, and may be killed at any point. Every five minutes it runs by
+    itself. It needs no Prefect server.
+    """
+    from flows.bars_to_features import BarsToFeatures
+    from lake.lineage.destination import destination
+    from lake.state import postgres_dsn
+    from lake.warehouse import warehouse_of
+
+    dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
+    namespace = destination(settings).namespace
+    with BarsToFeatures(dsn, warehouse, namespace=namespace) as maker:
+        step = maker.step()
+    document = {"put": step.put, "series": step.series, "snapshots": list(step.snapshots)}
+    return Answer(document, [step.line() if step.put else "nothing has changed"])
+
+
 def made_of(feature: Feature) -> list[Edge]:
     """Return an edge an input."""
     from feature_repo.feature import BAR_INPUTS, END_S

@@ -66,18 +66,7 @@ class BarsTable:
 
     def marks(self) -> Marks:
         """Return the marks of the loaded metadata; Damaged where a rollback hides them."""
-        held = holdings_of(self.table)
-        source = self.table.properties
-        if held.rolled_back:
-            head = self.table.current_snapshot()
-            source = dict(head.summary.additional_properties) if head and head.summary else {}
-            if head is not None and CLOSED not in source:
-                raise Damaged(
-                    f"lake.{DATASET}",
-                    f"rolled back to snapshot {head.snapshot_id}, which says no {CLOSED}",
-                    "roll it forward again",
-                )
-        return Marks(held.through, int(source.get(CLOSED, 0)))
+        return marks_of(self.table)
 
     def publish(self, change: Changes, marks: Marks, *, audited: bool = False) -> int:
         """Audit the new bars, write them unseen, then show them in one commit; return its snapshot.
@@ -127,6 +116,22 @@ class BarsTable:
                     kept.append(rest)
         assert found == drop.num_rows, "a bar to drop is in no file, or in two"
         return files, kept
+
+
+def marks_of(table: Table) -> Marks:
+    """Return the marks of this metadata of the table; Damaged where a rollback hides them."""
+    held = holdings_of(table)
+    source = table.properties
+    if held.rolled_back:
+        head = table.current_snapshot()
+        source = dict(head.summary.additional_properties) if head and head.summary else {}
+        if head is not None and CLOSED not in source:
+            raise Damaged(
+                f"lake.{DATASET}",
+                f"rolled back to snapshot {head.snapshot_id}, which says no {CLOSED}",
+                "roll it forward again",
+            )
+    return Marks(held.through, int(source.get(CLOSED, 0)))
 
 
 def _files_of(table: Table, day: int) -> list[DataFile]:

@@ -19,6 +19,7 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     "int32": pa.int32(),
     "int64": pa.int64(),
     "binary": pa.binary(),
+    "double": pa.float64(),
 }
 
 

@@ -31,6 +31,7 @@ AVRO_TYPES: Mapping[ColumnType, str | dict[str, Any]] = {
     "int32": "int",
     "int64": "long",
     "binary": "bytes",
+    "double": "double",
 }
 
 

@@ -19,13 +19,23 @@ from lake.contracts.retention import check_retention
 from lake.errors import BadInput, WrongUse
 
 ColumnType = Literal[
-    "text", "decimal", "total", "product", "digest", "time", "int16", "int32", "int64", "binary"
+    "text",
+    "decimal",
+    "total",
+    "product",
+    "digest",
+    "time",
+    "int16",
+    "int32",
+    "int64",
+    "binary",
+    "double",
 ]
 
 TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_sentiment")
 """Datasets on the hot path: partitioned by event_time, one partition a UTC day."""
 
-LAKE_ONLY_DATASETS = ("bars",)
+LAKE_ONLY_DATASETS = ("bars", "features_market")
 """Datasets without a table in the hot tier."""
 
 NUMBERED_DATASETS: Mapping[str, str] = {
@@ -65,6 +75,7 @@ TYPES: Mapping[str, ColumnType] = {
     "integer": "int32",
     "bigint": "int64",
     "bytea": "binary",
+    "double precision": "double",
 }
 """PostgreSQL type, as the contracts write it -> ours."""
 

@@ -11,6 +11,7 @@ from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import (
     BinaryType,
     DecimalType,
+    DoubleType,
     IntegerType,
     LongType,
     NestedField,
@@ -32,6 +33,7 @@ ICEBERG_TYPES: Mapping[ColumnType, PrimitiveType] = {
     "int32": IntegerType(),
     "int64": LongType(),
     "binary": BinaryType(),
+    "double": DoubleType(),
 }
 
 

@@ -35,6 +35,7 @@ TRINO_TYPES: Mapping[ColumnType, str] = {
     "int32": "integer",
     "int64": "bigint",
     "binary": "varbinary",
+    "double": "double",
 }
 """What Trino makes of the types that the lake's tables have."""
 

@@ -207,4 +207,5 @@ DUCKDB_TYPES: Mapping[ColumnType, str] = {
     "int32": "INTEGER",
     "int64": "BIGINT",
     "binary": "BLOB",
+    "double": "DOUBLE",
 }

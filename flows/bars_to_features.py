@@ -1,0 +1,231 @@
+"""Features from bars: what changed bars change, and no other row.
+
+A run compares the bars' snapshot with the one that the features are made of, reads each changed
+series from its lookback before the first change to its lookback after the last, and adds the rows
+whose values are other than those held. It needs no Prefect. Whoever kills it loses one commit; the
+next run finds what was added, and adds the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from feature_repo.feature_set import MARKET, FeatureSet, feature_set
+from feature_repo.versions import SERIES, computed, new_versions
+from flows.jobs import FEATURES
+from lake.bars.bars_table import marks_of
+from lake.bars.kernel import WIDTHS_US, teach
+from lake.clock import Clock, SystemClock
+from lake.closes import Closes
+from lake.errors import Unavailable
+from lake.features.changed_bars import BARS, LEFT_OUT, SPAN, changed_series
+from lake.features.features_table import DATASET, FeaturesTable, MadeOf
+from lake.hot.turn import TURN_S_MAX, turn
+from lake.lineage.destination import NAMESPACE
+from lake.lineage.job import lake
+from lake.lineage.run import Run, Teller
+from lake.quarantine.held_batch import decided
+from lake.steps import Steps
+from lake.tables.catalog import known_table, open_catalog
+from lake.views.client import Client
+from lake.warehouse import Warehouse
+
+LEASE = DATASET
+ROWS_MAX = 2_000_000
+"""Bars of one reading and computing; a series alone may have more."""
+
+REACH = 4
+"""Times the lookback, by the clock, that is read at first for the bars before a change."""
+
+LOOKS_MAX = 5
+"""Looks at a catalog that moves meanwhile."""
+
+SERIES_LIST = 'ticker, exchange, market, "interval"'
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one run did: rows added, series looked at, the snapshots written."""
+
+    put: int
+    series: int
+    snapshots: tuple[int, ...] = ()
+
+    def line(self) -> str:
+        """Return it in words."""
+        return f"{self.put:,} rows of features added, of {self.series:,} series"
+
+
+class BarsToFeatures(Closes):
+    """Makes features of one lakehouse; one thread uses it at a time. A context manager."""
+
+    def __init__(
+        self,
+        dsn: str,
+        warehouse: Warehouse,
+        *,
+        clock: Clock | None = None,
+        steps: Steps | None = None,
+        rows_max: int = ROWS_MAX,
+        wait_s: float = TURN_S_MAX,
+        namespace: str = NAMESPACE,
+    ) -> None:
+        self._dsn = dsn
+        self._warehouse = warehouse
+        self._clock = clock or SystemClock()
+        self._steps = steps or Steps()
+        self._rows_max = rows_max
+        self._wait_s = wait_s
+        self._set: FeatureSet = feature_set(MARKET.name)
+        self._client = Client(dsn, warehouse)
+        teach(self._client.duckdb)
+        self._run = Run(Teller(dsn, self._clock, namespace), FEATURES)
+
+    def close(self) -> None:
+        """Close the connection of the readers."""
+        if self._run.told:
+            self._run.tell("COMPLETE")
+        self._client.close()
+
+    def step(self) -> Step:
+        """Add what lacks; raises Unavailable when another run was first: call it again."""
+        with (
+            turn(self._dsn, LEASE, wait_s=self._wait_s) as held,
+            closing(
+                open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=LEASE)
+            ) as catalog,
+        ):
+            if known_table(catalog, BARS) is None:
+                return Step(0, 0)
+            table = FeaturesTable(catalog, epoch=held.epoch, steps=self._steps)
+            bars = self._look(catalog, table)
+            head, made = bars.current_snapshot(), table.made_of()
+            same_set = made is not None and made.set_version == self._set.version
+            since = made.bars_snapshot if made is not None and same_set else None
+            if head is None or since == head.snapshot_id:
+                return Step(0, 0)
+            of = MadeOf(head.snapshot_id, self._set.version, marks_of(bars))
+            return self._make(table, bars, since, of)
+
+    def _make(self, table: FeaturesTable, bars: Table, since: int | None, of: MadeOf) -> Step:
+        spans = changed_series(bars, since)
+        if spans is None:
+            spans = self._client.duckdb.execute(
+                f"{SPAN} FROM lake.{BARS} WHERE \"interval\" <> '{LEFT_OUT}' GROUP BY ALL"
+                " ORDER BY ALL"
+            ).to_arrow_table()
+        put = 0
+        snapshots: list[int] = []
+        for group in self._groups(spans):
+            rows = decided(self._dsn, DATASET, self._rows(group), self._clock)
+            if rows.num_rows:
+                put += rows.num_rows
+                snapshots.append(table.append(rows, of))
+                self._run.wrote(lake(DATASET), snapshots[-1], rows.num_rows)
+                self._run.tell("RUNNING" if self._run.told else "START", brief=self._run.told)
+        table.move(of)
+        return Step(put, spans.num_rows, tuple(snapshots))
+
+    def _look(self, catalog: SqlCatalog, table: FeaturesTable) -> Table:
+        """Bring table and views to one and the same metadata; return the table of bars."""
+        for _ in range(LOOKS_MAX):
+            table.refresh()
+            bars = known_table(catalog, BARS)
+            self._client.refresh()
+            seen = {name: each.metadata_location for name, each in self._client.snapshots.items()}
+            wanted = (bars.metadata_location if bars else None, table.table.metadata_location)
+            if bars is not None and (seen.get(BARS), seen.get(DATASET)) == wanted:
+                return bars
+        raise Unavailable(f"lake.{DATASET}", "the catalog moves all the time", "run it again")
+
+    def _groups(self, spans: pa.Table) -> Iterator[pa.Table]:
+        """Yield the spans of one interval together, so many that their bars fit."""
+        first, rows = 0, 0
+        at = spans.to_pydict()
+        for number in range(spans.num_rows):
+            interval = at["interval"][number]
+            width_us = WIDTHS_US[interval]
+            mine = (at["last_us"][number] - at["first_us"][number]) // width_us + self._reach
+            if number > first and (
+                interval != at["interval"][first] or rows + mine > self._rows_max
+            ):
+                yield spans.slice(first, number - first)
+                first, rows = number, 0
+            rows += mine
+        if spans.num_rows:
+            yield spans.slice(first)
+
+    @property
+    def _reach(self) -> int:
+        return 2 * self._set.lookback
+
+    def _rows(self, spans: pa.Table) -> pa.Table:
+        """Return the rows that the changes of these series, of one interval, add."""
+        interval = spans["interval"][0].as_py()
+        width_us, now_us = WIDTHS_US[interval], self._clock.now_us()
+        ends = spans
+        for name in ("first_us", "last_us"):
+            shifted = pa.array(spans[name].to_numpy() + width_us)
+            ends = ends.set_column(ends.column_names.index(name), name, shifted)
+        connection = self._client.duckdb
+        connection.register("spans", ends)
+        connection.register("made", computed(self._bars(spans, interval), self._set))
+        since = min(ends["first_us"].to_pylist())
+        concerned, held = (
+            connection.execute(
+                f"SELECT r.* FROM {relation} AS r JOIN spans USING ({SERIES_LIST})"
+                f" WHERE r.\"interval\" = '{interval}' AND r.event_time >= from_us({since})"
+                " AND epoch_us(r.event_time) >= first_us"
+            ).to_arrow_table()
+            for relation in ("made", f"lake.{DATASET}")
+        )
+        return new_versions(concerned, held, ends, self._set, now_us)
+
+    def _bars(self, spans: pa.Table, interval: str) -> pa.Table:
+        """Return the bars of these spans, with lookback - 1 before each, and as many after.
+
+        In order. Where a series has so many gaps that the time at first read holds too few, all
+        that came before is read.
+        """
+        before, first_us = self._set.lookback - 1, min(spans["first_us"].to_pylist())
+        connection = self._client.duckdb
+        connection.register("bar_spans", spans)
+        near_us = max(0, first_us - REACH * before * WIDTHS_US[interval])
+        bars = connection.execute(_BARS, _bounds(interval, near_us, before)).to_arrow_table()
+        connection.register("near", bars)
+        row = connection.execute(
+            "SELECT count(*) FROM (SELECT count(n.ticker) AS there FROM bar_spans AS s LEFT JOIN"
+            f" near AS n ON {_SAME.format('n', 's')} AND epoch_us(n.event_time) < s.first_us"
+            f" GROUP BY {', '.join(f's.{name}' for name in QUOTED)})"
+            f" WHERE there < {before}"
+        ).fetchone()
+        assert row is not None
+        if row[0] and near_us:
+            bars = connection.execute(_BARS, _bounds(interval, 0, before)).to_arrow_table()
+        return bars
+
+
+def _bounds(interval: str, first_us: int, around: int) -> dict[str, object]:
+    return {"interval": interval, "first": first_us, "around": around}
+
+
+QUOTED = tuple(f'"{name}"' for name in SERIES)
+_SAME = " AND ".join(f"{{0}}.{name} = {{1}}.{name}" for name in QUOTED)
+_BARS = f"""
+SELECT * EXCLUDE (place, early, late) FROM (
+  SELECT b.*, epoch_us(b.event_time) < s.first_us AS early,
+    epoch_us(b.event_time) > s.last_us AS late,
+    CASE WHEN early THEN row_number() OVER (PARTITION BY {SERIES_LIST}, early
+        ORDER BY b.event_time DESC)
+      ELSE row_number() OVER (PARTITION BY {SERIES_LIST}, late ORDER BY b.event_time) END AS place
+  FROM (FROM lake.{BARS} WHERE "interval" = $interval AND event_time >= from_us($first)) AS b
+  JOIN bar_spans AS s USING ({SERIES_LIST}))
+WHERE NOT early AND NOT late OR place <= $around
+ORDER BY {SERIES_LIST}, event_time
+"""

@@ -1,0 +1,1 @@
+"""Features of bars at rest: which bars have changed, and the table that holds every version."""

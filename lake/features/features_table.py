@@ -1,0 +1,103 @@
+"""The Iceberg table of features: rows are only added, and marks say of which bars.
+
+`ticklake.bars` is the snapshot of bars that the rows were made of, `ticklake.features` the version
+of their set; through and closed are those of these bars. They are written once all rows made of
+that snapshot are there, so that a run that died is made again, and adds what lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from lake.bars.bars_table import Marks
+from lake.contracts.contract import load
+from lake.steps import Steps
+from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
+from lake.tables.commit import Staging, faults_of
+from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
+from lake.tables.lake_marks import note_mark
+from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, holdings_of
+
+DATASET = "features_market"
+BARS_SNAPSHOT = "ticklake.bars"
+SET_VERSION = "ticklake.features"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOf:
+    """What the rows are made of: a snapshot of bars with its marks, by a version of the set."""
+
+    bars_snapshot: int
+    set_version: int
+    marks: Marks
+
+    def properties(self) -> dict[str, str]:
+        """Return it as the table keeps it."""
+        return {
+            **self.marks.properties(),
+            BARS_SNAPSHOT: str(self.bars_snapshot),
+            SET_VERSION: str(self.set_version),
+        }
+
+
+class FeaturesTable:
+    """One run's handle on the table."""
+
+    def __init__(self, catalog: SqlCatalog, *, epoch: int, steps: Steps | None = None) -> None:
+        self._catalog = catalog
+        self._epoch = epoch
+        self._steps = steps or Steps()
+        with faults_of(DATASET):
+            self.table: Table = ensure_table(catalog, DATASET)
+
+    def refresh(self) -> None:
+        """Load the newest metadata, if the catalog names other than what is loaded."""
+        with faults_of(DATASET):
+            if metadata_location(self._catalog, DATASET) != self.table.metadata_location:
+                self.table = self._catalog.load_table((NAMESPACE, DATASET))
+
+    def made_of(self) -> MadeOf | None:
+        """Return what all bars' rows are made of; None at first, and where it was rolled back."""
+        held, properties = holdings_of(self.table), self.table.properties
+        if held.rolled_back or BARS_SNAPSHOT not in properties:
+            return None
+        marks = Marks(held.through, int(properties.get(CLOSED, 0)))
+        return MadeOf(int(properties[BARS_SNAPSHOT]), int(properties[SET_VERSION]), marks)
+
+    def append(self, rows: pa.Table, made_of: MadeOf) -> int:
+        """Add rows, at least one, in one commit; return its snapshot.
+
+        Raises Fenced when another run has begun; DiskFull; Unavailable when the head has moved or
+        the outcome is unknown: begin again, and add what lacks then.
+        """
+        with faults_of(DATASET):
+            ordered = sorted_rows(rows, list(load(DATASET).sort))
+            files = write_data_files(self.table, ordered, time_column=time_column_of(self.table))
+            self._steps.at("lake.parquet")
+            transaction = Staging(self.table)
+            evidence = {**made_of.marks.properties(), EPOCH: str(self._epoch)}
+            update = transaction.update_snapshot(snapshot_properties=evidence)
+            with update.merge_append() as commit:
+                for file in files:
+                    commit.append_data_file(file)
+                snapshot_id = int(commit.snapshot_id)
+            marks = made_of.marks
+            note_mark(self._catalog, DATASET, snapshot_id, marks.through, marks.closed_us)
+            self._steps.at("lake.manifest")
+            transaction.set_properties({SNAPSHOT: str(snapshot_id)})
+            self._steps.at("lake.pointer")
+            self.table = transaction.commit_transaction()
+            self._steps.at("lake.committed")
+        return snapshot_id
+
+    def move(self, made_of: MadeOf) -> None:
+        """Say that all rows that these bars make are there. Raises as append does."""
+        with faults_of(DATASET):
+            transaction = Staging(self.table)
+            transaction.set_properties(made_of.properties())
+            self._steps.at("lake.pointer")
+            self.table = transaction.commit_transaction()
