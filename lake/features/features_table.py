@@ -16,11 +16,12 @@ from pyiceberg.table import Table
 from lake.bars.bars_table import Marks
 from lake.contracts.contract import load
 from lake.steps import Steps
-from lake.tables.catalog import NAMESPACE, ensure_table, metadata_location
+from lake.tables.catalog import ensure_table, metadata_location
 from lake.tables.commit import Staging, faults_of
 from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
-from lake.tables.lake_table import CLOSED, EPOCH, SNAPSHOT, holdings_of
+from lake.tables.lake_table import holdings_of
+from lake.tables.names import CLOSED, EPOCH, NAMESPACE, SNAPSHOT
 
 DATASET = "features_market"
 BARS_SNAPSHOT = "ticklake.bars"
