@@ -128,6 +128,26 @@ def test_bad_event_is_quarantined_and_its_neighbours_stored(
 
 
 @pytest.mark.parametrize(
+    ("start", "good", "odd", "end", "place"),
+    [
+        (b'{"channel":"trade","data":[', TRADE, {**TRADE, "note": "?"}, b"]}", "$.data[1]"),
+        (b'{"data":[', TRADE, {**TRADE, "?": 1}, b'],"channel":"trade"}', "$.data[1]"),
+        (b"[7,[", OLD, [*OLD[:5], "?"], b'],"trade","SC/EUR"]', "$[1][1]"),
+    ],
+)
+def test_an_event_that_is_not_utf8_is_quarantined_and_its_neighbours_stored(
+    start: bytes, good: Any, odd: Any, end: bytes, place: str
+) -> None:
+    right, wrong = (json.dumps(each).encode() for each in (good, odd))
+    wrong = wrong.replace(b"?", b"\xff")
+    decoded = decode(start + b",".join([right, wrong, right]) + end)
+    [row] = decoded.quarantine.to_pylist()
+    assert (row["reason"], row["raw"]) == ("not_utf8", wrong)
+    assert row["place"] == f"frame 1 event 1 {place}"
+    assert decoded.tables["crypto_trades"]["seq"].to_pylist() == [1 << 16, 1 << 16 | 2]
+
+
+@pytest.mark.parametrize(
     ("frame", "raw"),
     [
         (b'{"data" : [ {"side":1e0} ,7],"channel":"trade"}', [b'{"side":1e0}', b"7"]),
