@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.path.market import Home, Market, assert_each_once, keys, missing
+from tests.path.market import Home, Market, assert_each_once, interrupted, keys, missing
 
 
 @pytest.fixture
@@ -65,3 +66,22 @@ def said_at_the_end(out: str) -> tuple[int, ...]:
     line = next(line for line in out.splitlines() if line.startswith("shard "))
     events = line.partition("journalled; ")[2]
     return tuple(int(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?= )", events))
+
+
+def test_until_end_leaves_a_live_feed_when_the_replay_has_ended(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    record = {"asset": "BTC", "source": "news", "sentiment_score": 0.5, "confidence": 1}
+    lines = [json.dumps(record | {"time": 1_700_000_000 + n}) for n in range(50)]
+    path.write_text("\n".join(lines) + "\n")
+    with Market(tmp_path, rate=500) as market:
+        words = ("sim", f"replay:{path}", "--url", market.url)
+        staying = home.start("ingest", *words, "--speed", "max")
+        assert home.shows("SELECT count(*) = 50 FROM lake.market_sentiment")
+        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+        assert staying.poll() is None
+        assert interrupted(staying).code == 0
+        done = home.ingest(*words, "--speed", "max", "--until-end")
+    assert done.code == 0, done.err
+    assert home.rows("SELECT count(*) FROM market_sentiment").item() == 50
+    assert_each_once(home.stored())
+    home.assert_verified()
