@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.bars_to_features import BarsToFeatures, Step
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
-from flows.scheduled.tries import tried
+from flows.scheduled.tries import in_one, tried
 
 FEATURES_S_MAX = 3_600
 EVERY = timedelta(minutes=5)
@@ -29,7 +29,8 @@ def add_features(home: Path | None) -> Step:
 @flow(name="bars-to-features", timeout_seconds=FEATURES_S_MAX)
 def bars_to_features(home: Path | None = None) -> int:
     """Features of the bars that are new or have changed; the same call twice adds nothing."""
-    step = add_features(home)
+    with in_one("features"):
+        step = add_features(home)
     create_markdown_artifact(step.line(), key="features", description="features added")
     return step.put
 

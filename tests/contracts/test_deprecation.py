@@ -161,7 +161,7 @@ def rows_of(contract: Contract) -> list[dict[str, Any]]:
     """Return a row with every column and one with those that are required."""
     values = {
         "text": "x", "decimal": 1, "total": 2, "product": 3, "digest": 4, "time": NOON,
-        "int16": 5, "int32": 6, "int64": 7, "binary": b"y",
+        "int16": 5, "int32": 6, "int64": 7, "binary": b"y", "double": 8.5,
     }  # fmt: skip
     schema = arrow_schema(contract)
     full = {column.name: values[column.type] for column in contract.columns}

@@ -124,10 +124,11 @@ def test_history_has_the_latency_of_its_contract(house: House) -> None:
     house.publish(MINUTES.slice(0, 100).set_column(at, BARS.schema.field(at), imported))
     house.make()
     found = house.rows(
-        "SELECT DISTINCT arrival, available_time - event_time AS after FROM features_market"
+        "SELECT DISTINCT arrival, epoch_us(available_time) - epoch_us(event_time) AS after_us"
+        " FROM features_market"
     )
-    minutes = load("bars").freshness_minutes
-    assert found.to_pylist() == [{"arrival": "history", "after": timedelta(minutes=minutes)}]
+    after_us = load("bars").freshness_minutes * 60_000_000
+    assert found.to_pylist() == [{"arrival": "history", "after_us": after_us}]
 
 
 def test_a_late_tick_of_days_after_is_no_history(house: House) -> None:
