@@ -34,9 +34,9 @@ def features_of(
     bars: columns ticker, exchange, market, interval, event_time (the bucket's start) and what the
     features name; each series in one piece, by rising time, no bar twice. Columns: KEY, event_time
     being the bar's end (timestamp[us, UTC]), then a float64 per feature, null where the series has
-    fewer bars than its lookback, where a bar of the window lacks an input or has one that is NaN or
-    infinite, and where the formula has no value. Raises BadInput when bars are in disorder, of an
-    unknown interval, or lack a column.
+    fewer bars than its lookback, where a value that the formula takes is not there, NaN or infinite
+    (vwap_distance_20 takes one close, and 20 volumes), and where the formula has no value.
+    Raises BadInput when bars are in disorder, of an unknown interval, or lack a column.
     """
     position = _positions(bars)
     ends_us = ends_of(bars)
