@@ -24,6 +24,8 @@ from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
 from feature_repo.models.training import Trained, train
 from feature_repo.models.trees import LEARNER, TreeRecipe, Trees
+from flows.release_to_rows import ask_of, rows_of_release
+from lake.client import connect
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import BadInput, WrongUse
 from lake.receipts.code_version import code_hash, library_versions
@@ -46,8 +48,9 @@ EXPLANATIONS_FILE = "explanations.parquet"
 class Order:
     """What to train. release: that the rows were read from; features: in the vector's order.
 
-    feature_versions: set -> version. label: what it is, in words. rows: file of the training set,
-    from which a receipt makes the model again; "" for none. WrongUse for no such name.
+    feature_versions: set -> version. label: what it is, in words. A receipt makes the model again
+    from source, what was asked of the release, or else from rows, the training set's file ("" for
+    none). WrongUse for no such name.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Order:
     folds: int = 4
     embargo_us: int = 0
     rows: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -76,6 +80,7 @@ class Order:
             "folds": self.folds,
             "embargo_us": self.embargo_us,
             "rows": self.rows,
+            "source": dict(self.source),
         }
 
 
@@ -140,10 +145,16 @@ def read_rows(path: Path) -> pa.Table:
 
 
 def again(home: Path, receipt: Receipt) -> Receipt:
-    """Train a receipt's model anew, on the file it was trained on; return the new receipt.
+    """Train a receipt's model anew, on rows of its release or of its file; return the new receipt.
 
-    Needs nothing of the home. BadInput where the file is gone; raises what train_again does.
+    A file needs nothing of the home. BadInput where it is gone, WrongUse where the release is;
+    raises what train_again does.
     """
+    source = receipt.inputs.config.get("source")
+    if source:
+        with connect(home, release=receipt.inputs.release) as client:
+            table = rows_of_release(client, ask_of(source))
+        return train_again(table, receipt, SystemClock())
     file = receipt.inputs.config.get("rows")
     if not file:
         raise BadInput(f"receipt {receipt.id}", "names no file of rows", "train from a file")
@@ -169,6 +180,7 @@ def train_again(table: pa.Table, receipt: Receipt, clock: Clock) -> Receipt:
         config["folds"],
         config["embargo_us"],
         config["rows"],
+        config.get("source", {}),
     )
     return _made(table, order, clock)[2]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,19 +14,44 @@ from lake.errors import WrongUse
 from lake.settings import Settings
 from lake.state import postgres_dsn
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flows.features_to_model import Order
+    from flows.release_to_rows import Ask
+
 
 @click.command()
 @click.argument("model")
+@click.option("--release", required=True, help="Release to train on.")
+@click.option("--interval", default="1m", show_default=True, help="Bars' interval.")
+@click.option("--tickers", metavar="A,B,...", default="", help="Only these; default all.")
+@click.option("--from", "since", default="", metavar="TIME", help="First bar's end.")
+@click.option("--to", "until", default="", metavar="TIME", help="Bars' ends before this.")
+@click.option(
+    "--label",
+    type=click.Choice(["forward", "barrier"]),
+    default="forward",
+    show_default=True,
+    help="The return that follows, or the first of two barriers that the price meets.",
+)
+@click.option(
+    "--horizon", type=click.IntRange(1, 10_000), default=15, show_default=True, help="In bars."
+)
+@click.option(
+    "--dead-band",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.0002,
+    show_default=True,
+    help="A forward return up to this, either way, is neither up nor down.",
+)
+@click.option("--features", default="", help="Features, joined by commas; default all.")
 @click.option(
     "--rows",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
     metavar="FILE",
-    help="Parquet file of the training set: times, label and features.",
+    help="Train on this Parquet file's rows, read from the release by other means.",
 )
-@click.option("--release", required=True, help="Release that its rows were read from.")
-@click.option("--features", default="", help="Its features, joined by commas; none: all doubles.")
-@click.option("--label", default="label", help="What the label is, in words.")
 @click.option("--folds", type=click.IntRange(1, 100), default=4, help="Walk-forward tests.")
 @click.option("--embargo", type=click.IntRange(0), default=0, help="Seconds before each test.")
 @click.option("--rounds", type=click.IntRange(1, 5_000), default=300, help="Most of the trees.")
@@ -33,63 +60,110 @@ from lake.state import postgres_dsn
 def train(
     settings: Settings,
     model: str,
-    rows: Path,
     release: str,
-    features: str,
+    interval: str,
+    tickers: str,
+    since: str,
+    until: str,
     label: str,
+    horizon: int,
+    dead_band: float,
+    features: str,
+    rows: Path | None,
     folds: int,
     embargo: int,
     rounds: int,
     seed: int,
 ) -> Answer:
-    """Train MODEL on a training set and enter it in the registry, as challenger.
+    """Train MODEL on a release's bars and features and enter it in the registry, as challenger.
 
-    FILE has event_time, available_time, label_end_time, label_available_time, label_value,
-    label_side (-1, 0, 1) and a double a feature. Rows without a feature are left out; NaN, leaks
-    and labels out of balance are refused. Tests walk forward, purged of labels that reach into
-    them; the same rows and seed give the same model: `ticklake verify RECEIPT` trains it again from
-    FILE. `ticklake models promote MODEL` decides whether it is to be used.
+    Each bar is a row: the features that were known when it was, and what the price did in the next
+    --horizon bars. Rows without a feature are left out; NaN, leaks and labels out of balance are
+    refused. Tests walk forward, purged of labels that reach into them. The same release and seed
+    give the same model: `ticklake verify RECEIPT` trains it again. `ticklake models promote MODEL`
+    decides whether it is to be used.
+
+    A FILE of --rows has event_time, available_time, label_end_time, label_available_time,
+    label_value, label_side (-1, 0, 1) and a double a feature.
     """
-    import psycopg
-    import pyarrow as pa
-
-    from feature_repo.models.registry import Registry, registry_place
-    from feature_repo.models.rows import LABELS
     from feature_repo.models.trees import TreeRecipe
-    from flows.challenger_to_champion import CHALLENGER
-    from flows.features_to_model import Order, read_rows, train_model
-    from lake.clock import SystemClock
-    from lake.hot.turn import turn
-    from lake.receipts.receipt import FOLDER, save
-    from lake.releases.release import parts_of
+    from flows.features_to_model import Order
+    from flows.release_to_rows import Ask
 
-    dsn = postgres_dsn(settings.home)
-    with psycopg.connect(dsn) as connection:
-        parts_of(connection, release)
-    table = read_rows(rows)
-    doubles = [each.name for each in table.schema if pa.types.is_float64(each.type)]
-    named = [each.strip() for each in features.split(",") if each.strip()]
-    chosen = tuple(named or [name for name in doubles if name not in LABELS])
-    if not chosen:
-        raise WrongUse(str(rows), "has no column of doubles", "name features with --features")
-    recipe = TreeRecipe(rounds=rounds, seed=seed)
+    require_release(settings, release)
+    ask = Ask(interval, tuple(listed(tickers)), label, horizon, dead_band, since, until)
+    table = read(settings, release, rows, ask)
     order = Order(
         model,
         release,
-        chosen,
-        label,
-        recipe=recipe,
+        chosen(table, listed(features)),
+        f"{label}, {horizon} bars" if rows is None else "of the file",
+        feature_versions={} if rows else {ask.feature_set: str(ask.set.version)},
+        recipe=TreeRecipe(rounds=rounds, seed=seed),
         folds=folds,
         embargo_us=embargo * 1_000_000,
-        rows=str(rows.resolve()),
+        rows=str(rows.resolve()) if rows else "",
+        source={} if rows else ask.config(),
     )
-    with turn(dsn, f"model-{model}"):
+    return entered(settings, table, order)
+
+
+def listed(text: str) -> list[str]:
+    """Return what stands between commas."""
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def require_release(settings: Settings, release: str) -> None:
+    """Raise WrongUse where there is no such release."""
+    import psycopg
+
+    from lake.releases.release import parts_of
+
+    with psycopg.connect(postgres_dsn(settings.home)) as connection:
+        parts_of(connection, release)
+
+
+def read(settings: Settings, release: str, rows: Path | None, ask: Ask) -> pa.Table:
+    """Return the rows of a file, or those that are asked of the release."""
+    from flows.features_to_model import read_rows
+    from flows.release_to_rows import rows_of_release
+    from lake.client import connect
+
+    if rows is not None:
+        return read_rows(rows)
+    with connect(settings.home, release=release) as client:
+        return rows_of_release(client, ask)
+
+
+def chosen(table: pa.Table, named: Sequence[str]) -> tuple[str, ...]:
+    """Return the features that are named, or all doubles; WrongUse where there are none."""
+    import pyarrow as pa
+
+    from feature_repo.models.rows import LABELS
+
+    doubles = [each.name for each in table.schema if pa.types.is_float64(each.type)]
+    found = tuple(named or [name for name in doubles if name not in LABELS])
+    if not found:
+        raise WrongUse("training rows", "have no column of doubles", "name some by --features")
+    return found
+
+
+def entered(settings: Settings, table: pa.Table, order: Order) -> Answer:
+    """Train, enter the version as challenger, keep its receipt."""
+    from feature_repo.models.registry import Registry, registry_place
+    from flows.challenger_to_champion import CHALLENGER
+    from flows.features_to_model import train_model
+    from lake.clock import SystemClock
+    from lake.hot.turn import turn
+    from lake.receipts.receipt import FOLDER, save
+
+    with turn(postgres_dsn(settings.home), f"model-{order.name}"):
         registry = Registry(registry_place(settings.home))
         made = train_model(table, order, registry, SystemClock())
-        registry.set_role(model, made.version.version, CHALLENGER)
+        registry.set_role(order.name, made.version.version, CHALLENGER)
     receipt = save(made.receipt, settings.home / FOLDER)
     document = {
-        "model": model,
+        "model": order.name,
         "version": made.version.version,
         "run": made.version.run_id,
         "hash": made.version.model_hash,

@@ -74,6 +74,6 @@ def speed_factor(speed: str) -> float:
         factor = float(speed.removesuffix("x"))
     except ValueError:
         factor = 0.0
-    if not speed.endswith("x") or factor <= 0:
+    if not speed.endswith("x") or not factor > 0:  # no NaN either
         raise WrongUse(f"--speed {speed}", "is no speed", "real, max, or a factor such as 10x")
     return factor

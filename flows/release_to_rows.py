@@ -1,0 +1,195 @@
+"""A release becomes the rows of a training: what was known of each bar, and what came after it.
+
+A row is a bar that has features. It stands at the time from which they were there to be read, and
+sees what features_market held at that time; a correction that came later is not in it. A bar that
+came after newer ones is no row: who decided then looked at those. Labels are of the bars as the
+release has them, known when the last version of the last of them was.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo.feature_set import FeatureSet, feature_set
+from feature_repo.labels.forward import Labels, Series, forward_return, triple_barrier
+from lake.bars.kernel import WIDTHS_US
+from lake.contracts.contract import load
+from lake.errors import BadInput, WrongUse
+from lake.features.features_table import DATASET
+from lake.training.feature_table import FeatureTable
+from lake.training.training_set import training_set
+from lake.views.client import Client
+from lake.views.engine import quote
+
+KEYS = ("ticker", "exchange", "market")
+FORWARD, BARRIER = "forward", "barrier"
+LABELS = (FORWARD, BARRIER)
+WIDTH = "realised_volatility_30"
+"""Feature that the barriers are as wide as, times the root of the horizon."""
+
+DEAD_BAND = 0.0002
+"""Two basis points: what the least of costs would take. With none, side 0 is too rare to learn."""
+
+US = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Which rows of a release: series by interval and tickers (none: all), labels, a span.
+
+    label: forward or barrier; horizon: in bars; dead_band: a forward return up to so much, either
+    way, is side 0. since (inclusive), until (exclusive): bars' ends,
+    ISO 8601 with a zone; "" for no bound. feature_set: name -> version is the one that is read.
+    WrongUse for an interval or label that there is not, BadInput for a time without a zone.
+    """
+
+    interval: str = "1m"
+    tickers: tuple[str, ...] = ()
+    label: str = FORWARD
+    horizon: int = 15
+    dead_band: float = DEAD_BAND
+    since: str = ""
+    until: str = ""
+    feature_set: str = "market"
+    set_version: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.interval not in WIDTHS_US or self.interval == "1s":
+            known = ", ".join(each for each in WIDTHS_US if each != "1s")
+            raise WrongUse(f"interval {self.interval}", "has no features", f"one of {known}")
+        if self.label not in LABELS:
+            raise WrongUse(f"label {self.label}", "is unknown", f"one of {', '.join(LABELS)}")
+        for given in filter(None, (self.since, self.until)):
+            _moment(given)
+
+    @property
+    def set(self) -> FeatureSet:
+        """The set whose features are read; WrongUse where there is none."""
+        return feature_set(self.feature_set, self.set_version)
+
+    def config(self) -> dict[str, Any]:
+        """Return what was asked, as JSON has it, with the version of the set that it meant."""
+        return {**asdict(self), "tickers": list(self.tickers), "set_version": self.set.version}
+
+
+def ask_of(config: Mapping[str, Any]) -> Ask:
+    """Return what a config of before asked."""
+    return Ask(**{**config, "tickers": tuple(config["tickers"])})
+
+
+def rows_of_release(client: Client, ask: Ask) -> pa.Table:
+    """Return the rows, as feature_repo.models.rows.rows_of takes them; client: at the release.
+
+    Raises BadInput where the release has no such bars with features.
+    """
+    known = client.arrow(_known_bars(ask))
+    labelled = [rows for series in _series(known) for rows in _labelled(series, ask)]
+    if not labelled:
+        raise BadInput(
+            f"{DATASET} of {ask.interval}",
+            f"has no rows with a label {ask.horizon} bars on",
+            "`ticklake features materialize`, then make a newer release, or ask for a wider span",
+        )
+    latency = timedelta(minutes=load("bars").freshness_minutes or 0)
+    table = FeatureTable(
+        DATASET,
+        tuple(ask.set.names),
+        latency + timedelta(microseconds=WIDTHS_US[ask.interval]) * 2,
+        KEYS,
+        {"interval": ask.interval, "set_version": ask.set.version},
+    )
+    with tempfile.TemporaryDirectory(prefix="ticklake-rows-") as folder:
+        out = Path(folder) / "rows.parquet"
+        probes = pa.concat_tables(labelled)
+        training_set(client, probes, [table], out, time="available_time", times=True)
+        rows = pq.read_table(out)
+    own = pc.equal(rows["event_time"], rows[f"{DATASET}_event_time"]).fill_null(False)
+    return rows.filter(own).drop_columns([f"{DATASET}_event_time", f"{DATASET}_available_time"])
+
+
+def _known_bars(ask: Ask) -> str:
+    """Select bars that have features: when they were known first and last, and their prices."""
+    where = [f'f."interval" = {quote(ask.interval)}', f"f.set_version = {ask.set.version}"]
+    if ask.tickers:
+        where.append(f"f.ticker IN ({', '.join(map(quote, ask.tickers))})")
+    if ask.since:
+        where.append(f"f.event_time >= {quote(ask.since)}::TIMESTAMPTZ")
+    if ask.until:
+        where.append(f"f.event_time < {quote(ask.until)}::TIMESTAMPTZ")
+    keys = ", ".join(KEYS)
+    return (
+        f"SELECT {keys}, f.event_time, f.first_time, f.last_time, f.width, b.high, b.low, b.close"
+        f" FROM (SELECT {keys}, event_time,"
+        " min(available_time) AS first_time, max(available_time) AS last_time,"
+        f" arg_min({WIDTH}, available_time) AS width FROM {DATASET} AS f"
+        f" WHERE {' AND '.join(where)} GROUP BY ALL) AS f JOIN (SELECT {keys}, high, low, close,"
+        f" event_time + to_microseconds({WIDTHS_US[ask.interval]}) AS event_time FROM bars"
+        f' WHERE "interval" = {quote(ask.interval)}) AS b USING ({keys}, event_time)'
+        f" ORDER BY {keys}, f.event_time"
+    )
+
+
+def _series(known: pa.Table) -> Iterator[pa.Table]:
+    """Yield the bars of each series."""
+    if not known.num_rows:
+        return
+    changed = np.zeros(known.num_rows, np.bool_)
+    changed[0] = True
+    for key in KEYS:
+        codes = known[key].combine_chunks().dictionary_encode().indices.to_numpy()
+        changed[1:] |= codes[1:] != codes[:-1]
+    starts = np.flatnonzero(changed)
+    for start, end in zip(starts, [*starts[1:], known.num_rows], strict=True):
+        yield known.slice(start, end - start)
+
+
+def _labelled(bars: pa.Table, ask: Ask) -> Iterator[pa.Table]:
+    """Yield the bars of a series that have a label, with it; nothing where none has."""
+    end, first, last = (
+        bars[name].cast(pa.int64()).to_numpy() for name in ("event_time", "first_time", "last_time")
+    )
+    high, low, close = (
+        bars[name].cast(pa.float64()).to_numpy() for name in ("high", "low", "close")
+    )
+    labels = _labels(Series(end, last, high, low, close), bars, ask)
+    if not len(labels.row):
+        return
+    row = labels.row
+    yield pa.table(
+        {
+            **{key: bars[key].take(pa.array(row)) for key in KEYS},
+            "event_time": pa.array(end[row], US),
+            "available_time": pa.array(np.maximum(end, first)[row], US),
+            "label_end_time": pa.array(labels.end_us, US),
+            "label_available_time": pa.array(labels.available_us, US),
+            "label_value": pa.array(labels.value),
+            "label_side": pa.array(labels.side.astype(np.int16)),
+        }
+    )
+
+
+def _labels(series: Series, bars: pa.Table, ask: Ask) -> Labels:
+    if ask.label == FORWARD:
+        return forward_return(series, ask.horizon, dead_band=ask.dead_band)
+    width = bars["width"].fill_null(0.0).to_numpy() * np.sqrt(ask.horizon)
+    return triple_barrier(series, ask.horizon, width)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"time {text}", "is none", "write 2024-08-08T00:00:00+00:00") from None
+    if found.tzinfo is None:
+        raise BadInput(f"time {text}", "has no zone", "write it with +00:00")
+    return found

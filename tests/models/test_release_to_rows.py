@@ -1,0 +1,93 @@
+"""Rows of a training out of a release: what was known of each bar, and what came after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feature_repo.compute import features_of
+from feature_repo.feature_set import MARKET
+from feature_repo.models.rows import rows_of
+from flows.release_to_rows import Ask, ask_of, rows_of_release
+from infra.command.main import run
+from lake import state
+from lake.clock import ManualClock
+from lake.errors import BadInput, WrongUse
+from lake.releases.release import create
+from lake.views.client import Client
+from tests.features.bars import walk
+from tests.features.house import House
+
+HORIZON = 5
+SHORT = 500
+BARS = pa.concat_tables([walk(SHORT, gaps=0), walk(1_100, ticker="X:ETHUSD", seed=2, gaps=0.1)])
+"""Of the longer series some rows have every feature: the longest lookback is 767 bars."""
+
+
+@pytest.fixture
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
+    house = House(migrated_dsn, tmp_path / "warehouse")
+    house.start_shard(0)
+    house.publish(BARS)
+    house.make()
+    house.write()
+    house.commit()
+    create(migrated_dsn, house.place, "first", ManualClock())
+    yield house
+    house.close()
+
+
+def rows(house: House, ask: Ask, release: str = "first") -> pa.Table:
+    with Client(house.dsn, house.place, release=release) as client:
+        return rows_of_release(client, ask)
+
+
+def test_a_row_has_its_own_bar_s_features_and_the_return_that_follows(house: House) -> None:
+    found = rows(house, Ask(horizon=HORIZON, tickers=("X:ETHUSD",)))
+    bars = BARS.slice(SHORT)
+    close = bars["close"].cast(pa.float64()).to_numpy()
+    wanted = close[HORIZON:] / close[:-HORIZON] - 1.0
+    assert found.num_rows == len(wanted)
+    assert np.array_equal(found["label_value"].to_numpy(), wanted)
+    made = features_of(bars, MARKET).slice(0, len(wanted))
+    assert found["event_time"].to_pylist() == made["event_time"].to_pylist()
+    for name in MARKET.names:
+        assert found[name].to_pylist() == made[name].to_pylist(), name
+    assert rows_of(found, MARKET.names).features.shape == (1_100 - 766 - HORIZON, len(MARKET.names))
+
+
+def test_what_comes_after_the_release_changes_no_row_of_it(house: House) -> None:
+    ask = Ask(horizon=HORIZON, label="barrier")
+    before = rows(house, ask)
+    late = BARS.slice(300, 1)
+    at = BARS.column_names.index("close")
+    house.publish(late.set_column(at, BARS.schema.field(at), late["open"]), late)
+    house.make()
+    assert rows(house, ask).equals(before)
+
+
+def test_what_is_not_there_is_one_sentence(house: House) -> None:
+    with pytest.raises(BadInput, match="has no rows with a label"):
+        rows(house, Ask(tickers=("X:NONE",)))
+    with pytest.raises(WrongUse, match="interval 7m: has no features: one of 1m"):
+        Ask(interval="7m")
+    with pytest.raises(BadInput, match="has no zone"):
+        Ask(since="2024-01-01T00:00:00")
+    assert ask_of(json.loads(json.dumps(Ask().config()))).config() == Ask().config()
+
+
+def test_the_verb_trains_on_a_release_and_its_receipt_trains_it_again(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path
+    state.write_state(home, {"postgres": {"dsn": house.dsn}})
+    words = ("--release", "first", "--horizon", "5", "--rounds", "20", "--folds", "2", "--json")
+    assert run(["train", "direction", *words, "--home", str(home)]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert run(["verify", made["receipt"], "--home", str(home)]) == 0
+    assert "model direction on release first: the same result" in capsys.readouterr().out
