@@ -149,12 +149,16 @@ def lines(result: Backtest, page: Path, receipt: Path) -> list[str]:
     equity = chosen.outcome.equity["equity"][-1].as_py()
     params = ", ".join(f"{name} {value}" for name, value in chosen.params.items())
     fees = sum(each.as_py() for each in chosen.outcome.fills["fee"])
+    tried = len(result.sharpes)
+    after = f"{tried} trial" if tried == 1 else f"{tried} trials"
+    skill = f"{figures.sharpe:.2f}; {result.deflated:.1%} likely to be skill after {after}"
     return [
-        f"{result.plan.strategy}{f' ({params})' if params else ''}: {len(result.sharpes)} tried",
+        f"{result.plan.strategy}{f' ({params})' if params else ''}: {tried} tried",
         f"  equity     {equity:,.2f}, {figures.total:+.2%}, {figures.annual:+.2%} a year",
         f"  risk       volatility {figures.volatility:.2%}, deepest fall {figures.drawdown:.2%}",
-        f"  Sharpe     {figures.sharpe:.2f}; {result.deflated:.1%} likely to be skill after"
-        f" {len(result.sharpes)} trials (deflated Sharpe ratio)",
+        f"  Sharpe     {skill} (deflated Sharpe ratio)"
+        if chosen.outcome.fills.num_rows
+        else "  Sharpe     none: no order was filled",
         f"  orders     {chosen.outcome.orders.num_rows:,}, fills"
         f" {chosen.outcome.fills.num_rows:,}, fees {fees:,.2f}",
         f"  sheet      {page}",
