@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -101,18 +100,16 @@ def ingest(
 
 
 def closing_lines(status: Status) -> list[str]:
-    """Say what an ingest took in and what became of it, by the ledger's classes.
+    """Say what came to the hot tier meanwhile and what became of it, as the ledger has it.
 
-    Moved are also frames that an earlier ingest had journalled and not moved yet.
+    Frames are also those that an earlier ingest had journalled, and records of our own.
     """
-    fates = Counter[str]()
-    for counted in status.mover.get("fates", {}).values():
-        fates.update(counted)
+    fates = status.fates
     said = ", ".join(f"{fates[fate]:,} {word}" for fate, word in FATES.items())
     rows = status.mover.get("rows", {})
     return [
-        f"shard {status.shard}: {status.frames:,} frames journalled;"
-        f" {status.mover.get('events', 0):,} events moved to hot tier and lake: {said}",
+        f"shard {status.shard}: {fates['frames']:,} frames, {fates['events']:,} events in hot tier"
+        f" and lake: {said}",
         *(f"  {name:20} {count:>12,} rows" for name, count in rows.items() if count),
     ]
 

@@ -27,7 +27,7 @@ from lake.ingest.recording_to_journal import RecordingToJournal
 from lake.ingest.request import IngestRequest
 from lake.ingest.source import Source
 from lake.ingest.status import FeedStatus, Show, Status
-from lake.ingest.stored import stored_of
+from lake.ingest.stored import fates_since, stored_of
 from lake.ingest.venue import Venue, venue_for
 from lake.journal.journal import Journal
 from lake.settings import Settings
@@ -114,6 +114,9 @@ class _Ingest:
                 await self._drain()
             except TicklakeError as error:
                 fault = fault or error
+            if fault is None:
+                place = (self._dsn, self.status.shard, stored.last_frame)
+                self.status.fates = await asyncio.to_thread(fates_since, *place)
         finally:
             looking.cancel()
             await self._mover.close()

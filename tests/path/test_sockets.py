@@ -55,17 +55,16 @@ def test_duplicates_and_poison_cost_nothing_else(home: Home, tmp_path: Path) -> 
     assert len(reasons) >= 5
     home.assert_verified()
     assert said_at_the_end(done.out) == home.rows(
-        "SELECT sum(events)::bigint, sum(stored)::bigint,"
+        "SELECT sum(frames)::bigint, sum(events)::bigint, sum(stored)::bigint,"
         " sum(duplicate)::bigint, sum(quarantined)::bigint, sum(ignored)::bigint"
         " FROM ingest_batches"
     ).row(0)
 
 
 def said_at_the_end(out: str) -> tuple[int, ...]:
-    """Return the numbers of events in an ingest's closing line."""
+    """Return the numbers of frames and events in an ingest's closing line."""
     line = next(line for line in out.splitlines() if line.startswith("shard "))
-    events = line.partition("journalled; ")[2]
-    return tuple(int(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?= )", events))
+    return tuple(int(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?= )", line))
 
 
 def test_until_end_leaves_a_live_feed_when_the_replay_has_ended(home: Home, tmp_path: Path) -> None:
