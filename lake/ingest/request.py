@@ -41,7 +41,7 @@ class IngestRequest:
                 raise WrongUse(f"feed {feed}", "is unknown", f"one of {known}")
         if "" in self.replays:
             raise WrongUse(f"feed {REPLAY!r}", "names no file", f"write {REPLAY}PATH")
-        twice = [feed for feed, count in Counter(self.feeds).items() if count > 1]
+        twice = [feed for feed, count in Counter(self.live).items() if count > 1]
         if twice:
             raise WrongUse(f"feed {twice[0]}", "is named twice", "for redundancy: --connections 2")
         if self.url is not None and len(self.live) != 1:
