@@ -178,6 +178,7 @@ def test_a_table_that_was_changed_by_hand_is_schema_drift(house: House) -> None:
     house.take([trade(at(0))])
     house.commit()
     assert broken(house.look()) == {}
+    house.sql("DROP VIEW market.quality_results_tail")
     house.sql("ALTER TABLE market.quality_results ALTER COLUMN meaning TYPE varchar(900)")
     house.sql("ALTER TABLE market.feed_gaps ADD COLUMN note text")
     [run] = house.look()
