@@ -12,12 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
 from feature_repo.models.rows import SIDES, Rows
-from lake.errors import BadInput
+from lake.errors import BadInput, Unavailable
+
+try:
+    import lightgbm as lgb
+except OSError as error:  # its wheel leaves OpenMP to the system
+    raise Unavailable("lightgbm", str(error), "install it: apt-get install libgomp1") from error
 
 Float64 = npt.NDArray[np.float64]
 
