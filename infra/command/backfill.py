@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from infra.command.answer import Answer
-from infra.command.bars import TIME, TIME_HELP
 from infra.command.panel import panel
+from infra.command.units import TIME, TIME_HELP, micros
 from infra.command.verb import verb
 from lake.errors import WrongUse
 from lake.settings import Settings
@@ -97,8 +97,8 @@ def _asks(
     venue, market, url = where
     if first is None:
         raise WrongUse("backfill", "needs --from", "for instance --from 2024-08-08")
-    from_us = _micros(first)
-    to_us = SystemClock().now_us() if last is None else _micros(last)
+    from_us = micros(first)
+    to_us = SystemClock().now_us() if last is None else micros(last)
     name = ticker if ticker.startswith("X:") else warehouse_ticker(ticker)
     places = [VenueMarket(venue, market or "spot", url or "")] if venue else []
     places = places or [
@@ -110,10 +110,6 @@ def _asks(
         Ask(each, Span(NAMES[dataset], name, each.market, from_us, to_us), open=last is None)
         for each in places
     ]
-
-
-def _micros(time: datetime) -> int:
-    return int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _funding(place: Place, path: Path, where: tuple[str | None, str | None, str | None]) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 import pyarrow.parquet as pq
 
 from infra.command.answer import Answer
+from infra.command.units import TIME, TIME_HELP, micros
 from infra.command.verb import verb
 from lake.errors import WrongUse
 from lake.settings import Settings
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from flows.backtest_plan import Plan
     from flows.release_to_backtest import Backtest
 
-TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"])
-TIME_HELP = "UTC, as 2024-08-08 or 2024-08-08T12:30."
 ENGINES = ("duckdb", "trino")
 FOLDER = "backtests"
 """Of a home: the tables and sheets of its backtests, a folder each."""
@@ -195,8 +193,3 @@ def pairs(words: tuple[str, ...]) -> dict[str, str]:
             raise WrongUse(f"parameter {word!r}", "is none, or twice", "write NAME=VALUE")
         found[name] = value
     return found
-
-
-def micros(time: datetime) -> int:
-    """Return microseconds since the epoch of a time without zone, taken as UTC."""
-    return int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from infra.command.answer import Answer
+from infra.command.units import TIME, TIME_HELP, micros
 from infra.command.verb import verb
 from lake.errors import WrongUse
 from lake.settings import Settings
@@ -16,9 +17,6 @@ from lake.warehouse import warehouse_of
 
 if TYPE_CHECKING:
     from flows.trades_to_bars import Step
-
-TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"])
-TIME_HELP = "UTC, as 2024-08-08 or 2024-08-08T12:30."
 
 
 @click.group()
@@ -56,8 +54,3 @@ def document(steps: list[Step]) -> dict[str, object]:
         "dropped": sum(step.dropped for step in steps),
         "snapshots": [step.snapshot_id for step in steps],
     }
-
-
-def micros(time: datetime) -> int:
-    """Return microseconds since the epoch of a time without zone, taken as UTC."""
-    return int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000

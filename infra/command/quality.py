@@ -10,7 +10,7 @@ import click
 import psycopg
 
 from infra.command.answer import Answer
-from infra.command.bars import TIME, TIME_HELP, micros
+from infra.command.units import TIME, TIME_HELP, micros
 from infra.command.verb import verb
 from lake.contracts.contract import DATASETS
 from lake.errors import WrongUse
