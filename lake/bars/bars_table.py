@@ -24,12 +24,10 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Damaged
 from lake.steps import Steps
-from lake.tables.catalog import ensure_table, metadata_location
-from lake.tables.commit import Staging, faults_of
-from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
-from lake.tables.lake_marks import note_mark
+from lake.tables.commit import faults_of
+from lake.tables.flow_table import FlowTable, marks_said
 from lake.tables.lake_table import holdings_of
-from lake.tables.names import CLOSED, EPOCH, NAMESPACE, SNAPSHOT, THROUGH
+from lake.tables.names import CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +39,14 @@ class Marks:
 
     def properties(self) -> dict[str, str]:
         """Return them as a table or a snapshot keeps them."""
-        frames = {f"{THROUGH}{shard}": str(frame) for shard, frame in self.through.items()}
-        return {**frames, CLOSED: str(self.closed_us)}
+        return marks_said(self.through, self.closed_us)
 
 
-class BarsTable:
+class BarsTable(FlowTable):
     """One run's handle on the table."""
 
     def __init__(self, catalog: SqlCatalog, *, epoch: int, steps: Steps | None = None) -> None:
-        self._catalog = catalog
-        self._epoch = epoch
-        self._steps = steps or Steps()
-        with faults_of(DATASET):
-            self.table = ensure_table(catalog, DATASET)
-
-    def refresh(self) -> None:
-        """Load the newest metadata, if the catalog names other than what is loaded.
-
-        Raises Unavailable, or Damaged when its file is gone.
-        """
-        with faults_of(DATASET):
-            if metadata_location(self._catalog, DATASET) != self.table.metadata_location:
-                self.table = self._catalog.load_table((NAMESPACE, DATASET))
+        super().__init__(DATASET, catalog, epoch=epoch, steps=steps)
 
     def marks(self) -> Marks:
         """Return the marks of the loaded metadata; Damaged where a rollback hides them."""
@@ -80,25 +64,9 @@ class BarsTable:
             audit(DATASET, change.put)
         with faults_of(DATASET):
             old, kept = self._rewritten(change.drop)
-            rows = sorted_rows(pa.concat_tables([change.put, *kept]), list(load(DATASET).sort))
-            new = write_data_files(self.table, rows, time_column=time_column_of(self.table))
-            self._steps.at("lake.parquet")
-            transaction = Staging(self.table)
-            evidence = {**marks.properties(), EPOCH: str(self._epoch)}
-            update = transaction.update_snapshot(snapshot_properties=evidence)
-            with update.overwrite() if old else update.merge_append() as commit:
-                for file in old:
-                    commit.delete_data_file(file)
-                for file in new:
-                    commit.append_data_file(file)
-                snapshot_id = commit.snapshot_id
-            note_mark(self._catalog, DATASET, snapshot_id, marks.through, marks.closed_us)
-            self._steps.at("lake.manifest")
-            transaction.set_properties({**marks.properties(), SNAPSHOT: str(snapshot_id)})
-            self._steps.at("lake.pointer")
-            self.table = transaction.commit_transaction()
-            self._steps.at("lake.committed")
-        return int(snapshot_id)
+            return self._replace(
+                old, [change.put, *kept], marks.through, marks.closed_us, marks.properties()
+            )
 
     def _rewritten(self, drop: pa.Table) -> tuple[list[DataFile], list[pa.Table]]:
         """Return the files with a bar to drop, and the rows of each that stay."""

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.table import Table
 
 from lake.bars.bars_table import Marks
-from lake.contracts.contract import load
 from lake.steps import Steps
-from lake.tables.catalog import ensure_table, metadata_location
 from lake.tables.commit import Staging, faults_of
-from lake.tables.data_file import sorted_rows, time_column_of, write_data_files
-from lake.tables.lake_marks import note_mark
+from lake.tables.flow_table import FlowTable
 from lake.tables.lake_table import holdings_of
-from lake.tables.names import CLOSED, EPOCH, NAMESPACE, SNAPSHOT
+from lake.tables.names import CLOSED
 
 DATASET = "features_market"
 BARS_SNAPSHOT = "ticklake.bars"
@@ -45,21 +41,11 @@ class MadeOf:
         }
 
 
-class FeaturesTable:
+class FeaturesTable(FlowTable):
     """One run's handle on the table."""
 
     def __init__(self, catalog: SqlCatalog, *, epoch: int, steps: Steps | None = None) -> None:
-        self._catalog = catalog
-        self._epoch = epoch
-        self._steps = steps or Steps()
-        with faults_of(DATASET):
-            self.table: Table = ensure_table(catalog, DATASET)
-
-    def refresh(self) -> None:
-        """Load the newest metadata, if the catalog names other than what is loaded."""
-        with faults_of(DATASET):
-            if metadata_location(self._catalog, DATASET) != self.table.metadata_location:
-                self.table = self._catalog.load_table((NAMESPACE, DATASET))
+        super().__init__(DATASET, catalog, epoch=epoch, steps=steps)
 
     def made_of(self) -> MadeOf | None:
         """Return what all bars' rows are made of; None at first, and where it was rolled back."""
@@ -76,29 +62,12 @@ class FeaturesTable:
         the outcome is unknown: begin again, and add what lacks then.
         """
         with faults_of(DATASET):
-            ordered = sorted_rows(rows, list(load(DATASET).sort))
-            files = write_data_files(self.table, ordered, time_column=time_column_of(self.table))
-            self._steps.at("lake.parquet")
-            transaction = Staging(self.table)
-            evidence = {**made_of.marks.properties(), EPOCH: str(self._epoch)}
-            update = transaction.update_snapshot(snapshot_properties=evidence)
-            with update.merge_append() as commit:
-                for file in files:
-                    commit.append_data_file(file)
-                snapshot_id = int(commit.snapshot_id)
             marks = made_of.marks
-            note_mark(self._catalog, DATASET, snapshot_id, marks.through, marks.closed_us)
-            self._steps.at("lake.manifest")
-            transaction.set_properties({SNAPSHOT: str(snapshot_id)})
-            self._steps.at("lake.pointer")
-            self.table = transaction.commit_transaction()
-            self._steps.at("lake.committed")
-        return snapshot_id
+            return self._replace([], [rows], marks.through, marks.closed_us, {})
 
     def move(self, made_of: MadeOf) -> None:
         """Say that all rows that these bars make are there. Raises as append does."""
         with faults_of(DATASET):
             transaction = Staging(self.table)
             transaction.set_properties(made_of.properties())
-            self._steps.at("lake.pointer")
-            self.table = transaction.commit_transaction()
+            self._show(transaction)
