@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from feature_repo.trading.market import Funding
 from feature_repo.trading.money import Units, decimals_of
+from feature_repo.trading.order import Fill, Order
 from feature_repo.trading.simulation import Booked, Placed, Record
 
 _TIME = pa.timestamp("us", "UTC")
@@ -111,8 +112,8 @@ def _funding(paid: Sequence[tuple[Funding, int]]) -> pa.Table:
     )
 
 
-def _instruments(rows: Sequence[object]) -> dict[str, pa.Array]:
-    found = [each.instrument for each in rows]  # type: ignore[attr-defined]
+def _instruments(rows: Sequence[Order | Fill | Funding]) -> dict[str, pa.Array]:
+    found = [each.instrument for each in rows]
     return {
         name: pa.array([getattr(each, name) for each in found], pa.string())
         for name in ("ticker", "exchange", "market")

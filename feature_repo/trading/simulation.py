@@ -97,9 +97,8 @@ class Simulation:
         now_us = event.available_us
         if now_us != self._at:
             self._move_to(now_us)
-        kind = type(event)
-        if kind is Bar:
-            self._take_bar(event)  # type: ignore[arg-type]
+        if isinstance(event, Bar):
+            self._take_bar(event)
         elif isinstance(event, Quote):
             self._take_quote(event)
         elif isinstance(event, Trade):
