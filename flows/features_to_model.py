@@ -24,7 +24,7 @@ from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
 from feature_repo.models.training import Trained, train
 from feature_repo.models.trees import LEARNER, TreeRecipe, Trees
-from flows.release_to_rows import ask_of, rows_of_release
+from flows.release_to_training_rows import ask_of, rows_of_release
 from lake.client import connect
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import BadInput, WrongUse

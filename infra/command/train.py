@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from flows.features_to_model import Order
-    from flows.release_to_rows import Ask
+    from flows.release_to_training_rows import Ask
 
 
 @click.command()
@@ -88,7 +88,7 @@ def train(
     """
     from feature_repo.models.trees import TreeRecipe
     from flows.features_to_model import Order
-    from flows.release_to_rows import Ask
+    from flows.release_to_training_rows import Ask
 
     require_release(settings, release)
     ask = Ask(interval, tuple(listed(tickers)), label, horizon, dead_band, since, until)
@@ -126,7 +126,7 @@ def require_release(settings: Settings, release: str) -> None:
 def read(settings: Settings, release: str, rows: Path | None, ask: Ask) -> pa.Table:
     """Return the rows of a file, or those that are asked of the release."""
     from flows.features_to_model import read_rows
-    from flows.release_to_rows import rows_of_release
+    from flows.release_to_training_rows import rows_of_release
     from lake.client import connect
 
     if rows is not None:

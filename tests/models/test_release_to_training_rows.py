@@ -13,7 +13,7 @@ import pytest
 from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET
 from feature_repo.models.rows import rows_of
-from flows.release_to_rows import Ask, ask_of, rows_of_release
+from flows.release_to_training_rows import Ask, ask_of, rows_of_release
 from infra.command.main import run
 from lake import state
 from lake.clock import ManualClock
