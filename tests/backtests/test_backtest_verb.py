@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from infra.command.main import run
-from tests.backtests.research import Research, research
-from tests.conftest import Databases
+from tests.backtests.research import Research
 
 SPAN = ("--release", "first", "--ticker", "X:BTCUSD", "--from", "2024-08-08T12:00")
-
-
-@pytest.fixture(scope="module")
-def house(
-    databases: Databases, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Research]:
-    with research(databases, migrated_template, tmp_path_factory.mktemp("research")) as house:
-        house.fill()
-        house.release("first")
-        yield house
 
 
 def asked(house: Research, *words: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -29,16 +28,6 @@ from tests.trading.made import NOON, NOON_US, bar_rows
 
 CLOCK = SystemClock()
 SOON = UpkeepLimits(merge_factor=2, snapshots_max=2, snapshots_kept=1)
-
-
-@pytest.fixture(scope="module")
-def house(
-    databases: Databases, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Research]:
-    with research(databases, migrated_template, tmp_path_factory.mktemp("research")) as house:
-        house.fill()
-        house.release("first")
-        yield house
 
 
 def snapshots_of(house: Research) -> set[int]:
