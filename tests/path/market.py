@@ -10,13 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -31,6 +29,7 @@ from lake.clock import SystemClock
 from lake.ingest.hot_to_lake import BOOKS
 from lake.verify.verify import verify
 from lake.views.client import Client
+from tests.in_thread import InThread
 
 ROOT = Path(__file__).resolve().parents[2]
 END_S_MAX = 120.0
@@ -44,46 +43,30 @@ KEYS = ("ticker", "exchange", "trade_id", "event_us", "price", "size")
 Key = tuple[str, str, str | None, int, int, int]
 
 
-class Market:
+class Market(InThread):
     """A simulated exchange on a free port, from `with` to its end."""
 
+    start_s_max = end_s_max = START_S_MAX
+
     def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__()
         self._truth = folder / "truth"
         self._options = ExchangeOptions(port=0, truth=str(self._truth), **options)
-        self._ready = threading.Event()
-        self._stop: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.url = ""
         self.sent: pl.DataFrame = pl.DataFrame()
 
-    async def _run(self) -> None:
+    async def serve(self, stop: asyncio.Event) -> None:
         exchange = Exchange(self._options)
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
         self.url = await exchange.start()
         self._ready.set()
         await exchange.serve(stop)
         await exchange.stop()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(START_S_MAX)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the exchange and read what it sent: place, KEYS, trade, sent_us; as sent."""
         if not self._thread.is_alive():
             return
-        self._stop()
-        self._thread.join(START_S_MAX)
+        super().close()
         names = [f"X:{name.replace('-', '')}" for name in pair_names(self._options.tickers)]
         log = pl.DataFrame(pl.from_arrow(pa.ipc.open_stream(self._truth.read_bytes()).read_all()))
         self.sent = log.select(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Collection, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
+
+from tests.in_thread import InThread
 
 START_S_MAX = 30.0
 AGAIN = 20
@@ -59,25 +59,24 @@ VENUES: dict[str, tuple[Answer, int]] = {
 """Venue -> how it answers, and how many orders its client sends before there is data."""
 
 
-class VenueSocket:
+class VenueSocket(InThread):
     """One venue on a free port, from `with` to its end."""
+
+    start_s_max = end_s_max = START_S_MAX
 
     def __init__(self, venue: str, frames: Sequence[bytes], again: Collection[bytes]) -> None:
         """frames: what is sent in all; again: those that may come twice."""
+        super().__init__()
         self._answer, self._orders = VENUES[venue]
         middle = len(frames) // 2
         repeated = [frame for frame in frames[:middle] if frame in again][-AGAIN:]
         self._parts = [list(frames[:middle]), [*repeated, *frames[middle:]]]
-        self._ready = threading.Event()
-        self._stop: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.url = ""
         self.connections = 0
         self.repeated = len(repeated)
 
-    async def _run(self) -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve on a free port."""
         async with serve(self._serve, "127.0.0.1", 0, ping_interval=None) as server:
             self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             self._ready.set()
@@ -97,17 +96,3 @@ class VenueSocket:
             await (await socket.ping())
             socket.transport.abort()
         await socket.wait_closed()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(START_S_MAX)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-        self._thread.join(START_S_MAX)

@@ -6,10 +6,9 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
+
+from tests.in_thread import InThread
 
 HEAD_BYTES_MAX = 1 << 16
 BODY_BYTES_MAX = 1 << 28
@@ -20,42 +19,27 @@ REFUSALS = ("busy", "dropped")
 """busy: 503; slow; cut: half an answer; dropped: never passed on; unheard: done, and no answer."""
 
 
-class FaultyStore:
+class FaultyStore(InThread):
     """The proxy in a thread, on a free port of loopback, from `with` to its end.
 
     A share of requests errs while `erring` is set, and every one while `away` is.
     """
 
+    start_s_max = 10
+
     def __init__(self, endpoint: str, *, seed: int, share: float) -> None:
+        super().__init__()
         place = urlsplit(endpoint)
         self._upstream = (place.hostname or "", place.port or 80)
         self._random = random.Random(seed)
         self._share = share
-        self._ready = threading.Event()
-        self._stop: Callable[[], object] = lambda: None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self.erring = threading.Event()
         self.away = threading.Event()
         self.done: Counter[str] = Counter()
         self.endpoint = ""
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-        self._thread.join()
-
-    async def _run(self) -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Pass requests on, or err."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
         self.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._ready.set()
