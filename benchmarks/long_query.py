@@ -264,6 +264,8 @@ def main() -> int:
     parser.add_argument("--disk-gb", type=float, default=40.0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.folder:
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         needed = options.rows * BYTES_A_ROW / 1e9
         free = min(options.disk_gb, shutil.disk_usage(folder).free / 1e9)

@@ -59,6 +59,8 @@ def main() -> None:
             deploy(stop, unneeded(home))
             stop.wait()
         serve(*deployments(home), limit=RUNS_AT_ONCE_MAX, print_starting_message=False)
+    except KeyboardInterrupt:  # a signal as good as the other
+        pass
     finally:
         stop.set()
         thread.join(RETRY_S)

@@ -26,6 +26,7 @@ from lake.errors import Unavailable
 from lake.ingest.hot_to_dropped import drop_due
 from lake.state import postgres_dsn
 from lake.tables.catalog import open_catalog
+from lake.tables.trino_upkeep import SMALL_BYTES
 from lake.tables.upkeep import Upkeep
 from lake.trino_session import UPKEEP_CATALOG, LostRace, connect_trino
 from lake.warehouse import warehouse_of
@@ -40,6 +41,9 @@ OLD_DAYS = (40, 30, 20)
 
 OLD_S, OLD_RATE = 4, 2_000
 REST_S = 2.0
+MERGES_MAX = 30
+"""Rounds of merging by Trino in a run, as each takes a core for seconds."""
+
 START_S_MAX = 60.0
 MERGED = ("crypto_trades", "crypto_quotes", "ingest_batches")
 
@@ -104,6 +108,7 @@ class Soak:
         """pause_s: between two queries of an engine."""
         self._home, self._rate, self._seconds = home, rate, seconds
         self._pause_s = pause_s
+        self._rest_s = max(REST_S, seconds / MERGES_MAX)
         self._dsn = postgres_dsn(home)
         self._over = threading.Event()
         self.duckdb, self.trino = Watched(), Watched()
@@ -185,11 +190,12 @@ class Soak:
 
     def _merge_by_trino(self) -> None:
         with connect_trino(self._home) as session:
-            while not self._over.wait(REST_S):
+            while not self._over.wait(self._rest_s):
                 for dataset in MERGED:
                     try:
                         session.execute(
-                            f"ALTER TABLE {UPKEEP_CATALOG}.market.{dataset} EXECUTE optimize"
+                            f"ALTER TABLE {UPKEEP_CATALOG}.market.{dataset}"
+                            f" EXECUTE optimize(file_size_threshold => '{SMALL_BYTES}B')"
                         )
                         self.done["trino_merges"] += 1
                     except LostRace:
