@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 export TICKLAKE_DATA ?= $(abspath ../shared/data)
 BIN := .venv/bin
 STAMP := .venv/installed
+WORKERS ?= 3
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py
@@ -36,7 +37,7 @@ stack: $(STAMP)  ## install and start the stack profile's servers, natively on D
 	@$(BIN)/ticklake up --profile stack
 
 test: $(STAMP) lint  ## run all checks and tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-stack: $(STAMP)  ## run the tests that need the stack profile's servers; starts and stops them
 	@$(BIN)/python -m infra.native.install

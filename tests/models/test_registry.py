@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow.artifacts
@@ -48,8 +49,10 @@ train_model(TABLE, ORDER, registry, ManualClock())
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("registry home")
+def home(tmp_path_factory: pytest.TempPathFactory, give_registry: Callable[[Path], None]) -> Path:
+    home = tmp_path_factory.mktemp("registry home")
+    give_registry(home)
+    return home
 
 
 @pytest.fixture(scope="module")

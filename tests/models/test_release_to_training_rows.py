@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +82,13 @@ def test_what_is_not_there_is_one_sentence(house: House) -> None:
 
 
 def test_the_verb_trains_on_a_release_and_its_receipt_trains_it_again(
-    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    house: House,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    give_registry: Callable[[Path], None],
 ) -> None:
     home = tmp_path
+    give_registry(home)
     state.write_state(home, {"postgres": {"dsn": house.dsn}})
     words = ("--release", "first", "--horizon", "5", "--rounds", "20", "--folds", "2", "--json")
     assert run(["train", "direction", *words, "--home", str(home)]) == 0

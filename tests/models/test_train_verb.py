@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,9 +22,12 @@ SHORT = ("--release", "first", "--rounds", "20", "--folds", "2")
 
 
 @pytest.fixture
-def home(migrated_dsn: str, tmp_path: Path) -> Iterator[Path]:
+def home(
+    migrated_dsn: str, tmp_path: Path, give_registry: Callable[[Path], None]
+) -> Iterator[Path]:
     """Return a home with a release `first` and two training sets, one worth more than the other."""
     home = tmp_path / "home"
+    give_registry(home)
     state.write_state(home, {"postgres": {"dsn": migrated_dsn}})
     house = House(migrated_dsn, home / "warehouse")
     house.start_shard(0)
