@@ -18,11 +18,11 @@ TOGETHER = {
         "the stack's own lakehouse, which they empty",
     ),
     **dict.fromkeys(("faults", "stack"), "the stack's servers, which they take away"),
-    "tls": "a stack of its own",
+    **dict.fromkeys(("new_home", "tls"), "a second stack"),
 }
 """What the tests of a file share with those of others: they run one after the other."""
 
-APART = ("faults", "stack", "tls")
+APART = ("faults", "new_home", "stack", "tls")
 """While these run, nobody else may need the stack."""
 
 
