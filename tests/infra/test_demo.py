@@ -19,7 +19,7 @@ from lake.clock import SystemClock
 CLOCK = SystemClock()
 SHORT = ("--for", "3s", "--rate", "4k")
 DEMO_S_MAX = 60
-START_S_MAX = 30
+START_S_MAX = 60
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 INTERRUPTED = 130
 HEARD = "journal/shard-0/last_heard.json"
@@ -85,7 +85,7 @@ def test_its_document_says_what_became_of_every_event_and_the_answers(tmp_path: 
     assert document["verify"]["holds"]
     assert document["verify"]["events"] == document["events"] > 3 * 4_000 * 0.5
     movers, costs, candles = (each["rows"] for each in document["questions"])
-    assert {"X:BTCUSD"} <= {row["ticker"] for row in movers}
+    assert len({row["ticker"] for row in movers}) == 5
     assert len(costs) == 5
     assert sum(row["trades"] for row in candles) > 0
 
