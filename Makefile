@@ -7,8 +7,6 @@ export TICKLAKE_DATA ?= $(abspath ../shared/data)
 BIN := .venv/bin
 STAMP := .venv/installed
 WORKERS ?= 3
-STACK_WORKERS ?= 0
-NO_TESTS := 5
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py
@@ -48,13 +46,7 @@ test-stack: $(STAMP)  ## run the tests that need the stack profile's servers; st
 	@export TICKLAKE_TEST_STACK=$(STACK_HOME); \
 	export TICKLAKE_TEST_TIMESCALE_APACHE_DSN=$$($(BIN)/python -c "import pathlib, lake.state; \
 		print(lake.state.postgres_dsn(pathlib.Path('$(STACK_HOME)')))"); \
-	ended=$(NO_TESTS); \
-	for part in "not apart" apart; do \
-		$(BIN)/python -m pytest -q -n $(STACK_WORKERS) --dist loadgroup \
-			-m "needs_stack and $$part" $(STACK_TESTS); rc=$$?; \
-		if [ $$rc -eq 0 ] && [ $$ended -eq $(NO_TESTS) ]; then ended=0; \
-		elif [ $$rc -ne 0 ] && [ $$rc -ne $(NO_TESTS) ]; then ended=$$rc; fi; \
-	done; \
+	$(BIN)/python -m pytest -q $(STACK_TESTS); ended=$$?; \
 	$(BIN)/ticklake down --home $(STACK_HOME); exit $$ended
 
 lint: $(STAMP)  ## ruff, mypy and the import layers

@@ -118,13 +118,7 @@ def migrated_dsn(databases: Databases, migrated_template: str) -> Iterator[str]:
     databases.drop(name)
 
 
-@pytest.fixture(
-    params=(
-        "plain",
-        pytest.param("apache", marks=pytest.mark.needs_stack),
-        pytest.param("community", marks=pytest.mark.needs_stack),
-    )
-)
+@pytest.fixture(params=("plain", "apache", "community"))
 def edition(request: pytest.FixtureRequest) -> str:
     """Return the name of an edition of the hot tier's server; a test that asks runs on each."""
     return str(request.param)
@@ -152,7 +146,7 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.down()
 
 
-@pytest.fixture(params=("folder", pytest.param("bucket", marks=pytest.mark.needs_stack)))
+@pytest.fixture(params=("folder", "bucket"))
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Warehouse]:
     """Return an empty warehouse of the test's own: a folder, and a place in the stack's bucket."""
     if request.param == "folder":

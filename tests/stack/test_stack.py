@@ -22,7 +22,7 @@ from pyarrow.fs import S3FileSystem
 from infra.native.software import Software
 from infra.native.stack import PASSWORDS, Stack
 from infra.servers.home import read_passwords
-from infra.servers.process import processes, wait_until
+from infra.servers.process import environment, processes, wait_until
 from lake.clock import SystemClock
 from lake.errors import Unavailable
 from lake.settings import MEBIBYTE, Settings
@@ -248,3 +248,22 @@ def test_software_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     nowhere = Stack(Software(tmp_path / "software"))
     with pytest.raises(Unavailable, match=r"not installed: install it with: make stack"):
         nowhere.up(tmp_path / "home")
+
+
+def test_a_new_home_up_twice_at_once_then_down_leaves_nothing(stack: Path, tmp_path: Path) -> None:
+    home = tmp_path.resolve() / "home"
+    words = ("up", "--profile", "stack", "--json", "--home", str(home))
+    both = [command(*words) for _ in range(2)]
+    try:
+        answers = [json.loads(each.communicate(timeout=300)[0]) for each in both]
+        assert [each.returncode for each in both] == [0, 0]
+        assert sorted(len(answer["started"]) for answer in answers) == [0, len(NAMES)]
+        ports = [each["port"] for each in read_state(home).values() if "port" in each]
+        taken = [each["port"] for each in read_state(stack).values() if "port" in each]
+        assert not set(ports) & set(taken)  # two stacks live beside each other
+    finally:
+        stopped = PROFILE.down(home)
+    assert set(stopped) == set(NAMES)
+    assert not [p for p in processes() if any(str(home) in word for word in p.words)]
+    assert not [p for p in processes() if str(home) in " ".join(environment(p.pid).values())]
+    assert PROFILE.down(home) == ()
