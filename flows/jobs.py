@@ -70,6 +70,17 @@ ASSET_EDGES = Job(
     (lake("bars"),),
     (hot("asset_edges"), lake("asset_edges")),
 )
+ONLINE = Job(
+    "features_to_online",
+    "The lake's newest features, served by the speed layer.",
+    (lake("features_market"),),
+)
+ONLINE_AUDIT = Job(
+    "online_to_quality",
+    "What is served against the lake, bit for bit.",
+    (lake("features_market"),),
+    (hot("quality_results"), lake("quality_results")),
+)
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
 JOBS: Mapping[str, Job] = {
@@ -83,6 +94,8 @@ JOBS: Mapping[str, Job] = {
     "lineage": LINEAGE,
     "quality": QUALITY,
     "anomaly-model": ANOMALY_MODEL,
+    "online": ONLINE,
+    "online-audit": ONLINE_AUDIT,
     "retention": RETENTION,
     "upkeep": UPKEEP,
 }

@@ -10,6 +10,7 @@ from flows.scheduled.features import FEATURES
 from flows.scheduled.follow import FOLLOW
 from flows.scheduled.gaps import GAPS
 from flows.scheduled.lineage import LINEAGE
+from flows.scheduled.online import ONLINE, ONLINE_AUDIT
 from flows.scheduled.quality import ANOMALY_MODEL, QUALITY
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
@@ -27,4 +28,6 @@ SCHEDULES = (
     QUALITY,
     ANOMALY_MODEL,
     ASSET_EDGES,
+    ONLINE,
+    ONLINE_AUDIT,
 )

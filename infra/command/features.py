@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from lake.settings import Settings
 if TYPE_CHECKING:
     from feature_repo.feature import Feature
     from lake.lineage.graph import Edge
+    from lake.training.training_set import Lacking
 
 PICTURES = (".png", ".svg")
 
@@ -101,12 +103,14 @@ def graph(settings: Settings, output: Path | None, name: str, version: int | Non
 
 
 @features.command()
+@click.option("--online", is_flag=True, help="Serve the newest of them, too.")
 @verb
-def materialize(settings: Settings) -> Answer:
+def materialize(settings: Settings, online: bool) -> Answer:
     """Add to features_market what new and changed bars make, of 1m, 5m, 1h and 1d.
 
     The same call twice adds nothing, and may be killed at any point. Every five minutes it runs by
-    itself. It needs no Prefect server.
+    itself, and so does --online: the newest value of each series goes to Redis or Valkey, in
+    Feast's format. It needs no Prefect server.
     """
     from flows.bars_to_features import BarsToFeatures
     from lake.lineage.destination import destination
@@ -117,8 +121,72 @@ def materialize(settings: Settings) -> Answer:
     namespace = destination(settings).namespace
     with BarsToFeatures(dsn, warehouse, namespace=namespace) as maker:
         step = maker.step()
-    document = {"put": step.put, "series": step.series, "snapshots": list(step.snapshots)}
-    return Answer(document, [step.line() if step.put else "nothing has changed"])
+    document: dict[str, Any] = {
+        "put": step.put,
+        "series": step.series,
+        "snapshots": list(step.snapshots),
+    }
+    lines = [step.line() if step.put else "nothing has changed"]
+    if online:
+        from flows.features_to_online import FeaturesToOnline
+        from lake.state import valkey_url
+
+        with FeaturesToOnline(dsn, warehouse, valkey_url(settings.home)) as writer:
+            served = writer.step()
+        document["online"] = asdict(served)
+        lines.append(served.line())
+    return Answer(document, lines)
+
+
+@features.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path), required=True, help="Parquet file to write."
+)
+@click.option("--view", default="market_v1", show_default=True, help="Which features.")
+@click.option("--features", "names", default="", help="Of the view, joined by commas; default all.")
+@click.option("--time", default="event_time", show_default=True, help="The rows' column of times.")
+@click.option("--release", help="Values of this release; default: of what there is now.")
+@click.option("--null", is_flag=True, help="Go on where the lake does not reach as far as FILE.")
+@verb
+def join(
+    settings: Settings,
+    file: Path,
+    output: Path,
+    view: str,
+    names: str,
+    time: str,
+    release: str | None,
+    null: bool,
+) -> Answer:
+    """Add to the rows of FILE the features that were known at their times; every row stays.
+
+    FILE is Parquet with ticker, exchange, market, interval and a column of times; what else it has
+    comes along. Null where no value stood: none known, or older than a week.
+
+    \b
+      ticklake features join rows.parquet -o training.parquet --release R
+    """
+    from feature_repo.store.views import view as view_of
+    from lake.state import postgres_dsn
+    from lake.training.training_set import training_set
+    from lake.views.client import Client
+    from lake.warehouse import warehouse_of
+
+    if not file.is_file():
+        raise WrongUse(str(file), "there is no such file", "name a Parquet file")
+    found = view_of(view)
+    columns = tuple(each.strip() for each in names.split(",") if each.strip())
+    for column in columns:
+        found.of.feature(column)
+    dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
+    with Client(dsn, warehouse, release=release) as client:
+        lacking: Lacking = "null" if null else "refuse"
+        made = training_set(
+            client, file, [found.table(columns)], output, time=time, lacking=lacking
+        )
+    document = {"path": str(made.path), "rows": made.rows, "release": made.release}
+    return Answer(document, [f"{made.rows:,} rows with {view}: {made.path}"])
 
 
 def made_of(feature: Feature) -> list[Edge]:
