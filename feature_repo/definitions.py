@@ -74,9 +74,7 @@ asked_price = RequestSource(name="asked_price", schema=[Field(name="price", dtyp
 
 def place_in_bands(inputs: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
     """Return where a price stands in the bands: 0 at the lower, 1 at the upper; None without."""
-    rows = zip(
-        inputs["price"], inputs["bollinger_lower"], inputs["bollinger_upper"], strict=True
-    )
+    rows = zip(inputs["price"], inputs["bollinger_lower"], inputs["bollinger_upper"], strict=True)
     return {
         "price_percent_b": [
             None

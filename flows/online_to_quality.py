@@ -142,9 +142,7 @@ def _event_us(rows: pa.Table) -> Any:
     return rows["event_time"].cast(pa.int64()).to_numpy()
 
 
-def _faults(
-    view: View, rows: pa.Table, values: Values, later: Any
-) -> Iterator[dict[str, Any]]:
+def _faults(view: View, rows: pa.Table, values: Values, later: Any) -> Iterator[dict[str, Any]]:
     """Yield what is wrong, a row each: not served, older than it was written, or other bits."""
     events_us = _event_us(rows)
     columns = [rows[each] for each in view.columns]

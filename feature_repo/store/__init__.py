@@ -1,1 +1,1 @@
-"""Feast on the lakehouse: values come from the lake, are served by the speed layer, and are ours."""
+"""Feast on the lakehouse: values come from the lake and are served by the speed layer."""

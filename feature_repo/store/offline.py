@@ -85,7 +85,9 @@ class LakeJob(RetrievalJob):
 
     def persist(self, storage: Any, allow_overwrite: bool = False, timeout: Any = None) -> None:
         """Refuse: a release is what keeps rows."""
-        raise WrongUse("saved dataset", "the lake is written by its flows", "ticklake features join")
+        raise WrongUse(
+            "saved dataset", "the lake is written by its flows", "ticklake features join"
+        )
 
 
 class LakeOfflineStore(OfflineStore):
@@ -195,9 +197,7 @@ def _table(view: FeatureView, refs: Sequence[str], full_names: bool) -> FeatureT
     )
 
 
-def _joined(
-    client: Client, rows: pd.DataFrame | str, tables: Sequence[FeatureTable]
-) -> pa.Table:
+def _joined(client: Client, rows: pd.DataFrame | str, tables: Sequence[FeatureTable]) -> pa.Table:
     probes = client.arrow(rows) if isinstance(rows, str) else _plain(rows)
     with tempfile.TemporaryDirectory(prefix="ticklake-feast-") as folder:
         out = Path(folder) / "rows.parquet"

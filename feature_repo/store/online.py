@@ -41,9 +41,7 @@ class HomeOnlineStore(RedisOnlineStore):
         except (redis.RedisError, OSError) as error:
             raise fault_of(self._url, error) from error
 
-    def online_write_batch(
-        self, config: RepoConfig, table: Any, data: Any, progress: Any
-    ) -> None:
+    def online_write_batch(self, config: RepoConfig, table: Any, data: Any, progress: Any) -> None:
         """Write pushed values, but for those that are older than what is there."""
         try:
             super().online_write_batch(config, table, data, progress)

@@ -32,7 +32,7 @@ def serve_newest(home: Path | None) -> Any:
 
 @flow(name="features-to-online", timeout_seconds=ONLINE_S_MAX)
 def features_to_online(home: Path | None = None) -> int:
-    """The lake's newest features, served by the speed layer; the same call twice changes nothing."""
+    """The lake's newest features, served by the speed layer; a second call changes nothing."""
     with in_one("online features"):
         step = serve_newest(home)
     create_markdown_artifact(step.line(), key="online", description="features served")

@@ -35,10 +35,11 @@ def test_a_field_is_feast_s(view: str, feature: str) -> None:
 @given(st.lists(st.none() | st.floats()))
 def test_doubles_are_feast_s_bit_for_bit(values: list[float | None]) -> None:
     absent = np.array([each is None for each in values], bool)
-    made = wire.doubles(np.array([each or 0.0 for each in values], np.float64), absent)
+    made = wire.doubles(
+        np.array([0.0 if each is None else each for each in values], np.float64), absent
+    )
     assert made == [
-        b"" if each is None else Value(double_val=each or 0.0).SerializeToString()
-        for each in values
+        b"" if each is None else Value(double_val=each).SerializeToString() for each in values
     ]
     bits, there = wire.bits([*made, None])
     assert there.tolist() == [*(each is not None for each in values), False]
