@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -223,7 +223,7 @@ def test_what_can_t_be_done_is_one_sentence(house: FeastHome, store: FeatureStor
             .assign(available_time=NOW, sma_20=1.0, rsi_14=1.0, macd=1.0)
             .drop(columns="label"),
         )
-    two = rows_of(count=1).rename(columns={"event_timestamp": "one"}).assign(two=datetime.now())
+    two = rows_of(count=1).rename(columns={"event_timestamp": "one"}).assign(two=NOW)
     with pytest.raises((TicklakeError, ValueError)):
         store.get_historical_features(two, REFS).to_df()
 
