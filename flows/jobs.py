@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lake.contracts.contract import NUMBERED_DATASETS, TICK_DATASETS
+from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, TICK_DATASETS
 from lake.lineage.job import JOURNAL, Job, hot, lake
 
 BARS = Job(
@@ -23,9 +23,13 @@ BARS = Job(
 )
 FEATURES = Job(
     "bars_to_features",
-    "Features of the bars that are new or have changed, added with the time they were known from.",
-    (lake("bars"),),
-    (lake("features_market"),),
+    "Features of bars, quotes and scores that are new or have changed, added with the time they"
+    " were known from.",
+    (
+        lake("bars"),
+        *(tier(name) for name in ("crypto_quotes", "market_sentiment") for tier in (lake, hot)),
+    ),
+    tuple(lake(name) for name in LAKE_ONLY_DATASETS if name != "bars"),
 )
 UPKEEP = Job("small_files_to_large", "Merges small files and lets go of what nobody needs.")
 LINEAGE = Job(

@@ -35,7 +35,13 @@ ColumnType = Literal[
 TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_sentiment")
 """Datasets on the hot path: partitioned by event_time, one partition a UTC day."""
 
-LAKE_ONLY_DATASETS = ("bars", "features_market")
+LAKE_ONLY_DATASETS = (
+    "bars",
+    "features_market",
+    "features_microstructure",
+    "features_sentiment",
+    "features_cross_asset",
+)
 """Datasets without a table in the hot tier."""
 
 NUMBERED_DATASETS: Mapping[str, str] = {
