@@ -33,7 +33,8 @@ def rows_by_chance(count: int, features: int) -> Rows:
     event = np.arange(1, count + 1) * MINUTE_US
     side = np.where(np.abs(value) < 2e-4, 0, np.sign(value)).astype(np.int64)
     names = tuple(f"f_{n}" for n in range(features))
-    return Rows(names, values, value, side, event, event + 5 * MINUTE_US, 0)
+    series = np.zeros(count, np.int64)
+    return Rows(names, values, value, side, event, event, event + 5 * MINUTE_US, series, 0)
 
 
 def per_second(done: int, work: Callable[[], object]) -> float:

@@ -187,6 +187,9 @@ class Settings:
     quality_percent_min: int = setting(
         95, "least quality score of a dataset, in hundredths", 0, 100
     )
+    torch_device: str = setting(
+        "cpu", "where sequence models are trained and predict, by torch's name: cpu, cuda, cuda:1"
+    )
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:

@@ -27,6 +27,9 @@ MODULES: Mapping[str, str] = {
 }
 """Learner -> its module, loaded when it is needed: one of them wants torch."""
 
+AT_ONCE = 16_384
+"""Vectors that are gathered at once: windows of 32 rows of 25 doubles take 100 MiB then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -106,8 +109,23 @@ class Recipe(Protocol):
     def rounds(self) -> int:
         """Return the most rounds."""
 
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """Return it with other values of these fields."""
+
+    def config(self) -> dict[str, Any]:
+        """Return its fields, as JSON has them."""
+
     def samples(self, rows: Rows) -> Samples:
         """Return what can be learned from; BadInput where that is nothing."""
+
+
+def predicted(model: Model, samples: Samples, places: Int64) -> Float64:
+    """Return the probability of each side at these places of the samples' rows."""
+    parts = [
+        model.probabilities(samples.features(places[start : start + AT_ONCE]))
+        for start in range(0, len(places), AT_ONCE)
+    ]
+    return np.concatenate(parts)
 
 
 def learner(name: str) -> Any:

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -94,6 +94,14 @@ class SequenceRecipe:
     def window(self) -> int:
         """Return how many rows a prediction is made of."""
         return int(2**self.levels)
+
+    def changed(self, values: Mapping[str, Any]) -> SequenceRecipe:
+        """Return it with other values of these fields."""
+        return replace(self, **values)
+
+    def config(self) -> dict[str, Any]:
+        """Return its fields, as JSON has them."""
+        return asdict(self)
 
     def samples(self, rows: Rows) -> Samples:
         """Return the windows of these rows. Raises as Windows does, and as sequence_net.device."""
