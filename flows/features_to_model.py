@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from feature_repo.models.beside import beside
 from feature_repo.models.drift import profile_of
 from feature_repo.models.learner import Model, Recipe, Samples, recipe_of
 from feature_repo.models.registry import Card, Registry, Version
@@ -106,10 +107,13 @@ class Outcome:
         )
 
 
-def train_model(table: pa.Table, order: Order, registry: Registry, clock: Clock) -> Outcome:
+def train_model(
+    table: pa.Table, order: Order, registry: Registry, clock: Clock, *, rival: Version | None = None
+) -> Outcome:
     """Train and enter the next version; raises what rows_of and Registry.register do.
 
-    table: as feature_repo.models.rows.rows_of takes it. The caller holds the model's turn.
+    table: as feature_repo.models.rows.rows_of takes it. rival: a version of before, to be judged
+    beside it on rows that neither was taught. The caller holds the model's turn.
     """
     rows, trained, receipt = _made(table, order, clock)
     facts = {
@@ -125,6 +129,8 @@ def train_model(table: pa.Table, order: Order, registry: Registry, clock: Clock)
         "last_time": str(utc_from_us(int(rows.event_us[-1]))),
         "folds_said": [dict(each) for each in trained.folds],
         "chosen": trained.recipe.config(),
+        "known_until_us": int(rows.known_us.max()),
+        "beside": _beside(rows, trained, registry, rival),
     }
     card = Card(order.name, order.features, facts, trained.metrics)
     files = {
@@ -209,6 +215,24 @@ def explained(model: Model, samples: Samples) -> dict[str, str | bytes]:
         WEIGHTS_PICTURE: _picture(named),
         EXPLANATIONS_FILE: sink.getvalue(),
     }
+
+
+def _beside(
+    rows: Rows, trained: Trained, registry: Registry, rival: Version | None
+) -> dict[str, Any]:
+    """Return what a rival said of the newest tests; empty where it saw them all, or none is."""
+    if rival is None:
+        return {}
+    model, card = registry.load(rival)
+    if "known_until_us" not in card.facts:
+        return {}
+    recipe = recipe_of(card.facts["learner"], card.facts["chosen"])
+    since_us = card.facts["known_until_us"]
+    try:
+        found = beside(rows, trained.tested, rival.version, model, recipe, since_us)
+    except BadInput as error:
+        return {"fault": str(error)}
+    return found.document() if found else {}
 
 
 def _trials(trained: Trained) -> dict[str, str | bytes]:

@@ -84,12 +84,28 @@ ONLINE_AUDIT = Job(
     "What is served against the lake, bit for bit.",
     (lake("features_market"),),
     (hot("quality_results"), lake("quality_results")),
+LABELS = Job(
+    "bars_to_labels",
+    "Labels of bars whose horizon has passed: the return that followed, the barrier met first.",
+    (lake("bars"),),
+    (lake("labels_market"),),
+)
+MODELS = Job(
+    "release_to_challengers",
+    "Champions trained anew on the release of the week; what comes of it is challenger.",
+    (lake("bars"), lake("features_market")),
+)
+PROMOTION = Job(
+    "challenger_to_champion", "Challengers become champions where they meet the written criteria."
 )
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
 JOBS: Mapping[str, Job] = {
     "alerts": ALERTS,
     "asset-edges": ASSET_EDGES,
+    "labels": LABELS,
+    "models": MODELS,
+    "promotion": PROMOTION,
     "audit": AUDIT,
     "bars": BARS,
     "features": FEATURES,

@@ -42,6 +42,7 @@ NAMES = (
     "model.files",
     "model.version",
     "online.written",
+    "model.role",
 )
 """Every step, in the order in which a frame passes them; then those of models and served values."""
 

@@ -140,6 +140,7 @@ class Registry:
         if version not in {each.version for each in self.versions(name)}:
             raise WrongUse(f"model {name}", f"has no version {version}", "see the ones it has")
         with self._faults():
+            self._steps.at("model.role")
             self._client.set_registered_model_alias(name, role, str(version))
 
     def versions(self, name: str = "") -> list[Version]:

@@ -67,9 +67,10 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> Rows:
     """Return a table's rows that have every feature, by event_time; refuse what can't be.
 
     Columns: those of TIMES and LABELS, and a double a feature; null where there is none yet; those
-    of SERIES where there is more than one. Raises BadInput where a column is missing; a value is NaN or infinite; a feature came after its row's
-    event_time and available_time allow; a label was known before its end; a feature correlates with
-    the label as only the future does; a side is too rare, or there is one; rows are too few.
+    of SERIES where there are several. Raises BadInput where a column is missing; a value is NaN or
+    infinite; a feature came after its row's event_time and available_time allow; a label was known
+    before its end; a feature correlates with the label as only the future does; a side is too rare,
+    or there is one; rows are too few.
     """
     missing = [name for name in (*TIMES, *LABELS, *names) if name not in table.column_names]
     if missing:

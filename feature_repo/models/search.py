@@ -30,7 +30,7 @@ STARTS_MAX = 10
 
 
 Cut = Callable[[Rows], tuple[Int64, Int64]]
-"""Cuts rows into taught ones, and watched ones that come after; see feature_repo.models.training."""
+"""Cuts rows into taught ones, and watched ones that come after, as training.cut_early does."""
 
 
 @dataclass(frozen=True, slots=True)

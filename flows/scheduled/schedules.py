@@ -9,8 +9,10 @@ from flows.scheduled.bars import BARS
 from flows.scheduled.features import FEATURES
 from flows.scheduled.follow import FOLLOW
 from flows.scheduled.gaps import GAPS
+from flows.scheduled.labels import LABELS
 from flows.scheduled.lineage import LINEAGE
 from flows.scheduled.online import ONLINE, ONLINE_AUDIT
+from flows.scheduled.models import MODELS, PROMOTION
 from flows.scheduled.quality import ANOMALY_MODEL, QUALITY
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
@@ -30,4 +32,7 @@ SCHEDULES = (
     ASSET_EDGES,
     ONLINE,
     ONLINE_AUDIT,
+    LABELS,
+    MODELS,
+    PROMOTION,
 )

@@ -41,6 +41,7 @@ LAKE_ONLY_DATASETS = (
     "features_microstructure",
     "features_sentiment",
     "features_cross_asset",
+    "labels_market",
 )
 """Datasets without a table in the hot tier."""
 
