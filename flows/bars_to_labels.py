@@ -16,6 +16,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from feature_repo.labels.versions import BEFORE, HORIZONS, SERIES, labelled, new_versions
+from flows.jobs import LABELS
 from lake.bars.bars_table import marks_of
 from lake.bars.kernel import WIDTHS_US, teach
 from lake.clock import Clock
@@ -23,6 +24,9 @@ from lake.errors import Unavailable
 from lake.features.changed_bars import BARS, LEFT_OUT, SPAN, changed_series
 from lake.features.labels_table import DATASET, LabelsTable
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.lineage.destination import NAMESPACE
+from lake.lineage.job import lake
+from lake.lineage.run import Run, Teller
 from lake.quarantine.held_batch import decided
 from lake.steps import Steps
 from lake.tables.catalog import known_table, open_catalog
@@ -59,6 +63,7 @@ def label_bars(
     steps: Steps | None = None,
     rows_max: int = ROWS_MAX,
     wait_s: float = TURN_S_MAX,
+    namespace: str = NAMESPACE,
 ) -> Step:
     """Add the labels that lack; raises Unavailable when another run was first: call it again."""
     with (
@@ -75,13 +80,17 @@ def label_bars(
         if head is None or since == head.snapshot_id:
             return Step(0, 0)
         marks, put = marks_of(bars), 0
+        run = Run(Teller(dsn, clock, namespace), LABELS)
         spans = _spans(client, bars, since)
         for group in _groups(spans, rows_max):
             rows = decided(dsn, DATASET, _rows(client, group, clock.now_us()), clock)
             if rows.num_rows:
                 put += rows.num_rows
-                table.append(rows, marks)
+                run.wrote(lake(DATASET), table.append(rows, marks), rows.num_rows)
+                run.tell("RUNNING" if run.told else "START", brief=run.told)
         table.move(head.snapshot_id, marks)
+        if run.told:
+            run.tell("COMPLETE")
         return Step(put, spans.num_rows)
 
 

@@ -42,8 +42,8 @@ def decide(
     """Return whether a challenger takes over; without a champion its own worth alone decides.
 
     Metrics are those of feature_repo.models.training. unseen_rows: rows that came after all that
-    the champion knew, on which alone both were judged; None: each by its own tests. Raises BadInput where one is missing, or was
-    made on another release than the other: such numbers can't be compared.
+    the champion knew, on which alone both were judged; None: each by its own tests. Raises BadInput
+    where a metric is missing, or was made on another release: such numbers can't be compared.
     """
     for who, metrics in (("challenger", challenger), ("champion", champion)):
         needed = {"log_loss", "correlation"} | ({"rows"} if who == "challenger" else set())

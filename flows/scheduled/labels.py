@@ -21,7 +21,8 @@ LABELS_S_MAX = 3_600
 def add_labels(home: Path | None) -> Step:
     """Add what new and changed bars make known."""
     place = place_of(home)
-    return label_bars(place.dsn, place.warehouse, SystemClock())
+    namespace = place.lineage.namespace
+    return label_bars(place.dsn, place.warehouse, SystemClock(), namespace=namespace)
 
 
 @flow(name="bars-to-labels", timeout_seconds=LABELS_S_MAX)

@@ -23,7 +23,7 @@ class LabelsTable(FlowTable):
 
     @property
     def bars_snapshot(self) -> int | None:
-        """Return the bars whose labels are all there; None at first, and where it was rolled back."""
+        """Return the bars whose labels are all there; None at first, or after a rollback."""
         kept = self.table.properties.get(BARS_SNAPSHOT)
         return None if kept is None or holdings_of(self.table).rolled_back else int(kept)
 
