@@ -174,6 +174,11 @@ class SequenceModel:
     _net: Any = field(repr=False, compare=False)
 
     @property
+    def network(self) -> Any:
+        """Return torch's module: windows of doubles to probabilities."""
+        return self._net
+
+    @property
     def hash(self) -> str:
         """Return the SHA-256 of the model's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
