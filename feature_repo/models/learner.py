@@ -88,7 +88,7 @@ class Samples(Protocol):
     def features(self, places: Int64) -> Float64:
         """Return these rows' vectors as the model takes them."""
 
-    def fit(self, taught: Int64, watched: Int64 | None, rounds: int | None = None) -> Any:
+    def fit(self, taught: Int64, watched: Int64 | None, rounds: int | None = None) -> Model:
         """Train on rows; end early where `watched` gets no better, and keep the best round.
 
         rounds: exactly so many instead. Places are of `rows`.

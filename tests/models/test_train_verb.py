@@ -83,6 +83,20 @@ def test_a_model_is_trained_promoted_and_followed_by_a_better_one(
     assert "differs: data training_rows" in out
 
 
+def test_a_search_is_said_in_metrics_and_verified(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = ("train", "direction", "--rows", str(home / "some.parquet"), *SHORT, "--search", "2")
+    code, out = say(home, capsys, *some, "--json")
+    assert code == 0
+    made = json.loads(out)
+    assert made["metrics"]["trials"] == 2
+    assert read(Path(made["receipt"])).inputs.config["trials"] == 2
+    code, out = say(home, capsys, "verify", made["receipt"])
+    assert code == 0
+    assert "the same result" in out
+
+
 def test_what_can_t_be_trained_is_one_sentence(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
