@@ -57,7 +57,7 @@ def labelled(bars: pa.Table, spans: pa.Table) -> Changed:
     first, last = (spans[name].to_numpy() for name in ("first_us", "last_us"))
     parts, regions = [], []
     for key, part in _series(bars):
-        at = places[key]
+        at = places.pop(key)
         start = part["event_time"].cast(pa.int64()).to_numpy()
         low = max(0, int(np.searchsorted(start, first[at])) - horizon)
         high = int(np.searchsorted(start, last[at], "right")) + BEFORE
@@ -68,6 +68,10 @@ def labelled(bars: pa.Table, spans: pa.Table) -> Changed:
             table.filter(pa.array((ends >= low_us + width_us) & (ends <= high_us + width_us)))
             for table, ends in _of_series(key, part, horizon, width_us)
         ]
+    # series of which no bar is left
+    regions += [
+        (*key, int(first[at]) + width_us, int(last[at]) + width_us) for key, at in places.items()
+    ]
     columns = [list(each) for each in zip(*regions, strict=True)] or [[] for _ in range(6)]
     names = (*SERIES, "first_us", "last_us")
     made = pa.concat_tables(parts) if parts else _schema().empty_table()
