@@ -103,16 +103,16 @@ def new_versions(changed: Changed, held: pa.Table, now_us: int) -> pa.Table:
             other AS (
                 SELECT m.* REPLACE (CASE WHEN m.available_time <= n.available_time
                     -- not by a tick, then: known from now on
-                    THEN greatest(make_timestamp($now)::TIMESTAMPTZ, m.end_time)
+                    THEN greatest(make_timestamp($now)::TIMESTAMPTZ, m.label_end_time)
                     ELSE m.available_time END AS available_time)
                 FROM made AS m LEFT JOIN newest AS n USING ({LABEL_KEY})
-                WHERE n.event_time IS NULL OR m.end_time IS DISTINCT FROM n.end_time
-                    OR m.value IS DISTINCT FROM n.value OR m.side IS DISTINCT FROM n.side),
+                WHERE n.event_time IS NULL OR m.label_end_time IS DISTINCT FROM n.label_end_time
+                    OR m.label_value IS DISTINCT FROM n.label_value OR m.label_side IS DISTINCT FROM n.label_side),
             gone AS (
                 SELECT n.* REPLACE (make_timestamp($now)::TIMESTAMPTZ AS available_time,
-                    NULL AS end_time, NULL AS value, NULL AS side, NULL AS width)
+                    NULL AS label_end_time, NULL AS label_value, NULL AS label_side, NULL AS width)
                 FROM newest AS n ANTI JOIN made AS m USING ({LABEL_KEY})
-                WHERE n.value IS NOT NULL)
+                WHERE n.label_value IS NOT NULL)
             SELECT {select} FROM other UNION ALL SELECT {select} FROM gone ORDER BY ALL
             """,
             {"now": now_us},
@@ -166,9 +166,9 @@ def _table(
         "recorded_time": pa.nulls(count, US),
         "label": pa.array([label] * count),
         "horizon_bars": pa.array(np.full(count, horizon)),
-        "end_time": pa.array(labels.end_us, US),
-        "value": pa.array(labels.value),
-        "side": pa.array(labels.side.astype(np.int64)),
+        "label_end_time": pa.array(labels.end_us, US),
+        "label_value": pa.array(labels.value),
+        "label_side": pa.array(labels.side.astype(np.int64)),
         "width": pa.nulls(count, pa.float64()) if wide is None else pa.array(wide),
     }
     return pa.table(columns, schema=_schema())
@@ -177,10 +177,15 @@ def _table(
 def _schema() -> pa.Schema:
     """Return the table's, with recorded_time null: it is not made yet."""
     text, number = pa.string(), pa.int64()
-    types = {"side": number, "horizon_bars": number, "value": pa.float64(), "width": pa.float64()}
+    types = {
+        "label_side": number,
+        "horizon_bars": number,
+        "label_value": pa.float64(),
+        "width": pa.float64(),
+    }
     names = (*SERIES, "event_time", "available_time", "recorded_time", "label", "horizon_bars")
-    times = dict.fromkeys(("event_time", "available_time", "recorded_time", "end_time"), US)
-    every = (*names, "end_time", "value", "side", "width")
+    times = dict.fromkeys(("event_time", "available_time", "recorded_time", "label_end_time"), US)
+    every = (*names, "label_end_time", "label_value", "label_side", "width")
     return pa.schema([(name, (types | times).get(name, text)) for name in every])
 
 

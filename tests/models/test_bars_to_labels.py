@@ -43,7 +43,7 @@ def make(house: House, steps: Steps | None = None, **options: int) -> Step:
 
 def newest(house: House, where: str) -> list[dict[str, object]]:
     return house.rows(
-        f"""SELECT event_time, label, end_time, value, side, width FROM labels_market
+        f"""SELECT event_time, label, label_end_time, label_value, label_side, width FROM labels_market
         WHERE {where} QUALIFY row_number() OVER (PARTITION BY ticker, "interval", event_time, label
             ORDER BY available_time DESC, recorded_time DESC) = 1 ORDER BY label, event_time"""
     ).to_pylist()
@@ -64,9 +64,9 @@ def wanted(bars: pa.Table, horizon: int, label: str) -> list[dict[str, object]]:
         {
             "event_time": EPOCH + int(end[row]) * US,
             "label": label,
-            "end_time": EPOCH + int(until) * US,
-            "value": float(value),
-            "side": int(side),
+            "label_end_time": EPOCH + int(until) * US,
+            "label_value": float(value),
+            "label_side": int(side),
             "width": None if label == "forward" else float(width[row]),
         }
         for row, value, side, until in zip(
@@ -87,7 +87,10 @@ def test_the_table_holds_what_the_functions_say_however_the_bars_came(house: Hou
         "barrier",
         "forward",
     }
-    assert house.rows("SELECT 1 FROM labels_market WHERE available_time < end_time").num_rows == 0
+    assert (
+        house.rows("SELECT 1 FROM labels_market WHERE available_time < label_end_time").num_rows
+        == 0
+    )
     doubled = house.rows(
         'SELECT 1 FROM labels_market GROUP BY ticker, "interval", event_time, label'
         " HAVING count(*) > 1"
@@ -128,11 +131,11 @@ def test_labels_of_bars_that_went_say_so(house: House) -> None:
     make(house)
     house.publish(BARS.slice(0, 0), MINUTES.slice(COUNT - 5))
     make(house)
-    held = newest(house, "value IS NOT NULL")
+    held = newest(house, "label_value IS NOT NULL")
     gone = newest(house, "true")
     assert len(gone) == 2 * (COUNT - HORIZON) - 30  # the first 30 bars have no width
     short = MINUTES.slice(0, COUNT - 5)
-    alive = [each for each in gone if each["value"] is not None]
+    alive = [each for each in gone if each["label_value"] is not None]
     assert alive == wanted(short, HORIZON, "barrier") + wanted(short, HORIZON, "forward")
     assert len(held) >= len(alive)
 

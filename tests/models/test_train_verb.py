@@ -74,7 +74,7 @@ def test_a_model_is_trained_promoted_and_followed_by_a_better_one(
     assert json.loads(out)["before"] == 1
     code, out = say(home, capsys, "models", "list", "direction", "--json")
     versions = json.loads(out)["versions"]
-    assert [each["roles"] for each in versions] == [[], [], ["champion", "challenger"]]
+    assert [each["roles"] for each in versions] == [["shadow"], [], ["champion", "challenger"]]
     assert versions[0]["model_hash"] == versions[1]["model_hash"] != versions[2]["model_hash"]
     assert say(home, capsys, "models", "promote", "direction")[0] == 2  # it is champion already
     (home / "more.parquet").replace(home / "some.parquet")
