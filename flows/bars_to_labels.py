@@ -15,7 +15,8 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from feature_repo.labels.versions import BEFORE, HORIZONS, SERIES, labelled, new_versions
+from feature_repo.labels.versions import BEFORE, HORIZONS, labelled, new_versions
+from feature_repo.versions import SERIES
 from flows.jobs import LABELS
 from lake.bars.bars_table import marks_of
 from lake.bars.kernel import WIDTHS_US, teach

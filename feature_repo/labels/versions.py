@@ -107,7 +107,8 @@ def new_versions(changed: Changed, held: pa.Table, now_us: int) -> pa.Table:
                     ELSE m.available_time END AS available_time)
                 FROM made AS m LEFT JOIN newest AS n USING ({LABEL_KEY})
                 WHERE n.event_time IS NULL OR m.label_end_time IS DISTINCT FROM n.label_end_time
-                    OR m.label_value IS DISTINCT FROM n.label_value OR m.label_side IS DISTINCT FROM n.label_side),
+                    OR m.label_value IS DISTINCT FROM n.label_value
+                    OR m.label_side IS DISTINCT FROM n.label_side),
             gone AS (
                 SELECT n.* REPLACE (make_timestamp($now)::TIMESTAMPTZ AS available_time,
                     NULL AS label_end_time, NULL AS label_value, NULL AS label_side, NULL AS width)
@@ -146,7 +147,7 @@ def barrier_width(close: Float64, horizon: int) -> Float64:
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         moves = log_of(close / lagged(close, 1))
-    return np.sqrt(rolling_sum(moves * moves, WIDTH_BARS)) * np.sqrt(horizon)
+    return np.asarray(np.sqrt(rolling_sum(moves * moves, WIDTH_BARS)) * np.sqrt(horizon))
 
 
 def _table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +132,9 @@ def loaded(scale: Scale, weights: Mapping[str, Float32], recipe: Mapping[str, An
     made = Net(scale, recipe["levels"], recipe["channels"], recipe["dropout"])
     made.load_state_dict({name: torch.from_numpy(each.copy()) for name, each in weights.items()})
     made.eval()
-    try:
-        return made.to(device(recipe["device"]))
-    except Unavailable:
-        return made
+    with suppress(Unavailable):
+        made.to(device(recipe["device"]))
+    return made
 
 
 def probabilities(made: Net, features: Float64) -> Float64:

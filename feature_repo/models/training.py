@@ -57,7 +57,8 @@ def train(
     """
     samples = recipe.samples(rows)
     cut = partial(cut_early, embargo_us=embargo_us)
-    told, rounds, tried, places, said = [], [], [], [], []
+    told, rounds, places, said = [], [], [], []
+    tried: list[Trial] = []
     for number, fold in enumerate(
         walk_forward(rows.event_us, rows.known_us, folds, embargo_us=embargo_us), 1
     ):

@@ -43,8 +43,9 @@ def make(house: House, steps: Steps | None = None, **options: int) -> Step:
 
 def newest(house: House, where: str) -> list[dict[str, object]]:
     return house.rows(
-        f"""SELECT event_time, label, label_end_time, label_value, label_side, width FROM labels_market
-        WHERE {where} QUALIFY row_number() OVER (PARTITION BY ticker, "interval", event_time, label
+        f"""SELECT event_time, label, label_end_time, label_value, label_side, width
+        FROM labels_market WHERE {where}
+        QUALIFY row_number() OVER (PARTITION BY ticker, "interval", event_time, label
             ORDER BY available_time DESC, recorded_time DESC) = 1 ORDER BY label, event_time"""
     ).to_pylist()
 
