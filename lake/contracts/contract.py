@@ -50,6 +50,8 @@ NUMBERED_DATASETS: Mapping[str, str] = {
     "quality_results": "seq",
     "funding_rates": "row_no",
     "asset_edges": "row_no",
+    "model_predictions": "row_no",
+    "ml_models": "row_no",
 }
 """Datasets that flows write into the hot tier, and the column that numbers their rows, rising:
 whoever reads a number reads all below it. They go to the lake by it, as ticks do by their frame."""

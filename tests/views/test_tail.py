@@ -156,12 +156,15 @@ def test_tail_of_what_flows_write_is_what_lies_beyond_the_lake_s_number(
     query = f"SELECT * FROM market.{dataset}_tail WHERE snapshot_id = %s"
     found = connection.execute(query.encode(), (0,))
     assert [each.name for each in found.description or ()] == ["snapshot_id", *load(dataset).names]
-    row = {
-        each.name: {"text": "a text", "time": NOON}.get(each.type, 1)
-        for each in load(dataset).columns
-        if each.name != NUMBERED_DATASETS[dataset]
-    }
-    append(connection, dataset, pa.Table.from_pylist([row, row, row]))
+    rows = [
+        {
+            each.name: {"text": f"text {n}", "time": NOON}.get(each.type, 1)
+            for each in load(dataset).columns
+            if each.name != NUMBERED_DATASETS[dataset]
+        }
+        for n in range(3)
+    ]
+    append(connection, dataset, pa.Table.from_pylist(rows))
     note_mark(lakehouse.catalog, dataset, 7, {0: 2})
     counts = [len(connection.execute(query.encode(), (at,)).fetchall()) for at in (0, 7, 8)]
     assert counts == [3, 1, 0]
