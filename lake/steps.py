@@ -43,6 +43,7 @@ NAMES = (
     "model.version",
     "online.written",
     "model.role",
+    "model.predicted",
 )
 """Every step, in the order in which a frame passes them; then those of models and served values."""
 

@@ -185,6 +185,20 @@ class Registry:
         model: Model = learner(card.facts.get("learner", TREES)).read_model(text, card.features)
         return model, card
 
+    def file(self, found: Version, name: str) -> bytes:
+        """Return a file that lies beside a version's model; Damaged where there is none."""
+        with self._faults(), tempfile.TemporaryDirectory(prefix="ticklake-model-") as folder:
+            try:
+                place = self._artifacts.download_artifacts(
+                    artifact_uri=f"{found.source}/{name}",
+                    dst_path=folder,
+                    tracking_uri=self.place.tracking,
+                )
+                return Path(place).read_bytes()
+            except OSError as error:
+                thing = f"model {found.name} {found.version}"
+                raise Damaged(thing, f"has no {name} beside it", "train it again") from error
+
     def _begin(self, card: Card) -> str:
         """Begin a run, ending those of this model that died; return its id."""
         named = self._client.get_experiment_by_name(card.name)
