@@ -159,17 +159,18 @@ def unsaid_sql(connection: psycopg.Connection, card: Card, speaker: Speaker, row
     who = (speaker.model, speaker.version)
     row = connection.execute(_NEWEST, who).fetchone()
     newest: datetime | None = row[0] if row else None
-    since = f" AND recorded_time >= {_time(newest - OVERLAP)}" if newest else ""
-    said_since = f" AND features_recorded_time >= {_time(newest - OVERLAP)}" if newest else ""
+    since = f">= {_time(newest - OVERLAP)}" if newest else "IS NOT NULL"
     vector = ", ".join(f'"{name}"' for name in card.features)
     keys = ", ".join(f'"{name}"' for name in KEYS)
     whole = " AND ".join(f'isfinite("{name}")' for name in card.features)
     return (
         f"SELECT {keys}, event_time, available_time AS features_time,"
         f" recorded_time AS features_recorded_time, {vector} FROM {FEATURES} AS f"
-        f" WHERE {of_ask(ask)} AND event_time > {quote(card.facts['last_time'])}::TIMESTAMPTZ{since}"
-        f" AND {whole} AND NOT EXISTS (SELECT 1 FROM hot.{DATASET} AS p"
-        f" WHERE p.model = {quote(speaker.model)} AND p.model_version = {speaker.version}{said_since}"
+        f" WHERE {of_ask(ask)} AND {whole} AND recorded_time {since}"
+        f" AND event_time > {quote(card.facts['last_time'])}::TIMESTAMPTZ"
+        f" AND NOT EXISTS (SELECT 1 FROM hot.{DATASET} AS p"
+        f" WHERE p.model = {quote(speaker.model)} AND p.model_version = {speaker.version}"
+        f" AND p.features_recorded_time {since}"
         ' AND (p.ticker, p.exchange, p.market, p."interval", p.event_time, p.features_time) ='
         ' (f.ticker, f.exchange, f.market, f."interval", f.event_time, f.available_time))'
         f" QUALIFY row_number() OVER (PARTITION BY {keys}, event_time, available_time"

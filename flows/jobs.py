@@ -97,6 +97,17 @@ MODELS = Job(
 )
 PROMOTION = Job(
     "challenger_to_champion", "Challengers become champions where they meet the written criteria."
+PREDICTIONS = Job(
+    "features_to_predictions",
+    "What champion, challenger and shadow say of new features; the registry as a table.",
+    (lake("features_market"),),
+    tuple(of(each) for each in ("model_predictions", "ml_models") for of in (hot, lake)),
+)
+DRIFT = Job(
+    "features_to_drift",
+    "How far features and predictions went from training, and how predictions came out.",
+    (lake("features_market"), lake("bars"), hot("model_predictions"), lake("model_predictions")),
+    (hot("quality_results"), lake("quality_results")),
 )
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
@@ -107,6 +118,8 @@ JOBS: Mapping[str, Job] = {
     "models": MODELS,
     "promotion": PROMOTION,
     "audit": AUDIT,
+    "drift": DRIFT,
+    "predictions": PREDICTIONS,
     "bars": BARS,
     "features": FEATURES,
     "follow": FOLLOW,

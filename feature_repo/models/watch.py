@@ -7,7 +7,8 @@ features, what its features weigh, what its walk-forward tests said.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +105,25 @@ class Watched:
             now, then = self.performance.metrics["log_loss"], self.performance.tested["log_loss"]
             found.append(f"log loss {now:.4f}, in its tests {then:.4f}")
         return found
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it, without the values themselves."""
+        came = self.performance
+        return {
+            "model": self.model,
+            "version": self.version,
+            "role": self.role,
+            "rows": self.rows,
+            "features": {
+                each.name: {"weight": each.weight, **asdict(each.found)}
+                for each in self.columns
+                if each.found is not None
+            },
+            "prediction": asdict(self.prediction) if self.prediction else None,
+            "performance": {"labels": came.rows, **came.metrics} if came else None,
+            "faults": self.faults(),
+            "fault": self.fault,
+        }
 
     def lines(self) -> list[str]:
         """Return it in words."""

@@ -13,6 +13,7 @@ from flows.scheduled.labels import LABELS
 from flows.scheduled.lineage import LINEAGE
 from flows.scheduled.online import ONLINE, ONLINE_AUDIT
 from flows.scheduled.models import MODELS, PROMOTION
+from flows.scheduled.predictions import DRIFT, PREDICTIONS
 from flows.scheduled.quality import ANOMALY_MODEL, QUALITY
 from flows.scheduled.retention import RETENTION
 from flows.scheduled.upkeep import UPKEEP
@@ -35,4 +36,6 @@ SCHEDULES = (
     LABELS,
     MODELS,
     PROMOTION,
+    PREDICTIONS,
+    DRIFT,
 )
