@@ -70,14 +70,18 @@ def look(
     registry: Registry,
     clock: Clock,
     *,
+    window_bars: int = WINDOW_BARS,
     wait_s: float = TURN_S_MAX,
 ) -> Looked:
     """Measure every version with a role, write down what was found, raise and clear alerts.
 
+    window_bars: how many bars back from the newest, by the clock.
     Raises Unavailable where the registry does not answer, or while another run holds the turn.
     """
     with Client(dsn, warehouse) as client:
-        watched = tuple(_watched(client, registry, found) for found in in_use(registry))
+        watched = tuple(
+            _watched(client, registry, found, window_bars) for found in in_use(registry)
+        )
     results = [result for each in watched for result in results_of(each)]
     with (
         turn(dsn, RESULTS, wait_s=wait_s) as lease,
@@ -159,13 +163,13 @@ def _tell(connection: psycopg.Connection, clock: Clock, watched: Sequence[Watche
             clear_alert(connection, alert.thing)
 
 
-def _watched(client: Client, registry: Registry, found: Version) -> Watched:
+def _watched(client: Client, registry: Registry, found: Version, bars: int) -> Watched:
     model, card = registry.load(found)
     ask = ask_of(card.facts["source"]) if card.facts.get("source") else Ask()
     who = Watched(found.name, found.version, role_of(found), card.facts["release"], ask.interval)
     if fault := unfit(card):
         return replace(who, fault=fault)
-    rows = client.arrow(_newest_sql(card, ask))
+    rows = client.arrow(_newest_sql(card, ask, bars))
     if not rows.num_rows:
         return replace(who, fault="no row of features is newer than its training")
     times = rows["event_time"].cast(pa.int64()).to_numpy()
@@ -190,12 +194,12 @@ def _finite(vectors: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDA
     return {name: values[np.isfinite(values)] for name, values in vectors.items()}
 
 
-def _newest_sql(card: Card, ask: Ask) -> str:
+def _newest_sql(card: Card, ask: Ask, bars: int) -> str:
     """Select the newest rows of features that a version was not trained on, as they stand now."""
     keys = ", ".join(f'"{name}"' for name in KEYS)
     vector = ", ".join(f'"{name}"' for name in card.features)
     after = f"{of_ask(ask)} AND event_time > {quote(card.facts['last_time'])}::TIMESTAMPTZ"
-    width_us = WIDTHS_US[ask.interval] * WINDOW_BARS
+    width_us = WIDTHS_US[ask.interval] * bars
     return (
         f"SELECT event_time, {vector} FROM {FEATURES} WHERE {after} AND event_time >"
         f" (SELECT max(event_time) FROM {FEATURES} WHERE {after}) - to_microseconds({width_us})"
