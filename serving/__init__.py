@@ -1,0 +1,1 @@
+"""What runs live beside the lake: orders and their ledger."""
