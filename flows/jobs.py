@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, TICK_DATASETS
+from lake.contracts.contract import LEDGER_DATASETS, NUMBERED_DATASETS, TICK_DATASETS
 from lake.lineage.job import JOURNAL, Job, hot, lake
 
 BARS = Job(
@@ -108,6 +109,17 @@ DRIFT = Job(
     "How far features and predictions went from training, and how predictions came out.",
     (lake("features_market"), lake("bars"), hot("model_predictions"), lake("model_predictions")),
     (hot("quality_results"), lake("quality_results")),
+LEDGER = Job(
+    "ledger_to_anchor",
+    "Orders, fills, positions, snapshots of their events; the ends of the chains signed.",
+    (hot("order_events"), hot("position_events")),
+    tuple(hot(name) for name in LEDGER_DATASETS if not name.endswith("_events")),
+)
+ORDER_AUDIT = Job(
+    "orders_to_audit",
+    "Every order, fill and position traced to its events, the share of them signed and kept.",
+    tuple(map(hot, LEDGER_DATASETS)),
+    (hot("audits"),),
 )
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
@@ -124,7 +136,9 @@ JOBS: Mapping[str, Job] = {
     "features": FEATURES,
     "follow": FOLLOW,
     "gaps": GAPS,
+    "ledger": LEDGER,
     "lineage": LINEAGE,
+    "order-audit": ORDER_AUDIT,
     "quality": QUALITY,
     "anomaly-model": ANOMALY_MODEL,
     "online": ONLINE,

@@ -111,6 +111,16 @@ class Settings:
         "file of the private key that audits are signed with; none: `keys/audit.pem` of the home,"
         " made at the first audit",
     )
+    ledger_key: Path | None = setting(
+        None,
+        "file of the private key that anchors of the orders' ledger are signed with; none:"
+        " `keys/ledger.pem` of the home, made at the first anchor",
+    )
+    ledger_place: str = setting(
+        "",
+        "second place of the ledger's anchors and sealed events, a folder or s3://bucket/folder of"
+        " the home's store, whose bucket has object lock; none: the folder `ledger` of the home",
+    )
     archive: str = setting(
         "",
         "place of what left the lake by age, a folder or s3://bucket/folder of the home's store;"

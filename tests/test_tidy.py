@@ -21,7 +21,7 @@ TEST_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 BANNED_MODULES = {"utils", "util", "helpers", "helper", "common", "base", "types", "misc", "shared"}
 CLOCK_READERS = ("lake/clock.py",)
-PARTS_OF_THE_PATH = ("feature_repo/", "flows/", "lake/", "infra/", "serving/", "warehouse_sql/")
+PARTS_OF_THE_PATH = ("feature_repo/", "flows/", "lake/", "infra/", "warehouse_sql/")
 
 # written so that this file does not find itself
 MACHINE_PATHS = re.compile("|".join(rf"(?<![\w.])/{part}\b" for part in ("work", "root", "tmp/w")))

@@ -10,6 +10,7 @@ from flows.scheduled.features import FEATURES
 from flows.scheduled.follow import FOLLOW
 from flows.scheduled.gaps import GAPS
 from flows.scheduled.labels import LABELS
+from flows.scheduled.ledger import LEDGER, ORDER_AUDIT
 from flows.scheduled.lineage import LINEAGE
 from flows.scheduled.online import ONLINE, ONLINE_AUDIT
 from flows.scheduled.models import MODELS, PROMOTION
@@ -38,4 +39,6 @@ SCHEDULES = (
     PROMOTION,
     PREDICTIONS,
     DRIFT,
+    LEDGER,
+    ORDER_AUDIT,
 )

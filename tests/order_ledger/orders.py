@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from feature_repo.ledger.commands import Change, ChangeType, Place
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order, Side
-from serving.ledger.commands import Change, ChangeType, Place
 
 BTC = Instrument("X:BTCUSD", "coinbase", "spot")
 ETH = Instrument("X:ETHUSD", "coinbase", "spot")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.ledger.chain import GENESIS, amount_text, canonical, link
+from feature_repo.ledger.commands import Change, Place
+from feature_repo.ledger.order_event import OrderEvent
+from feature_repo.ledger.order_state import LEGAL, OrderState, decide, folded, opened
 from lake.errors import BadInput, Refused
-from serving.ledger.chain import GENESIS, amount_text, canonical, link
-from serving.ledger.commands import Change, Place
-from serving.ledger.order_event import OrderEvent
-from serving.ledger.order_state import LEGAL, OrderState, decide, folded, opened
 from tests.order_ledger.orders import ONE, START_US, change, fill, place
 
 TYPES = ("accepted", "amended", "filled", "cancelled", "rejected", "expired")
@@ -98,8 +98,8 @@ def test_amendments_keep_what_they_do_not_name() -> None:
     assert (order.size, order.price, order.filled, order.state) == (
         *(3 * ONE, 100 * ONE, 2 * ONE, "partially_filled"),
     )
+    again = replace(change("a", "amended", "less"), size=2 * ONE)
     with pytest.raises(Refused, match="no more than is filled"):
-        again = replace(change("a", "amended", "less"), size=2 * ONE)
         decide(order, again, event_id=9, created_us=9)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.ledger.commands import Cash, Mark
+from feature_repo.ledger.order_event import OrderEvent
+from feature_repo.ledger.position import Place, PositionEvent, booked, noted, value_of
 from feature_repo.trading.account import Account
 from feature_repo.trading.order import Fill
-from serving.ledger.commands import Cash, Mark
-from serving.ledger.order_event import OrderEvent
-from serving.ledger.position import Place, PositionEvent, booked, noted, value_of
 from tests.order_ledger.orders import BTC, ONE, START_US
 
 FILLS = st.lists(

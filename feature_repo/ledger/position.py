@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from feature_repo.ledger.chain import Field, amount_text, canonical
+from feature_repo.ledger.commands import AMOUNT_MAX, Cash, Mark, PositionCommand
+from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import times
 from feature_repo.trading.order import Fill
 from lake.errors import Refused
-from serving.ledger.chain import Field, amount_text, canonical
-from serving.ledger.commands import AMOUNT_MAX, Cash, Mark, PositionCommand
-from serving.ledger.order_event import OrderEvent
 
 PositionEventType = Literal[
     "opened", "increased", "reduced", "closed", "turned", "marked", "moved", "imported"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from feature_repo.ledger.chain import Field, amount_text, canonical
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Kind, Side
-from serving.ledger.chain import Field, amount_text, canonical
 
 EventType = Literal[
     "created",

@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from feature_repo.ledger.chain import amount_text
+from feature_repo.ledger.commands import Change, ImportOrder, OrderCommand, Place
+from feature_repo.ledger.order_event import EventType, OrderEvent
 from feature_repo.trading.money import units
 from feature_repo.trading.order import State
 from lake.errors import Refused
-from serving.ledger.chain import amount_text
-from serving.ledger.commands import Change, ImportOrder, OrderCommand, Place
-from serving.ledger.order_event import EventType, OrderEvent
 
 LEGAL: Mapping[State, frozenset[str]] = {
     "created": frozenset({"accepted", "rejected", "cancelled"}),
@@ -76,6 +76,23 @@ def folded(events: Iterable[OrderEvent]) -> dict[str, OrderState]:
         else:
             orders[event.order_id].apply(event)
     return orders
+
+
+def fault_of(order: OrderState | None, event: OrderEvent) -> str:
+    """Return why an event could not follow, "" where it could: what an audit asks of each."""
+    if order is None or event.sequence_number == 1:
+        is_first = event.sequence_number == 1 and event.event_type in ("created", "imported")
+        return "" if is_first and order is None else "does not begin with its first event"
+    if event.sequence_number != order.sequence_number + 1:
+        return f"event {event.sequence_number} comes after {order.sequence_number}"
+    kind = "filled" if event.event_type in FILLS else event.event_type
+    if kind not in LEGAL[order.state]:
+        return f"{kind} while {order.state}"
+    if kind == "filled":
+        left = order.size - order.filled - _given(event.size)
+        if left < 0 or (left == 0) != (event.event_type == "filled"):
+            return f"{event.event_type} with {amount_text(left)} left"
+    return ""
 
 
 def decide(

@@ -1,1 +1,0 @@
-"""What runs live beside the lake: orders and their ledger."""
