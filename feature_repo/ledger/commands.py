@@ -132,17 +132,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Cash:
-    """Book money that comes (above zero) or goes."""
+    """Book money that comes (above zero) or goes.
+
+    source: the table of an earlier system that says so; "" for money that moves now.
+    """
 
     account: str
     amount: int
     event_time_us: int
     command_id: str
     reason: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         check_names(self.account, self.command_id)
-        check_texts(self.reason)
+        check_texts(self.reason, self.source)
         check_amounts(None, None, signed=self.amount)
 
 

@@ -133,9 +133,11 @@ def noted(before: PositionEvent | None, command: PositionCommand, place: Place) 
     last = replace(last, command_id=command.command_id)
     if isinstance(command, Cash):
         after = place.cash + command.amount
-        data = _json({"reason": command.reason} if command.reason else {})
+        said = {"reason": command.reason, "source": command.source}
+        data = _json({name: word for name, word in said.items() if word})
+        what: PositionEventType = "imported" if command.source else "moved"
         return _within(
-            replace(last, event_type="moved", size=command.amount, cash_after=after, data=data)
+            replace(last, event_type=what, size=command.amount, cash_after=after, data=data)
         )
     if isinstance(command, Mark):
         return replace(last, price=command.price)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 from infra.command.answer import Answer
 from infra.command.units import TIME, TIME_HELP, micros
 from infra.command.verb import verb
-from lake.errors import BadInput
+from lake.errors import BadInput, WrongUse
 from lake.settings import Settings
 
 ROWS_SHOWN = 20
@@ -142,6 +143,33 @@ def anchor(settings: Settings) -> Answer:
     made = make_anchor(postgres_dsn(settings.home), place, signer, clock)
     line = f"{made.line()}, in {place.words}" if made else "nothing new since the last anchor"
     return Answer({"anchor": made.said if made else None, "key": signer.public.id}, [line])
+
+
+@ledger.command("import")
+@click.option("--old", "dsn", metavar="DSN", help="Its address (or TICKLAKE_OLD_DSN).")
+@click.option("--schema", default="public", show_default=True, help="Schema there.")
+@click.option("--account", default="rrr", show_default=True, help="Account here.")
+@verb
+def import_(settings: Settings, dsn: str | None, schema: str, account: str) -> Answer:
+    """Enter orders, positions and snapshots of an earlier database as opening events.
+
+    Each row once, however often it is run; what does not fit is left out and said, and ends with 1.
+    """
+    from feature_repo.ledger.old_orders import import_orders
+    from feature_repo.ledger.writer import Writer
+    from lake.clock import SystemClock
+    from lake.state import postgres_dsn
+
+    address = dsn or settings.old_dsn
+    if not address:
+        raise WrongUse("ledger import", "names no earlier database", "--old DSN")
+    with closing(Writer(postgres_dsn(settings.home), SystemClock())) as writer:
+        found = import_orders(address, schema, account, writer)
+    tables = {
+        each.table: {"rows": each.rows, "new": each.new, "refused": each.refused} for each in found
+    }
+    holds = not any(each.refused for each in found)
+    return Answer({"tables": tables}, [each.line() for each in found], holds)
 
 
 @ledger.command()

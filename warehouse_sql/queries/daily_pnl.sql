@@ -53,7 +53,7 @@ WITH days AS (
     SELECT
         came.account,
         came.created_at,
-        CASE WHEN came.event_type = 'moved' THEN came.size ELSE held.value END AS amount
+        CASE WHEN came.ticker = 'cash' THEN came.size ELSE held.value END AS amount
     FROM position_events AS came
     LEFT JOIN positions_history AS held ON held.event_id = came.id
     WHERE came.event_type IN ('moved', 'imported')
