@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import psycopg
 
 from feature_repo.ledger.chain import link
-from feature_repo.ledger.commands import Change, Command, PositionCommand
+from feature_repo.ledger.commands import (
+    Change,
+    Command,
+    ImportOrder,
+    Place,
+    PositionCommand,
+)
 from feature_repo.ledger.event_rows import (
     CHAINS,
     ORDERS,
@@ -23,7 +29,7 @@ from feature_repo.ledger.event_rows import (
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.order_state import FILLS, OrderState, decide, folded, opened
 from feature_repo.ledger.position import (
-    Place,
+    Following,
     PositionEvent,
     booked,
     instrument_of,
@@ -81,6 +87,11 @@ class Known:
     def read(self, connection: psycopg.Connection, commands: Sequence[Command]) -> None:
         """Learn what commands need to be decided."""
         self._read_orders(connection, commands)
+        placed = {
+            each.order_id: each.order.instrument
+            for each in commands
+            if isinstance(each, Place | ImportOrder)
+        }
         wanted = {}
         asked = []
         for each in commands:
@@ -91,8 +102,10 @@ class Known:
                 continue  # an order that is new holds nothing yet
             elif each.order_id in self.orders:
                 name = position_id(each.account, self.orders[each.order_id].first.instrument)
+            elif each.order_id in placed:
+                name = position_id(each.account, placed[each.order_id])
             else:
-                name = self._placed_beside(each, commands)
+                continue
             wanted[name] = each.account
         missing = [name for name in wanted if name not in self.positions]
         for event in last_positions(connection, missing) if missing else ():
@@ -113,13 +126,6 @@ class Known:
                 unknown.add(each.order_id)
         if unknown:
             self.orders.update(folded(read_orders(connection, sorted(unknown))))
-
-    def _placed_beside(self, change: Change, commands: Sequence[Command]) -> str:
-        """Return the position of an order that is placed in the same transaction, "" for none."""
-        for each in commands:
-            if not isinstance(each, Change | PositionCommand) and each.order_id == change.order_id:
-                return position_id(each.account, each.order.instrument)
-        return ""
 
 
 class Batch:
@@ -173,9 +179,9 @@ class Batch:
         self._known.done[(name, command.command_id)] = made
         return Outcome(made, True)
 
-    def _place(self, account: str) -> Place:
+    def _place(self, account: str) -> Following:
         cash = self._known.cash.get(account, 0)
-        return Place(self._heads[POSITIONS].last_id + 1, self._now_us, cash)
+        return Following(self._heads[POSITIONS].last_id + 1, self._now_us, cash)
 
     def _hold(self, event: PositionEvent) -> None:
         self._add(POSITIONS, event)

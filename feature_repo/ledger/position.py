@@ -10,10 +10,17 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from feature_repo.ledger.chain import Field, amount_text, canonical
-from feature_repo.ledger.commands import AMOUNT_MAX, Cash, Mark, PositionCommand
+from feature_repo.ledger.commands import (
+    AMOUNT_MAX,
+    NAMES_KEPT_MAX,
+    Cash,
+    Mark,
+    PositionCommand,
+)
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
@@ -79,7 +86,7 @@ class PositionEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Following:
     """Where an event goes: its id, when it is written, and the account's cash before it."""
 
     event_id: int
@@ -87,12 +94,13 @@ class Place:
     cash: int
 
 
+@lru_cache(NAMES_KEPT_MAX)
 def position_id(account: str, instrument: Instrument) -> str:
     """Return the id of a position, the same in every run."""
     return str(uuid.uuid5(_POSITIONS, "\n".join((account, *instrument))))
 
 
-def booked(before: PositionEvent | None, fill: OrderEvent, place: Place) -> PositionEvent:
+def booked(before: PositionEvent | None, fill: OrderEvent, place: Following) -> PositionEvent:
     """Return the event that a fill makes of a position; before: its last one, if any."""
     assert fill.price is not None
     assert fill.size is not None
@@ -126,7 +134,9 @@ def booked(before: PositionEvent | None, fill: OrderEvent, place: Place) -> Posi
     )
 
 
-def noted(before: PositionEvent | None, command: PositionCommand, place: Place) -> PositionEvent:
+def noted(
+    before: PositionEvent | None, command: PositionCommand, place: Following
+) -> PositionEvent:
     """Return the event of a command; Refused for one that would open what is there."""
     instrument = instrument_of(command)
     last = _next(before, command.account, instrument, command.event_time_us, place)
@@ -169,7 +179,7 @@ def value_of(event: PositionEvent) -> int:
 
 
 def _next(
-    before: PositionEvent | None, account: str, instrument: Instrument, at_us: int, place: Place
+    before: PositionEvent | None, account: str, instrument: Instrument, at_us: int, place: Following
 ) -> PositionEvent:
     """Return an event after `before` that leaves everything as it is."""
     if before is None:

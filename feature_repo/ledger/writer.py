@@ -15,6 +15,7 @@ from feature_repo.ledger.commands import Command
 from feature_repo.ledger.event_rows import CHAINS, write
 from feature_repo.ledger.known import Batch, Head, Known, Outcome
 from lake.clock import Clock
+from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable, WrongUse
 
 COMMANDS_MAX = 1_000
@@ -29,7 +30,8 @@ class Writer:
     """Writes to one ledger, from one thread."""
 
     def __init__(self, dsn: str, clock: Clock) -> None:
-        self._dsn = dsn
+        # The newest rows are not in any statistics yet: by them a whole table would be read.
+        self._dsn = with_options(dsn, **BY_RANGE)
         self._clock = clock
         self._connection: psycopg.Connection | None = None
         self._known = Known()

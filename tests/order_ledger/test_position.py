@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from feature_repo.ledger.commands import Cash, Mark
 from feature_repo.ledger.order_event import OrderEvent
-from feature_repo.ledger.position import Place, PositionEvent, booked, noted, value_of
+from feature_repo.ledger.position import Following, PositionEvent, booked, noted, value_of
 from feature_repo.trading.account import Account
 from feature_repo.trading.order import Fill
 from tests.order_ledger.orders import BTC, ONE, START_US
@@ -30,7 +30,7 @@ def test_the_same_as_the_backtests_account(fills: list[tuple[str, int, int]]) ->
             *(number, "o", number, "partially_filled", START_US, "desk", "c", str(number)),
             *(BTC, side, "limit", price, size, 7, "maker", "{}", START_US),
         )
-        last = booked(last, fill, Place(number, START_US, cash))
+        last = booked(last, fill, Following(number, START_US, cash))
         cash = last.cash_after
         account.apply(Fill("c", BTC, START_US, side, price, size, 7, True))
         held = account.positions.get(BTC, 0)
@@ -42,8 +42,8 @@ def test_the_same_as_the_backtests_account(fills: list[tuple[str, int, int]]) ->
 
 
 def test_marks_and_money_leave_the_rest_as_it_is() -> None:
-    money = noted(None, Cash("desk", 500 * ONE, START_US, "in"), Place(1, START_US, 0))
+    money = noted(None, Cash("desk", 500 * ONE, START_US, "in"), Following(1, START_US, 0))
     assert (money.event_type, money.cash_after) == ("moved", 500 * ONE)
     mark = Mark("desk", BTC, 90 * ONE, START_US, "m1")
-    marked = noted(None, mark, Place(2, START_US, money.cash_after))
+    marked = noted(None, mark, Following(2, START_US, money.cash_after))
     assert (marked.event_type, marked.cash_after, value_of(marked)) == ("marked", 500 * ONE, 0)
