@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, TICK_DATASETS
-from lake.contracts.contract import LEDGER_DATASETS, NUMBERED_DATASETS, TICK_DATASETS
+from lake.contracts.contract import (
+    LAKE_ONLY_DATASETS,
+    LEDGER_DATASETS,
+    NUMBERED_DATASETS,
+    TICK_DATASETS,
+)
 from lake.lineage.job import JOURNAL, Job, hot, lake
 
 BARS = Job(
@@ -85,6 +89,7 @@ ONLINE_AUDIT = Job(
     "What is served against the lake, bit for bit.",
     (lake("features_market"),),
     (hot("quality_results"), lake("quality_results")),
+)
 LABELS = Job(
     "bars_to_labels",
     "Labels of bars whose horizon has passed: the return that followed, the barrier met first.",
@@ -98,6 +103,7 @@ MODELS = Job(
 )
 PROMOTION = Job(
     "challenger_to_champion", "Challengers become champions where they meet the written criteria."
+)
 PREDICTIONS = Job(
     "features_to_predictions",
     "What champion, challenger and shadow say of new features; the registry as a table.",
@@ -109,6 +115,7 @@ DRIFT = Job(
     "How far features and predictions went from training, and how predictions came out.",
     (lake("features_market"), lake("bars"), hot("model_predictions"), lake("model_predictions")),
     (hot("quality_results"), lake("quality_results")),
+)
 LEDGER = Job(
     "ledger_to_anchor",
     "Orders, fills, positions, snapshots of their events; the ends of the chains signed.",

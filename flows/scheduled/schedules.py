@@ -12,8 +12,8 @@ from flows.scheduled.gaps import GAPS
 from flows.scheduled.labels import LABELS
 from flows.scheduled.ledger import LEDGER, ORDER_AUDIT
 from flows.scheduled.lineage import LINEAGE
-from flows.scheduled.online import ONLINE, ONLINE_AUDIT
 from flows.scheduled.models import MODELS, PROMOTION
+from flows.scheduled.online import ONLINE, ONLINE_AUDIT
 from flows.scheduled.predictions import DRIFT, PREDICTIONS
 from flows.scheduled.quality import ANOMALY_MODEL, QUALITY
 from flows.scheduled.retention import RETENTION
