@@ -13,7 +13,7 @@ import pyarrow as pa
 from feature_repo.kernels import lagged, rolling_sum
 from feature_repo.kernels import log as log_of
 from feature_repo.labels.forward import Labels, Series, forward_return, triple_barrier
-from feature_repo.versions import HISTORY_AFTER_US, KEY_LIST, LATENCY_US, SERIES
+from feature_repo.versions import HISTORY_AFTER_US, KEY_LIST, SERIES
 from lake.bars.kernel import WIDTHS_US
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
@@ -22,6 +22,7 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 DATASET = "labels_market"
+LATENCY_US = (load("bars").freshness_minutes or 0) * 60_000_000
 US = pa.timestamp("us", "UTC")
 
 HORIZONS = {"1m": 15, "5m": 12, "1h": 24, "1d": 5}

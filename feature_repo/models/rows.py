@@ -76,23 +76,19 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> Rows:
     if missing:
         raise BadInput("training rows", f"have no {', '.join(missing)}", "join them first")
     _refuse_endless(table, (*names, "label_value"))
-    whole = np.ones(table.num_rows, bool)
-    for name in (*names, *TIMES, *LABELS):
-        whole &= table[name].is_valid().to_numpy()
-    kept = table.filter(pa.array(whole))
+    kept = whole_rows(table, names)
     event, available, end, known = (kept[name].cast(pa.int64()).to_numpy() for name in TIMES)
     _refuse_time_travel(event, available, end, known)
-    order = np.argsort(event, kind="stable")
     columns = [kept[name].to_numpy() for name in names]
     made = Rows(
         tuple(names),
-        np.column_stack(columns).astype(np.float64)[order],
-        kept["label_value"].to_numpy().astype(np.float64)[order],
-        kept["label_side"].to_numpy().astype(np.int64)[order],
-        event[order],
-        available[order],
-        known[order],
-        _series(kept)[order],
+        np.column_stack(columns).astype(np.float64),
+        kept["label_value"].to_numpy().astype(np.float64),
+        kept["label_side"].to_numpy().astype(np.int64),
+        event,
+        available,
+        known,
+        _series(kept),
         table.num_rows - kept.num_rows,
     )
     if len(event) < ROWS_MIN:
@@ -101,6 +97,17 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> Rows:
     _refuse_imbalance(made.side)
     _refuse_leaks(made)
     return made
+
+
+def whole_rows(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return the table's rows that have every feature, time and label, by event_time: a place in
+    Rows is a place here."""
+    whole = np.ones(table.num_rows, bool)
+    for name in (*names, *TIMES, *LABELS):
+        whole &= table[name].is_valid().to_numpy()
+    kept = table.filter(pa.array(whole))
+    times = kept["event_time"].cast(pa.int64()).to_numpy()
+    return kept.take(pa.array(np.argsort(times, kind="stable")))
 
 
 def _series(table: pa.Table) -> Int64:

@@ -171,5 +171,5 @@ def performance(
     if len(side) < LABELLED_ROWS_MIN or "log_loss" not in tested:
         return None
     nothing = np.zeros(len(side), np.int64)
-    rows = Rows((), np.zeros((len(side), 0)), value, side, nothing, nothing, 0)
+    rows = Rows((), np.zeros((len(side), 0)), value, side, nothing, nothing, nothing, nothing, 0)
     return Performance(len(side), judged(probabilities, rows), tested)

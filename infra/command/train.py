@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Train on this Parquet file's rows, read from the release by other means.",
 )
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what the tests predicted, for a backtest of model-signal.",
+)
 @click.option("--folds", type=click.IntRange(1, 100), default=4, help="Walk-forward tests.")
 @click.option("--embargo", type=click.IntRange(0), default=0, help="Seconds before each test.")
 @click.option(
@@ -85,6 +91,7 @@ def train(
     dead_band: float,
     features: str,
     rows: Path | None,
+    predictions: Path | None,
     folds: int,
     embargo: int,
     learner: str | None,
@@ -131,7 +138,7 @@ def train(
         source={} if rows else ask.config(),
         trials=search or 0,
     )
-    return entered(settings, table, order)
+    return entered(settings, table, order, predictions)
 
 
 def listed(text: str) -> list[str]:
@@ -174,11 +181,12 @@ def chosen(table: pa.Table, named: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def entered(settings: Settings, table: pa.Table, order: Order) -> Answer:
-    """Train, enter the version as challenger, keep its receipt."""
+def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path | None) -> Answer:
+    """Train, enter the version as challenger, keep its receipt, and what the tests predicted."""
     from feature_repo.models.registry import Registry, registry_place
     from flows.challenger_to_champion import CHALLENGER
     from flows.features_to_model import train_model
+    from flows.tests_to_predictions import write_predictions
     from lake.clock import SystemClock
     from lake.hot.turn import turn
     from lake.receipts.receipt import FOLDER, save
@@ -196,4 +204,9 @@ def entered(settings: Settings, table: pa.Table, order: Order) -> Answer:
         "metrics": dict(made.trained.metrics),
         "receipt": str(receipt),
     }
-    return Answer(document, [made.line(), f"receipt {receipt}"])
+    lines = [made.line(), f"receipt {receipt}"]
+    if predictions is not None:
+        count = write_predictions(table, made.trained, predictions)
+        document["predictions"] = {"path": str(predictions), "rows": count}
+        lines.append(f"{count:,} predictions of the tests: {predictions}")
+    return Answer(document, lines)
