@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -133,17 +132,19 @@ def _column(column: Column) -> dict[str, Any]:
         "psi": f"{found.psi:.3f}" if found else "too few",
         "ks": f"{found.ks:.3f}" if found else "",
         "mood": "down" if column.large else "",
-        "bins": Markup(bins(column.trained, column.values)) if found else "",
+        "bins": Markup(bins(column.trained, column.now)) if column.now else "",
         "then": f"{column.trained.quantiles[GRID // 2]:.4g}",
-        "now": f"{np.median(column.values):.4g}" if len(column.values) else "",
+        "now": f"{column.now.quantiles[GRID // 2]:.4g}" if column.now else "",
     }
 
 
-def bins(trained: Profile, values: npt.NDArray[np.float64]) -> str:
-    """Return a picture of how many values lie in each tenth of the training's."""
+def bins(trained: Profile, now: Profile) -> str:
+    """Return a picture of the part of values in each tenth of the training's, to a thousandth."""
     edges = trained.quantiles[GRID // BINS : -1 : GRID // BINS]
-    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-    shares = counts / len(values)
+    counts = np.bincount(
+        np.searchsorted(edges, now.quantiles, side="right"), minlength=len(edges) + 1
+    )
+    shares = counts / len(now.quantiles)
     tallest = max(float(shares.max()), 2 / BINS)
     bars = []
     for n, share in enumerate(shares.tolist()):

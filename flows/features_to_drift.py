@@ -1,6 +1,6 @@
 """Rows of features and predictions become drift: how far each went from what models were taught.
 
-Each version in use is measured over its newest WINDOW_BARS bars that it was not trained on: PSI and
+Each version in use is measured over the newest week that it was not trained on: PSI and
 Kolmogorov-Smirnov of each feature against the training release's rows, the same of its predictions,
 and, once labels are there, how they came out. Results are rows of quality_results; an alert is for
 a champion alone: nobody acts on the others. It needs no Prefect.
@@ -38,8 +38,16 @@ from lake.views.client import Client
 from lake.views.engine import quote
 from lake.warehouse import Warehouse
 
-WINDOW_BARS = 1_440
-"""Bars by the clock that are looked at: a day of minutes, two months of hours."""
+WINDOW = timedelta(days=7)
+WINDOW_BARS_MIN = 500
+"""What is looked at, by the clock: features remember, so that a day of minutes is a few dozen
+values that do not depend on each other, and noise alone would be a large PSI."""
+
+ROWS_MAX = 500_000
+"""Rows that are read of a window; of more, every second bar or third is."""
+
+LABELLED_BARS = 1_440
+"""The newest bars of the window, of which it is asked how predictions came out."""
 
 FIRST_ROWS_MIN, FIRST_ROWS_MAX = 1_000, 20_000
 """A version's first predictions, which later ones are compared with."""
@@ -70,12 +78,12 @@ def look(
     registry: Registry,
     clock: Clock,
     *,
-    window_bars: int = WINDOW_BARS,
+    window_bars: int | None = None,
     wait_s: float = TURN_S_MAX,
 ) -> Looked:
     """Measure every version with a role, write down what was found, raise and clear alerts.
 
-    window_bars: how many bars back from the newest, by the clock.
+    window_bars: how many bars back from the newest, by the clock; None: a week, or 500.
     Raises Unavailable where the registry does not answer, or while another run holds the turn.
     """
     with Client(dsn, warehouse) as client:
@@ -163,46 +171,56 @@ def _tell(connection: psycopg.Connection, clock: Clock, watched: Sequence[Watche
             clear_alert(connection, alert.thing)
 
 
-def _watched(client: Client, registry: Registry, found: Version, bars: int) -> Watched:
-    model, card = registry.load(found)
+def _watched(client: Client, registry: Registry, found: Version, bars: int | None) -> Watched:
+    card = registry.load(found)[1]
     ask = ask_of(card.facts["source"]) if card.facts.get("source") else Ask()
     who = Watched(found.name, found.version, role_of(found), card.facts["release"], ask.interval)
     if fault := unfit(card):
         return replace(who, fault=fault)
-    rows = client.arrow(_newest_sql(card, ask, bars))
+    rows = client.arrow(_newest_sql(client, card, ask, bars or _bars(ask.interval)))
     if not rows.num_rows:
-        return replace(who, fault="no row of features is newer than its training")
+        return replace(who, fault="has no row of features that is newer than its training")
     times = rows["event_time"].cast(pa.int64()).to_numpy()
     span = int(times.min()), int(times.max())
+    newest = max(span[0], span[1] - WIDTHS_US[ask.interval] * LABELLED_BARS)
     profiles = profiles_of(json.loads(registry.file(found, PROFILES_FILE)))
     weights: dict[str, float] = json.loads(registry.file(found, WEIGHTS_FILE))
-    vectors = {
-        name: np.asarray(rows[name].drop_null().to_numpy(), np.float64) for name in model.names
-    }
+    vectors = {name: _finite(rows[name]) for name in card.features}
     return replace(
         who,
         rows=rows.num_rows,
         from_us=span[0],
         to_us=span[1],
-        columns=columns_of(_finite(vectors), profiles, weights),
+        columns=columns_of(vectors, profiles, weights),
         prediction=_prediction(client, found, span, profiles.get(PREDICTION)),
-        performance=_performance(client, found, card, ask, span),
+        performance=_performance(client, found, card, ask, (newest, span[1])),
     )
 
 
-def _finite(vectors: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDArray[np.float64]]:
-    return {name: values[np.isfinite(values)] for name, values in vectors.items()}
+def _finite(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    values = np.asarray(column.drop_null().to_numpy(), np.float64)
+    return values[np.isfinite(values)]
 
 
-def _newest_sql(card: Card, ask: Ask, bars: int) -> str:
+def _bars(interval: str) -> int:
+    return max(WINDOW_BARS_MIN, WINDOW // timedelta(microseconds=WIDTHS_US[interval]))
+
+
+def _newest_sql(client: Client, card: Card, ask: Ask, bars: int) -> str:
     """Select the newest rows of features that a version was not trained on, as they stand now."""
     keys = ", ".join(f'"{name}"' for name in KEYS)
     vector = ", ".join(f'"{name}"' for name in card.features)
+    width_us = WIDTHS_US[ask.interval]
     after = f"{of_ask(ask)} AND event_time > {quote(card.facts['last_time'])}::TIMESTAMPTZ"
-    width_us = WIDTHS_US[ask.interval] * bars
+    within = (
+        f"{FEATURES} WHERE {after} AND event_time > (SELECT max(event_time) FROM {FEATURES}"
+        f" WHERE {after}) - to_microseconds({width_us * bars})"
+    )
+    count: int = client.arrow(f"SELECT count(*) AS n FROM {within}")["n"][0].as_py()
+    every = max(1, -(-count // ROWS_MAX))
     return (
-        f"SELECT event_time, {vector} FROM {FEATURES} WHERE {after} AND event_time >"
-        f" (SELECT max(event_time) FROM {FEATURES} WHERE {after}) - to_microseconds({width_us})"
+        f"SELECT event_time, {vector} FROM {within}"
+        f" AND epoch_us(event_time) // {width_us} % {every} = 0"
         f" QUALIFY row_number() OVER (PARTITION BY {keys}, event_time"
         " ORDER BY available_time DESC, recorded_time DESC) = 1"
     )

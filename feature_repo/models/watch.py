@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.models.drift import PSI_MAX, Drift, Profile, drift
+from feature_repo.models.drift import PSI_MAX, ROWS_MIN, Drift, Profile, drift, profile_of
 from feature_repo.models.rows import Rows
 from feature_repo.models.trees import judged
 
@@ -33,12 +33,15 @@ a feature that counts for nothing may go where it likes."""
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A feature: weight, its part of mean |SHAP|, 0 to 1; found: None where rows are too few."""
+    """A feature: weight, its part of mean |SHAP|, 0 to 1.
+
+    now, found: None where rows are too few.
+    """
 
     name: str
     weight: float
     trained: Profile = field(repr=False)
-    values: Float64 = field(repr=False)
+    now: Profile | None = field(repr=False)
     found: Drift | None
 
     @property
@@ -152,8 +155,8 @@ def columns_of(
             name,
             weights.get(name, 0.0) / whole,
             profiles[name],
-            values,
-            drift(profiles[name], values) if len(values) else None,
+            profile_of(values) if len(values) >= ROWS_MIN else None,
+            drift(profiles[name], values),
         )
         for name, values in vectors.items()
         if name in profiles

@@ -138,4 +138,4 @@ CREATE UNIQUE INDEX ml_models_row ON market.ml_models (row_no);
 INSERT INTO market.open_to_analysts VALUES ('model_predictions'), ('ml_models');
 SELECT market.make_number_tail('model_predictions', 'row_no');
 SELECT market.make_number_tail('ml_models', 'row_no');
-GRANT INSERT ON market.model_predictions, market.ml_models TO market_operator, market_service;
+GRANT INSERT ON market.model_predictions, market.ml_models TO market_operator;
