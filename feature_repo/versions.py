@@ -41,7 +41,7 @@ def computed(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
     late = received > ends + HISTORY_AFTER_US
     all_there, live_there = np.empty_like(ends), np.empty_like(ends)
     starts = series_starts(bars)
-    for first, last in zip(starts, [*starts[1:], bars.num_rows], strict=True):
+    for first, last in zip(starts, np.append(starts, bars.num_rows)[1:], strict=True):
         part = slice(first, last)
         all_there[part] = rolling_max(received[part], feature_set.lookback)
         in_time = np.where(late[part], 0, received[part])
