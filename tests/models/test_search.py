@@ -99,7 +99,13 @@ def test_a_search_without_sense_is_refused() -> None:
 
 NO_TORCH = """
 import sys
-sys.modules["torch"] = None
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name=name)
+
+sys.meta_path.insert(0, NoTorch())
 from infra.command.main import run
 sys.exit(run(["train", "sequence", "--release", "r", "--home", sys.argv[1]]))
 """
