@@ -109,7 +109,8 @@ def new_versions(changed: Changed, held: pa.Table, now_us: int) -> pa.Table:
                 FROM made AS m LEFT JOIN newest AS n USING ({LABEL_KEY})
                 WHERE n.event_time IS NULL OR m.label_end_time IS DISTINCT FROM n.label_end_time
                     OR m.label_value IS DISTINCT FROM n.label_value
-                    OR m.label_side IS DISTINCT FROM n.label_side),
+                    OR m.label_side IS DISTINCT FROM n.label_side
+                    OR m.width IS DISTINCT FROM n.width),
             gone AS (
                 SELECT n.* REPLACE (make_timestamp($now)::TIMESTAMPTZ AS available_time,
                     NULL AS label_end_time, NULL AS label_value, NULL AS label_side, NULL AS width)

@@ -25,6 +25,9 @@ CLIPPED_AT = 10.0
 STEEPEST = 1.0
 """Norm that gradients are cut to."""
 
+ONE_THREAD_ROWS_MAX = 256
+"""So few windows are predicted by one thread: to wake others takes far longer."""
+
 AT_ONCE = 4_096
 """Windows of one forward pass: memory stays bounded, and no faster with more."""
 
@@ -139,7 +142,7 @@ def loaded(scale: Scale, weights: Mapping[str, Float32], recipe: Mapping[str, An
 
 def probabilities(made: Net, features: Float64) -> Float64:
     """Return the probability of each side of each window."""
-    with torch.inference_mode():
+    with _few_threads(len(features)), torch.inference_mode():
         parts = [made(part).cpu() for part in _parts(made, features)]
     said = torch.cat(parts) if len(parts) != 1 else parts[0]
     return np.asarray(said.numpy(), np.float64)
@@ -189,6 +192,19 @@ def _watched_loss(made: Net, task: Task, pool: Any, back: Any) -> float:
 
 def _weights(made: Net) -> dict[str, Float32]:
     return {name: each.cpu().numpy().copy() for name, each in made.state_dict().items()}
+
+
+@contextmanager
+def _few_threads(rows: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if rows > ONE_THREAD_ROWS_MAX or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

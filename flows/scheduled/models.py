@@ -37,7 +37,7 @@ def release_to_challengers(home: Path | None = None) -> list[str]:
     """Champions trained anew, each as it was, on the release of this week, made by it."""
     with in_one("models"):
         lines = train_anew(home)
-    _show("models", lines)
+    create_markdown_artifact(_words(lines), key="models")
     return lines
 
 
@@ -54,7 +54,7 @@ def challenger_to_champion(home: Path | None = None) -> list[str]:
     """Challengers become champions where they meet the written criteria; the old one is shadow."""
     with in_one("promotion"):
         lines = decide_all(home)
-    _show("promotion", lines)
+    create_markdown_artifact(_words(lines), key="promotion")
     return lines
 
 
@@ -63,9 +63,8 @@ def _registry(home: Path) -> Any:
     return registry.Registry(registry.registry_place(home))
 
 
-def _show(key: str, lines: list[str]) -> None:
-    words = "\n".join(f"- {line.strip()}" for line in lines) or "- nothing to do"
-    create_markdown_artifact(words, key=key)
+def _words(lines: list[str]) -> str:
+    return "\n".join(f"- {line.strip()}" for line in lines) or "- nothing to do"
 
 
 MODELS = Schedule("models", release_to_challengers, timedelta(weeks=1))
