@@ -68,7 +68,7 @@ def test_old_rows_open_the_ledger_and_go_on_from_there(
     ]
     tables = replay(migrated_dsn, START_US + 300_000_000).tables
     told = {
-        row["client_order_id"]: (row["current_state"], str(row["filled_size"]))
+        row["client_order_id"]: (row["current_state"], f"{row['filled_size']:f}")
         for row in tables["orders"].to_pylist()
     }
     assert told == {
