@@ -40,4 +40,4 @@ def write_predictions(table: pa.Table, trained: Trained, path: Path) -> int:
     made = tested_predictions(table, trained)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(made, path, compression="zstd")
-    return made.num_rows
+    return int(made.num_rows)

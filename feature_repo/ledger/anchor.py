@@ -169,7 +169,7 @@ def _seal(
     first, before = int(after["last_id"]) + 1, str(after["hash"])
     while first <= upto["last_id"]:
         last = min(first + SEGMENT_EVENTS_MAX - 1, upto["last_id"])
-        lines = []
+        lines: list[bytes] = []
         for stretch in stretches(dsn, chain, first, last):
             count = len(lines)
             wanted = list(range(first + count, first + count + len(stretch.ids)))

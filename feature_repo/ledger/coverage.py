@@ -149,7 +149,7 @@ def _between(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
 def _folded(connection: psycopg.Connection, upto: int) -> tuple[Covered, list[str]]:
     """Fold every order; return how many name what they rest on, and what could not follow."""
     orders = whole = 0
-    faults = []
+    faults: list[str] = []
     state: OrderState | None = None
     for event in orders_in_turn(connection, upto):
         if state is None or state.first.order_id != event.order_id:

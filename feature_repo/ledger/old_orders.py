@@ -54,12 +54,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Value -> the columns it was found under."""
 
 STATES: Mapping[str, State] = {
-    **dict.fromkeys(("pending", "new", "created", "submitted"), cast(State, "created")),
-    **dict.fromkeys(("open", "active", "accepted"), cast(State, "accepted")),
-    **dict.fromkeys(("partial", "partially_filled"), cast(State, "partially_filled")),
-    **dict.fromkeys(("filled", "executed", "closed"), cast(State, "filled")),
-    **dict.fromkeys(("cancelled", "canceled"), cast(State, "cancelled")),
-    **dict.fromkeys(("rejected", "failed"), cast(State, "rejected")),
+    **dict.fromkeys(("pending", "new", "created", "submitted"), "created"),
+    **dict.fromkeys(("open", "active", "accepted"), "accepted"),
+    **dict.fromkeys(("partial", "partially_filled"), "partially_filled"),
+    **dict.fromkeys(("filled", "executed", "closed"), "filled"),
+    **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
+    **dict.fromkeys(("rejected", "failed"), "rejected"),
     "expired": "expired",
 }
 """Word of an earlier system -> state."""

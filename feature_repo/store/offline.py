@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,9 @@ TIME_COLUMN = "event_timestamp"
 """Feast's name of the rows' time."""
 
 EITHER = f"{TIME_COLUMN}, or only one column of times"
+
+NEVER = timedelta(days=36_500)
+"""When values of a view without a ttl grow too old."""
 
 
 class LakeOfflineStoreConfig(FeastConfigBaseModel):
@@ -184,13 +187,13 @@ def _source(of: Any) -> LakeSource:
 
 def _table(view: FeatureView, refs: Sequence[str], full_names: bool) -> FeatureTable:
     """Return what a view's features, of those asked for, join by."""
-    shown = view.projection.name_to_use()
+    shown = str(view.projection.name_to_use())
     wanted = {ref.partition(":")[2] for ref in refs if ref.partition(":")[0] == shown}
     source = _source(view.batch_source)
     return FeatureTable(
         source.dataset,
         tuple(each.name for each in view.features if each.name in wanted),
-        view.ttl,
+        view.ttl or NEVER,
         keys=tuple(view.join_keys),
         fixed={"set_version": source.set_version},
         prefix=f"{shown}__" if full_names else "",

@@ -28,6 +28,7 @@ class HomeOnlineStore(RedisOnlineStore):
     """
 
     _url = ""
+    _client: Any = None
 
     def _get_client(self, online_store_config: Any) -> Any:
         if not self._client:

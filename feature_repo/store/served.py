@@ -166,7 +166,7 @@ class Served(Closes):
         """Return the last whole writing of a view; None when there was none."""
         with faults_of(self._url):
             held = self._redis.hget(MARKS, view.name)
-        return None if held is None else Mark(**orjson.loads(held))  # type: ignore[arg-type]
+        return None if held is None else Mark(**orjson.loads(held))
 
     def set_mark(self, view: View, mark: Mark) -> None:
         """Say that a view was written whole."""

@@ -43,12 +43,12 @@ class LakeSource(DataSource):
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, LakeSource)
-            and super().__eq__(other)
+            and bool(super().__eq__(other))
             and (self.dataset, self.set_version) == (other.dataset, other.set_version)
         )
 
     def __hash__(self) -> int:
-        return super().__hash__()
+        return int(super().__hash__())
 
     @staticmethod
     def from_proto(data_source: DataSourceProto) -> LakeSource:

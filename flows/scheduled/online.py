@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.features_to_online import FeaturesToOnline, Step
+from flows.online_to_quality import OnlineToQuality, Run
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
@@ -22,11 +22,10 @@ ROWS_SHOWN_MAX = 3
 
 
 @tried("serve the newest features")
-def serve_newest(home: Path | None) -> Any:
+def serve_newest(home: Path | None) -> Step:
     """Write the lake's newest row of every series to the online store."""
     place = place_of(home)
-    writer = import_module("flows.features_to_online").FeaturesToOnline
-    with writer(place.dsn, place.warehouse, valkey_url(place.settings.home)) as online:
+    with FeaturesToOnline(place.dsn, place.warehouse, valkey_url(place.settings.home)) as online:
         return online.step()
 
 
@@ -40,11 +39,10 @@ def features_to_online(home: Path | None = None) -> int:
 
 
 @tried("compare what is served")
-def compare_served(home: Path | None) -> Any:
+def compare_served(home: Path | None) -> Run:
     """Compare a sample of what is served with the lake."""
     place = place_of(home)
-    auditor = import_module("flows.online_to_quality").OnlineToQuality
-    with auditor(place.dsn, place.warehouse, valkey_url(place.settings.home)) as audit:
+    with OnlineToQuality(place.dsn, place.warehouse, valkey_url(place.settings.home)) as audit:
         return audit.step()
 
 

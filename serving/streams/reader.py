@@ -116,7 +116,7 @@ class ShardReader:
         last = delivered[-1].place if delivered else self.applied
         mark = keys.applied(self.group, self.shard)
         with self._client.pipeline() as pipe:
-            pipe.watch(self._turn.key)  # type: ignore[no-untyped-call]
+            pipe.watch(self._turn.key)
             if pipe.get(self._turn.key) != str(self._turn.token).encode():
                 raise owner.fenced(self._turn.key)
             pipe.multi()
