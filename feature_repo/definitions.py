@@ -22,7 +22,14 @@ from feast.types import Float64, String
 
 from feature_repo.store.place import PROJECT
 from feature_repo.store.source import LakeSource
-from feature_repo.store.views import DATASET, MARKET_V1, PRICE_MOMENTUM, View
+from feature_repo.store.views import (
+    CROSS_ASSET_V1,
+    MARKET_V1,
+    MICROSTRUCTURE_V1,
+    PRICE_MOMENTUM,
+    SENTIMENT_V1,
+    View,
+)
 
 project = Project(name=PROJECT, description="Features of market data, point in time.")
 
@@ -58,42 +65,62 @@ def feast_view(of: View, source: PushSource) -> FeatureView:
     )
 
 
-features_market_v1 = LakeSource(
-    name="features_market_v1",
-    dataset=DATASET,
-    set_version=MARKET_V1.of.version,
-    description="Table features_market of the lake, rows of set version 1.",
-)
-market_v1_push = PushSource(name="market_v1_push", batch_source=features_market_v1)
+def lake_source(of: View) -> LakeSource:
+    """Return the rows of a set's version in its table."""
+    return LakeSource(
+        name=f"features_{of.name}",
+        dataset=of.of.dataset,
+        set_version=of.of.version,
+        description=f"Table {of.of.dataset} of the lake, rows of set version {of.of.version}.",
+    )
+
+
+def pushed(of: View) -> PushSource:
+    """Return the source of a whole set, which values may be pushed to."""
+    return PushSource(name=f"{of.name}_push", batch_source=lake_source(of))
+
+
+def service(view: FeatureView) -> FeatureService:
+    """Return the service of a whole set."""
+    return FeatureService(
+        name=view.name, features=[view], description=f"{view.description} All of them."
+    )
+
+
+market_v1_push = pushed(MARKET_V1)
+microstructure_v1_push = pushed(MICROSTRUCTURE_V1)
+sentiment_v1_push = pushed(SENTIMENT_V1)
+cross_asset_v1_push = pushed(CROSS_ASSET_V1)
 
 market_v1 = feast_view(MARKET_V1, market_v1_push)
+microstructure_v1 = feast_view(MICROSTRUCTURE_V1, microstructure_v1_push)
+sentiment_v1 = feast_view(SENTIMENT_V1, sentiment_v1_push)
+cross_asset_v1 = feast_view(CROSS_ASSET_V1, cross_asset_v1_push)
 price_momentum = feast_view(PRICE_MOMENTUM, market_v1_push)
 
 asked_price = RequestSource(name="asked_price", schema=[Field(name="price", dtype=Float64)])
 
 
-def place_in_bands(inputs: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
-    """Return where a price stands in the bands: 0 at the lower, 1 at the upper; None without."""
-    rows = zip(inputs["price"], inputs["bollinger_lower"], inputs["bollinger_upper"], strict=True)
+def over_the_mean(inputs: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
+    """Return by how much of it a price is above the mean; None without either."""
+    rows = zip(inputs["price"], inputs["sma_20"], strict=True)
     return {
-        "price_percent_b": [
-            None
-            if price is None or low is None or high is None or high == low
-            else (price - low) / (high - low)
-            for price, low, high in rows
+        "price_over_sma_20": [
+            None if price is None or not mean else price / mean - 1 for price, mean in rows
         ]
     }
 
 
-price_in_bands: OnDemandFeatureView = on_demand_feature_view(
+price_over_mean: OnDemandFeatureView = on_demand_feature_view(
     sources=[market_v1, asked_price],
-    schema=[Field(name="price_percent_b", dtype=Float64)],
+    schema=[Field(name="price_over_sma_20", dtype=Float64)],
     mode="python",
-    name="price_in_bands",
-    description="Where a price of now stands in the Bollinger bands of the last bar.",
-)(place_in_bands)
+    name="price_over_mean",
+    description="How far a price of now is above the mean close of the last 20 bars.",
+)(over_the_mean)
 
-market_v1_service = FeatureService(
-    name="market_v1", features=[market_v1], description="Set market, version 1, whole."
-)
+market_v1_service = service(market_v1)
+microstructure_v1_service = service(microstructure_v1)
+sentiment_v1_service = service(sentiment_v1)
+cross_asset_v1_service = service(cross_asset_v1)
 price_momentum_service = FeatureService(name="price_momentum_v1", features=[price_momentum])

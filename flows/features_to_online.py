@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from feature_repo.store.served import Mark, Served
-from feature_repo.store.views import DATASET, SERIES, VIEWS, View
+from feature_repo.store.views import SERIES, VIEWS, View
 from lake.clock import Clock, SystemClock
 from lake.closes import Closes
 from lake.hot.turn import TURN_S_MAX, turn
@@ -90,7 +90,8 @@ def newest_rows(
     rows that we had written by then.
     """
     client.refresh()
-    if DATASET not in client.snapshots:
+    dataset = view.of.dataset
+    if dataset not in client.snapshots:
         names = [*SERIES, "event_time", *view.columns]
         types = [pa.string()] * len(SERIES) + [pa.timestamp("us", tz="UTC")]
         types += [pa.float64()] * len(view.columns)
@@ -106,9 +107,9 @@ def newest_rows(
         f" AND recorded_time <= make_timestamptz({upto_us})"
     )
     return client.arrow(
-        f"WITH last AS (SELECT {keys}, max(event_time) AS event_time FROM {DATASET}"
+        f"WITH last AS (SELECT {keys}, max(event_time) AS event_time FROM {dataset}"
         f" WHERE {within} GROUP BY ALL)"
-        f" SELECT {keys}, event_time, {columns} FROM {DATASET} JOIN last"
+        f" SELECT {keys}, event_time, {columns} FROM {dataset} JOIN last"
         f" USING ({keys}, event_time) WHERE {within}"
         f" QUALIFY row_number() OVER (PARTITION BY {keys}"
         f" ORDER BY available_time DESC, recorded_time DESC) = 1 ORDER BY {keys}"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_repo.store.served import Mark, Served, Values
-from feature_repo.store.views import DATASET, SERIES, VIEWS, View
+from feature_repo.store.views import MARKET_V1, SERIES, VIEWS, View
 from flows.features_to_online import LEASE, newest_rows
 from flows.numbered_to_lake import take_in_turn
 from lake.clock import Clock, SystemClock, utc_from_us
@@ -37,14 +37,14 @@ ALERT = "online features"
 REMEDY = "ticklake features materialize --online; where it comes again, see who else writes there"
 
 RULE = QualityRule(
-    dataset=DATASET,
+    dataset=MARKET_V1.of.dataset,
     name="online_equals_lake",
     kind="market",
     dimension="consistency",
     severity="error",
-    meaning="What is served is the lake's newest row, bit for bit.",
+    meaning="What is served, of every set, is the lake's newest row, bit for bit.",
     remedy=REMEDY,
-    version=load(DATASET).version,
+    version=load(MARKET_V1.of.dataset).version,
 )
 
 

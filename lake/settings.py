@@ -178,9 +178,9 @@ class Settings:
         "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
     )
     streams: str = setting(
-        "live",
+        OFF,
         "which frames an ingest sends to Redis Streams beside the journal: those of `live` sockets,"
-        " `all`, of recordings too, or `off`",
+        " `all`, of recordings too, or `off`, as long as nobody reads them",
     )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from feature_repo.feature_set import FeatureSet, feature_set
+from feature_repo.feature_set import (
+    MARKET,
+    MICROSTRUCTURE,
+    SENTIMENT_MEANS,
+    WITH_REFERENCE,
+    FeatureSet,
+)
 from lake.errors import WrongUse
 from lake.training.feature_table import FeatureTable
 
-DATASET = "features_market"
 SERIES = ("ticker", "exchange", "market", "interval")
 """Whose a value is; join keys of every view."""
 
@@ -33,7 +38,7 @@ class View:
     def table(self, columns: tuple[str, ...] = (), *, prefix: str = "") -> FeatureTable:
         """Return what joins a training set; columns: of the view, all without."""
         return FeatureTable(
-            DATASET,
+            self.of.dataset,
             columns or self.columns,
             self.ttl,
             keys=SERIES,
@@ -42,10 +47,17 @@ class View:
         )
 
 
-_MARKET_1 = feature_set("market", 1)
-MARKET_V1 = View("market_v1", _MARKET_1, tuple(_MARKET_1.names))
-PRICE_MOMENTUM = View("price_momentum", _MARKET_1, ("sma_20", "rsi_14", "macd"))
-VIEWS = (MARKET_V1, PRICE_MOMENTUM)
+def whole(of: FeatureSet) -> View:
+    """Return the view of a whole set."""
+    return View(f"{of.name}_v{of.version}", of, tuple(of.names))
+
+
+MARKET_V1 = whole(MARKET)
+MICROSTRUCTURE_V1 = whole(MICROSTRUCTURE)
+SENTIMENT_V1 = whole(SENTIMENT_MEANS)
+CROSS_ASSET_V1 = whole(WITH_REFERENCE)
+PRICE_MOMENTUM = View("price_momentum", MARKET, ("sma_20", "rsi_14", "macd"))
+VIEWS = (MARKET_V1, PRICE_MOMENTUM, MICROSTRUCTURE_V1, SENTIMENT_V1, CROSS_ASSET_V1)
 
 
 def view(name: str) -> View:

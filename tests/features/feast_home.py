@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from feature_repo.store.served import Served, connect
-from feature_repo.store.views import VIEWS
+from feature_repo.store.views import MARKET_V1, PRICE_MOMENTUM
 from flows.features_to_online import FeaturesToOnline, Step
 from flows.online_to_quality import OnlineToQuality, Run
 from lake.clock import ManualClock
@@ -18,7 +18,7 @@ from lake.steps import Steps
 from tests.bars.trading import EPOCH
 from tests.features.house import NOW, US, House
 
-OLD = tuple(replace(each, ttl=timedelta(days=100)) for each in VIEWS)
+OLD = tuple(replace(each, ttl=timedelta(days=100)) for each in (MARKET_V1, PRICE_MOMENTUM))
 """The views, for bars of months ago."""
 
 BTC = ("X:BTCUSD", "sim", "spot", "1m")

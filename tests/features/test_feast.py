@@ -118,7 +118,7 @@ def test_the_command_lists_what_was_applied(store: FeatureStore) -> None:
     assert [each.name for each in found.features] == list(PRICE_MOMENTUM.columns)
     assert found.ttl == timedelta(days=7)
     assert {each.name for each in store.list_feature_services()} == {
-        "market_v1",
+        *(f"{each.name}_v{each.version}" for each in SETS),
         "price_momentum_v1",
     }
 
@@ -156,17 +156,9 @@ def test_full_names_services_sql_and_on_demand(store: FeatureStore) -> None:
     ).to_df()
     assert both["price_momentum__sma_20"].equals(both["market_v1__sma_20"])
     asked = store.get_historical_features(
-        rows,
-        [
-            "market_v1:bollinger_lower",
-            "market_v1:bollinger_upper",
-            "price_in_bands:price_percent_b",
-        ],
+        rows, ["market_v1:sma_20", "price_over_mean:price_over_sma_20"]
     ).to_df()
-    place = (101.0 - asked["bollinger_lower"]) / (
-        asked["bollinger_upper"] - asked["bollinger_lower"]
-    )
-    assert asked["price_percent_b"].astype(float).equals(place)
+    assert asked["price_over_sma_20"].astype(float).equals(101.0 / asked["sma_20"] - 1)
     sql = (
         'SELECT ticker, exchange, market, "interval", event_time + INTERVAL 1 HOUR AS'
         " event_timestamp FROM bars ORDER BY event_time LIMIT 30"
@@ -182,11 +174,10 @@ def test_online_features_are_the_lake_s(house: FeastHome, store: FeatureStore) -
     assert {name: found[name] for name in MARKET.names} == {
         name: ours[name] for name in MARKET.names
     }
-    names = ["market_v1:bollinger_lower", "market_v1:bollinger_upper"]
     priced = [{**each, "price": 101.0} for each in entities]
-    asked = store.get_online_features([*names, "price_in_bands:price_percent_b"], priced).to_dict()
-    low, high = asked["bollinger_lower"][0], asked["bollinger_upper"][0]
-    assert asked["price_percent_b"][0] == (101.0 - low) / (high - low)
+    names = ["market_v1:sma_20", "price_over_mean:price_over_sma_20"]
+    asked = store.get_online_features(names, priced).to_dict()
+    assert asked["price_over_sma_20"][0] == 101.0 / asked["sma_20"][0] - 1
 
 
 def test_feast_s_own_writer_and_ours_write_the_same(house: FeastHome, store: FeatureStore) -> None:
@@ -220,7 +211,8 @@ def test_what_can_t_be_done_is_one_sentence(house: FeastHome, store: FeatureStor
             "price_momentum",
             rows_of(count=1)
             .rename(columns={"event_timestamp": "event_time"})
-            .assign(available_time=NOW, sma_20=1.0, rsi_14=1.0, macd=1.0)
+            .assign(available_time=NOW, recorded_time=NOW, arrival="live", set_version=1)
+            .assign(**dict.fromkeys(MARKET.names, 1.0))
             .drop(columns="label"),
         )
     two = rows_of(count=1).rename(columns={"event_timestamp": "one"}).assign(two=NOW)
