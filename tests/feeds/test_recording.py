@@ -118,8 +118,8 @@ def test_line_that_is_no_frame_is_told_with_its_number(tmp_path: Path) -> None:
         b"",
         b"hello\n",
         b"\x1f\x8b broken",
-        gzip.compress(b""),
-        gzip.compress(b"wss://ws.bitstamp.net/ <-> 1641343690.598303\n1641343691.1: {}\n"),
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"wss://ws.bitstamp.net/ <-> 1641343690.598303\n1641343691.1: {}\n", mtime=0),
         b'configuration: {"trades":["BTC-USD"]}\n'
         b"https://api.pro.coinbase.com/products -> 1618677816.8: []\n",
         b'{"some":"json"}\n',
