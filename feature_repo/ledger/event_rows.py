@@ -55,7 +55,7 @@ def orders_in_turn(connection: psycopg.Connection, upto: int) -> Iterator[OrderE
 
 def order_event(row: Sequence[Any]) -> OrderEvent:
     """Return the event of a row of its fields."""
-    amounts = [None if each is None else units(each) for each in row[13:16]]
+    amounts: list[Any] = [None if each is None else units(each) for each in row[13:16]]
     return OrderEvent(*row[:8], Instrument(*row[8:11]), *row[11:13], *amounts, *row[16:19])
 
 

@@ -11,7 +11,7 @@ import io
 import os
 import ssl
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from lake.tables.warehouse_io import sync_folder
 from lake.warehouse import Bucket
 
 ANSWER_S_MAX = 30
+_LATE = datetime.max.replace(tzinfo=UTC)
 
 
 class SecondPlace(Protocol):
@@ -154,7 +155,7 @@ class LockedBucket:
             ]
             if not versions:
                 raise FileNotFoundError(name)
-            first = min(versions, key=lambda each: each.last_modified)
+            first = min(versions, key=lambda each: each.last_modified or _LATE)
             answer = self._client.get_object(
                 self._bucket.name, self._path(name), version_id=first.version_id
             )
