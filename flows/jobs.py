@@ -34,7 +34,7 @@ FEATURES = Job(
         lake("bars"),
         *(tier(name) for name in ("crypto_quotes", "market_sentiment") for tier in (lake, hot)),
     ),
-    tuple(lake(name) for name in LAKE_ONLY_DATASETS if name != "bars"),
+    tuple(lake(name) for name in LAKE_ONLY_DATASETS if name.startswith("features_")),
 )
 UPKEEP = Job("small_files_to_large", "Merges small files and lets go of what nobody needs.")
 LINEAGE = Job(

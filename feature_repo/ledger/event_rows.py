@@ -55,14 +55,16 @@ def orders_in_turn(connection: psycopg.Connection, upto: int) -> Iterator[OrderE
 
 def order_event(row: Sequence[Any]) -> OrderEvent:
     """Return the event of a row of its fields."""
-    amounts: list[Any] = [None if each is None else units(each) for each in row[13:16]]
-    return OrderEvent(*row[:8], Instrument(*row[8:11]), *row[11:13], *amounts, *row[16:19])
+    amounts = (None if each is None else units(each) for each in row[13:16])
+    values: tuple[Any, ...] = (*row[:8], Instrument(*row[8:11]), *row[11:13], *amounts, *row[16:19])
+    return OrderEvent(*values)
 
 
 def position_event(row: Sequence[Any]) -> PositionEvent:
     """Return the event of a row of its fields."""
-    amounts: list[Any] = [None if each is None else units(each) for each in row[11:19]]
-    return PositionEvent(*row[:7], Instrument(*row[7:10]), row[10], *amounts, *row[19:21])
+    amounts = (None if each is None else units(each) for each in row[11:19])
+    values: tuple[Any, ...] = (*row[:7], Instrument(*row[7:10]), row[10], *amounts, *row[19:21])
+    return PositionEvent(*values)
 
 
 def last_positions(connection: psycopg.Connection, ids: Sequence[str]) -> list[PositionEvent]:

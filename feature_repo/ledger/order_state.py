@@ -134,9 +134,23 @@ def _opening(command: Place | ImportOrder) -> OrderEvent:
     else:
         said["origin"] = dict(command.origin)
     return OrderEvent(
-        *(0, command.order_id, 1, event_type, command.event_time_us),
-        *(command.account, order.client_id, order.client_id, order.instrument),
-        *(order.side, order.kind, order.price, order.size, None, "", _json(said), 0),
+        id=0,
+        order_id=command.order_id,
+        sequence_number=1,
+        event_type=event_type,
+        event_time_us=command.event_time_us,
+        account=command.account,
+        client_order_id=order.client_id,
+        command_id=order.client_id,
+        instrument=order.instrument,
+        side=order.side,
+        kind=order.kind,
+        price=order.price,
+        size=order.size,
+        fee=None,
+        liquidity="",
+        data=_json(said),
+        created_us=0,
     )
 
 
@@ -154,10 +168,23 @@ def _change(order: OrderState, command: Change) -> OrderEvent:
         price = order.price if price is None else price
         size = order.size if size is None else size
     return OrderEvent(
-        *(0, first.order_id, order.sequence_number + 1, event_type, command.event_time_us),
-        *(first.account, first.client_order_id, command.command_id, first.instrument),
-        *(first.side, first.kind, price, size, fee, command.liquidity),
-        *(_json(said), 0),
+        id=0,
+        order_id=first.order_id,
+        sequence_number=order.sequence_number + 1,
+        event_type=event_type,
+        event_time_us=command.event_time_us,
+        account=first.account,
+        client_order_id=first.client_order_id,
+        command_id=command.command_id,
+        instrument=first.instrument,
+        side=first.side,
+        kind=first.kind,
+        price=price,
+        size=size,
+        fee=fee,
+        liquidity=command.liquidity,
+        data=_json(said),
+        created_us=0,
     )
 
 

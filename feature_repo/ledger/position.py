@@ -184,9 +184,25 @@ def _next(
     """Return an event after `before` that leaves everything as it is."""
     if before is None:
         return PositionEvent(
-            *(place.event_id, position_id(account, instrument), 1, "marked", at_us),
-            *(account, "", instrument, None, None, 0, 0, 0, 0, 0, 0, place.cash),
-            *("{}", place.created_us),
+            id=place.event_id,
+            position_id=position_id(account, instrument),
+            sequence_number=1,
+            event_type="marked",
+            event_time_us=at_us,
+            account=account,
+            command_id="",
+            instrument=instrument,
+            order_event_id=None,
+            price=None,
+            size=0,
+            fee=0,
+            size_after=0,
+            cost_after=0,
+            realised_after=0,
+            fees_after=0,
+            cash_after=place.cash,
+            data="{}",
+            created_us=place.created_us,
         )
     return replace(
         before,
