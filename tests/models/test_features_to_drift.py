@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -18,29 +17,29 @@ from flows.drift_to_page import bins, page, write_page
 from flows.features_to_drift import Looked, look, results_of
 from flows.features_to_predictions import score
 from infra.command.main import run
-from lake import state
 from lake.hot.alerts import open_alerts
-from tests.models.watched_house import BARS, BARS_TRAINED, WatchedHouse
+from tests.conftest import Databases
+from tests.models.watched_house import BARS, BARS_TRAINED, WatchedHouse, watched_house
 
 CALM, WILD = 1_200, 200
 END = BARS_TRAINED + CALM
 CHANCE = np.random.default_rng(3)
 
 
-@pytest.fixture
-def house(migrated_dsn: str, tmp_path: Path) -> Iterator[WatchedHouse]:
+@pytest.fixture(scope="module")
+def house(
+    databases: Databases, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WatchedHouse]:
     """Return a house with a champion, a challenger and 1,200 bars like those of its training."""
-    house = WatchedHouse(migrated_dsn, tmp_path / "warehouse")
-    house.begin(tmp_path)
-    house.train("champion")
-    house.train("challenger", seed=2)
-    house.bars(BARS_TRAINED, END)
-    score(house.dsn, house.place, house.registry, house.clock)
-    yield house
-    house.close()
+    with watched_house(databases, migrated_template, tmp_path_factory.mktemp("home")) as house:
+        house.train("champion")
+        house.train("challenger", seed=2)
+        house.more(CALM)
+        score(house.dsn, house.place, house.registry, house.clock)
+        yield house
 
 
-def test_what_went_far_is_a_result_an_alert_and_a_page(house: WatchedHouse, tmp_path: Path) -> None:
+def test_what_went_far_is_a_result_an_alert_and_a_page(house: WatchedHouse) -> None:
     calm = look(house.dsn, house.place, house.registry, house.clock, window_bars=WILD)
     champion, challenger = calm.watched
     assert (champion.role, challenger.role, champion.rows) == ("champion", "challenger", WILD)
@@ -50,7 +49,7 @@ def test_what_went_far_is_a_result_an_alert_and_a_page(house: WatchedHouse, tmp_
     assert champion.performance is not None
     assert champion.performance.rows == WILD - 5  # the last five bars have no label yet
     assert champion.performance.metrics["log_loss"] == pytest.approx(log_loss(house))
-    house.bars(END, END + WILD, wild=0.02)
+    house.more(WILD, wild=0.02)
     score(house.dsn, house.place, house.registry, house.clock)
     wild = look(house.dsn, house.place, house.registry, house.clock, window_bars=WILD)
     champion = wild.watched[0]
@@ -68,7 +67,7 @@ def test_what_went_far_is_a_result_an_alert_and_a_page(house: WatchedHouse, tmp_
         (alert,) = open_alerts(connection)  # of the champion; nobody acts on a challenger
     assert alert.thing == "drift of direction"
     assert "are not as in training" in alert.fault
-    text = write_page(tmp_path, house.dsn, wild, house.clock).read_text()
+    text = write_page(house.home, house.dsn, wild, house.clock).read_text()
     page_is_whole(text)
     assert "direction 1, champion" in text
     assert "Newest predictions" in text
@@ -94,12 +93,9 @@ def log_loss(house: WatchedHouse) -> float:
 
 
 def test_the_verbs_say_it_and_end_by_it(
-    house: WatchedHouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    house: WatchedHouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = tmp_path
-    state.write_state(home, {"postgres": {"dsn": house.dsn}})
-    (home / "mlflow").mkdir()
-    (home / "mlflow.db").replace(home / "mlflow" / "mlflow.db")
+    home = house.home
     assert run(["models", "score", "--home", str(home), "--json"]) == 0
     versions = json.loads(capsys.readouterr().out)["versions"]
     assert [each["rows"] for each in versions] == [0, 0]
@@ -132,13 +128,13 @@ def test_too_few_rows_say_nothing() -> None:
     assert performance(none, np.zeros(99, np.int64), np.zeros(99), {"log_loss": 1.0}) is None
 
 
-def test_what_comes_from_data_is_escaped(migrated_dsn: str) -> None:
+def test_what_comes_from_data_is_escaped(house: WatchedHouse) -> None:
     odd = Watched("<b>m", 1, "champion", "<i>r", "1m", fault="takes <script>")
-    text = page(migrated_dsn, Looked(1, (odd,)), 0)
+    text = page(house.dsn, Looked(1, (odd,)), 0)
     page_is_whole(text)
     assert "<script>" not in text
     assert "<i>r" not in text
-    assert "No version has a role" in page(migrated_dsn, Looked(1, ()), 0)
+    assert "No version has a role" in page(house.dsn, Looked(1, ()), 0)
 
 
 def test_a_picture_of_bins_counts_every_value() -> None:

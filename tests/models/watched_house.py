@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.models.registry import Registry, RegistryPlace, Version
+from feature_repo.models.registry import Registry, Version, registry_place
 from feature_repo.models.trees import TreeRecipe
 from flows.bars_to_features import BarsToFeatures
 from flows.features_to_model import Order, train_model
 from flows.release_to_training_rows import Ask, rows_of_release
+from lake import state
 from lake.clock import ManualClock
 from lake.releases.release import create
 from lake.views.client import Client
 from tests.bars.trading import EPOCH
+from tests.conftest import Databases
 from tests.features.bars import walk
 from tests.features.house import House
 
@@ -28,25 +32,26 @@ BARS = walk(BARS_TRAINED + BARS_AFTER, gaps=0)
 
 
 class WatchedHouse(House):
-    """A house of features with a registry beside it; time goes on by an hour a run."""
+    """A house of features with a registry in its home; time goes on by an hour a run."""
 
-    clock = ManualClock((NOW - EPOCH) // timedelta(microseconds=1))
-
-    def begin(self, folder: Path) -> None:
+    def begin(self, home: Path) -> None:
         """Publish the first bars, make the release that models are trained on."""
+        self.home = home
+        self.clock = ManualClock((NOW - EPOCH) // timedelta(microseconds=1))
+        self.bars = 0
+        state.write_state(home, {"postgres": {"dsn": self.dsn}})
+        self.registry = Registry(registry_place(home))
         self.start_shard(0)
-        self.bars(0, BARS_TRAINED)
+        self.more(BARS_TRAINED)
         self.write()
         self.commit()
         create(self.dsn, self.place, "first", ManualClock())
-        self.registry = registry_in(folder)
 
-    def bars(self, first: int, last: int, wild: float = 0.0) -> None:
-        """Publish these bars and make their features; wild: so much farther the closes jump."""
-        rows = BARS.slice(first, last - first)
-        if wild:
-            rows = wilder(rows, wild)
-        self.publish(rows)
+    def more(self, count: int, wild: float = 0.0) -> None:
+        """Publish the next bars and make their features; wild: so much farther the closes jump."""
+        rows = BARS.slice(self.bars, count)
+        self.bars += count
+        self.publish(wilder(rows, wild) if wild else rows)
         self.clock.advance(3_600_000_000)
         with BarsToFeatures(self.dsn, self.place, clock=self.clock) as maker:
             maker.step()
@@ -71,10 +76,17 @@ class WatchedHouse(House):
         return made
 
 
-def registry_in(folder: Path) -> Registry:
-    """Return a registry of files in a folder."""
-    place = RegistryPlace(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri())
-    return Registry(place)
+@contextmanager
+def watched_house(databases: Databases, template: str, home: Path) -> Iterator[WatchedHouse]:
+    """Begin a house in a database of its own."""
+    name = databases.create(template)
+    house = WatchedHouse(databases.dsn(name), home / "warehouse")
+    try:
+        house.begin(home)
+        yield house
+    finally:
+        house.close()
+        databases.drop(name)
 
 
 def wilder(rows: pa.Table, by: float) -> pa.Table:
