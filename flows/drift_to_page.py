@@ -15,6 +15,7 @@ from markupsafe import Markup
 from psycopg.rows import dict_row
 
 from feature_repo.models.drift import BINS, GRID, PSI_MAX, Profile
+from feature_repo.models.predictions import REST
 from feature_repo.models.watch import WEIGHT_PART_MAX, Column, Watched
 from flows.backtest_to_sheet import mood
 from flows.features_to_drift import Looked
@@ -192,5 +193,6 @@ def _prediction(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _heaviest(parts: Mapping[str, float]) -> Sequence[str]:
-    order = sorted(parts.items(), key=lambda each: -abs(each[1]))
+    features = (each for each in parts.items() if each[0] != REST)
+    order = sorted(features, key=lambda each: -abs(each[1]))
     return [f"{name} {value:+.3f}" for name, value in order[:WHY_MAX]]

@@ -103,7 +103,7 @@ class Watched:
             said = f"features that weigh {self.drifted_weight:.0%} of it are not as in training"
             found.append(f"{said} ({names})")
         if self.prediction is not None and self.prediction.large:
-            found.append(f"its predictions moved, PSI {self.prediction.psi:.2f} of {PSI_MAX}")
+            found.append(f"its predictions moved, PSI {self.prediction.psi:.2f}, above {PSI_MAX}")
         if self.performance is not None and self.performance.worse:
             now, then = self.performance.metrics["log_loss"], self.performance.tested["log_loss"]
             found.append(f"log loss {now:.4f}, in its tests {then:.4f}")
