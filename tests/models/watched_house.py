@@ -41,6 +41,7 @@ class WatchedHouse(House):
         self.bars = 0
         state.write_state(home, {"postgres": {"dsn": self.dsn}})
         self.registry = Registry(registry_place(home))
+        self.client = Client(self.dsn, self.place)
         self.start_shard(0)
         self.more(BARS_TRAINED)
         self.write()
@@ -55,6 +56,13 @@ class WatchedHouse(House):
         self.clock.advance(3_600_000_000)
         with BarsToFeatures(self.dsn, self.place, clock=self.clock) as maker:
             maker.step()
+
+    def rows(self, query: str = "FROM features_market") -> pa.Table:
+        return self.client.arrow(query)
+
+    def close(self) -> None:
+        self.client.close()
+        super().close()
 
     def train(self, role: str = "", seed: int = 1, name: str = "direction") -> Version:
         """Train on the release, and give the version a role."""
@@ -81,8 +89,8 @@ def watched_house(databases: Databases, template: str, home: Path) -> Iterator[W
     """Begin a house in a database of its own."""
     name = databases.create(template)
     house = WatchedHouse(databases.dsn(name), home / "warehouse")
+    house.begin(home)
     try:
-        house.begin(home)
         yield house
     finally:
         house.close()
