@@ -23,7 +23,7 @@ from feature_repo.models.predictions import DATASET as PREDICTIONS
 from feature_repo.models.predictions import KEYS
 from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.watch import Performance, Watched, columns_of, performance
-from flows.features_to_model import PROFILES_FILE, WEIGHTS_FILE
+from flows.features_to_model import PREDICTION, PROFILES_FILE, WEIGHTS_FILE
 from flows.features_to_predictions import FEATURES, in_use, of_ask, role_of, unfit
 from flows.numbered_to_lake import take_in_turn
 from flows.release_to_training_rows import Ask, ask_of, rows_of_release
@@ -52,9 +52,6 @@ LABELLED_BARS = 1_440
 
 FIRST_ROWS_MIN, FIRST_ROWS_MAX = 1_000, 20_000
 """A version's first predictions, which later ones are compared with."""
-
-PREDICTION = "prediction"
-"""Profile of what the tests of training predicted, where a version has one beside it."""
 
 CHAMPION = "champion"
 ALERT = "drift of "

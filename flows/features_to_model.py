@@ -25,7 +25,7 @@ from feature_repo.models.learner import Model, Recipe, Samples, recipe_of
 from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
 from feature_repo.models.training import Trained, train
-from feature_repo.models.trees import TreeRecipe
+from feature_repo.models.trees import TreeRecipe, prediction
 from flows.release_to_training_rows import ask_of, rows_of_release
 from lake.client import connect
 from lake.clock import Clock, SystemClock, utc_from_us
@@ -45,6 +45,8 @@ WEIGHTS_FILE = "weights.json"
 WEIGHTS_PICTURE = "weights.png"
 EXPLANATIONS_FILE = "explanations.parquet"
 TRIALS_FILE = "trials.json"
+PREDICTION = "prediction"
+"""Its name among the profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +137,7 @@ def train_model(
     card = Card(order.name, order.features, facts, trained.metrics)
     files = {
         RECEIPT_FILE: json.dumps(receipt.document(), indent=2) + "\n",
-        PROFILES_FILE: json.dumps(
-            {
-                name: profile_of(column).document()
-                for name, column in zip(rows.names, rows.features.T, strict=True)
-            }
-        ),
+        PROFILES_FILE: json.dumps(_profiles(rows, trained)),
         **explained(trained.model, trained.samples),
         **_trials(trained),
     }
@@ -233,6 +230,13 @@ def _beside(
     except BadInput as error:
         return {"fault": str(error)}
     return found.document() if found else {}
+
+
+def _profiles(rows: Rows, trained: Trained) -> dict[str, Any]:
+    """Return what drift is measured from: each feature, and what the tests predicted."""
+    said = prediction(trained.tested.probabilities)
+    columns = {**dict(zip(rows.names, rows.features.T, strict=True)), PREDICTION: said}
+    return {name: profile_of(column).document() for name, column in columns.items()}
 
 
 def _trials(trained: Trained) -> dict[str, str | bytes]:
