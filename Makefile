@@ -7,11 +7,13 @@ export TICKLAKE_DATA ?= $(abspath ../shared/data)
 BIN := .venv/bin
 STAMP := .venv/installed
 WORKERS ?= 3
+TORCH_STAMP := .venv/torch-installed
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
-	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py
+	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py \
+	tests/models/test_sequences.py
 LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
-RUFF_PATHS := feature_repo flows lake infra warehouse_sql tests $(wildcard benchmarks notebooks)
+RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo stack test test-stack lint bench clean
@@ -29,6 +31,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# its wheel brings CUDA: 4.5 GB, so that only who needs it waits for it
+$(TORCH_STAMP): $(STAMP)
+	@echo "installing torch into .venv (4.5 GB, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,torch]'
+	@touch $@
+
 demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot to lake to SQL
 	@$(BIN)/ticklake demo
 
@@ -39,7 +47,7 @@ stack: $(STAMP)  ## install and start the stack profile's servers, natively on D
 test: $(STAMP) lint  ## run all checks and tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-test-stack: $(STAMP)  ## run the tests that need the stack profile's servers; starts and stops them
+test-stack: $(TORCH_STAMP)  ## run the tests that need the stack profile's servers, or torch; starts and stops them
 	@$(BIN)/python -m infra.native.install
 	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME) || \
 		{ $(BIN)/ticklake down --home $(STACK_HOME); exit 1; }

@@ -4,7 +4,8 @@
 
 polars gets the same bars as float64 and its own rolling means and ewm_mean, whose last digits
 depend on where the series starts: how many of them do is counted, too. Ours are computed whole, in
-pieces cut at random, and bar by bar as live does, and every value is compared by its bits.
+pieces cut at random, and bar by bar as live does, and every value is compared by its bits. The
+other sets, and what the lake adds, are in benchmarks/feature_sets.py.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from feature_repo.feature import BAR_INPUTS, END_S
+from feature_repo.feature import END_S
 from feature_repo.feature_set import FeatureSet
 from feature_repo.kernels import Values
 from lake.bars.kernel import SERIES, WIDTHS_US
@@ -106,7 +106,7 @@ def _positions(bars: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _needed(feature_set: FeatureSet) -> set[str]:
-    return {name for each in feature_set.features for name in each.inputs} & BAR_INPUTS
+    return {name for each in feature_set.features for name in each.inputs} & feature_set.given
 
 
 def _inputs(

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from feature_repo.feature import BAR_INPUTS, Feature
+from feature_repo.features.cross_asset import COMMON_INPUTS, CROSS_ASSET
 from feature_repo.features.momentum import MOMENTUM
+from feature_repo.features.quotes import QUOTE_INPUTS, QUOTES
+from feature_repo.features.sentiment import SCORE_INPUTS, SENTIMENT
 from feature_repo.features.trend import TREND
 from feature_repo.features.volatility import VOLATILITY
 from feature_repo.features.volume import VOLUME
@@ -21,14 +24,21 @@ from lake.errors import WrongUse
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """Features in the order of their columns; one comes after those that it is made of."""
+    """Features in the order of their columns; one comes after those that it is made of.
+
+    given: columns of the rows that they are computed of, and rows: what such a row is, in words;
+    sources: datasets that the rows come from, whose promised latency imported history is given.
+    """
 
     name: str
     version: int
     features: tuple[Feature, ...]
+    given: frozenset[str] = BAR_INPUTS
+    rows: str = "bars"
+    sources: tuple[str, ...] = ("bars",)
 
     def __post_init__(self) -> None:
-        known = set(BAR_INPUTS)
+        known = set(self.given)
         for feature in self.features:
             assert set(feature.inputs) <= known, f"{feature.name} comes before an input of it"
             assert feature.name not in known, f"{feature.name} comes twice"
@@ -38,6 +48,11 @@ class FeatureSet:
     def names(self) -> list[str]:
         """Return the columns' names."""
         return [feature.name for feature in self.features]
+
+    @property
+    def dataset(self) -> str:
+        """Return the table of the set's values."""
+        return f"features_{self.name}"
 
     @property
     def lookback(self) -> int:
@@ -59,8 +74,30 @@ class FeatureSet:
 MARKET = FeatureSet("market", 1, (*TREND, *MOMENTUM, *VOLATILITY, *VOLUME))
 """All that bars of one series give."""
 
-SETS = (MARKET,)
-IN_FORCE: Mapping[str, int] = MappingProxyType({"market": 1})
+MICROSTRUCTURE = FeatureSet(
+    "microstructure", 1, QUOTES, QUOTE_INPUTS, "minutes with a quote", ("crypto_quotes",)
+)
+"""What a minute's best quotes give; of interval 1m only."""
+
+SENTIMENT_MEANS = FeatureSet(
+    "sentiment",
+    1,
+    SENTIMENT,
+    SCORE_INPUTS,
+    "bars with their asset's scores",
+    ("bars", "market_sentiment"),
+)
+"""What an asset's scores give, at the end of each bar of a ticker of it."""
+
+WITH_REFERENCE = FeatureSet(
+    "cross_asset", 1, CROSS_ASSET, COMMON_INPUTS, "bars that the reference has too"
+)
+"""What a series' bars give beside the reference's."""
+
+SETS = (MARKET, MICROSTRUCTURE, SENTIMENT_MEANS, WITH_REFERENCE)
+IN_FORCE: Mapping[str, int] = MappingProxyType(
+    {"market": 1, "microstructure": 1, "sentiment": 1, "cross_asset": 1}
+)
 """The version that is made and served, by set."""
 
 

@@ -77,6 +77,28 @@ def rolling_deviation(values: Values, rows: int) -> Values:
     return np.asarray(np.sqrt(total / rows))
 
 
+def rolling_products(one: Values, other: Values, rows: int) -> tuple[Values, Values, Values]:
+    """Return the sums of squares and products around the means of the last `rows` pairs.
+
+    As (one * one, one * other, other * other). In two passes, and measured from the newest pair, as
+    rolling_deviation is and for its reasons: a window of one value has squares of exactly 0.
+    """
+    means = [np.zeros(len(one)), np.zeros(len(one))]
+    for lag in range(rows):
+        for mean, values in zip(means, (one, other), strict=True):
+            mean += lagged(values, lag) - values
+    for mean in means:
+        mean /= rows
+    squares, products, others = (np.zeros(len(one)) for _ in range(3))
+    for lag in range(rows):
+        x = (lagged(one, lag) - one) - means[0]
+        y = (lagged(other, lag) - other) - means[1]
+        squares += x * x
+        products += x * y
+        others += y * y
+    return squares, products, others
+
+
 def decayed_sum(values: Values, decay: float, rows: int) -> Values:
     """Return the sum over k of decay^k times the value k rows before, k in [0, rows).
 

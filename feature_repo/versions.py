@@ -20,10 +20,14 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 
 HISTORY_AFTER_US = 86_400_000_000
-LATENCY_US = (load("bars").freshness_minutes or 0) * 60_000_000
 
 SERIES = ("ticker", "exchange", "market", "interval")
 KEY_LIST = 'ticker, exchange, market, "interval", event_time'
+
+
+def latency_us(feature_set: FeatureSet) -> int:
+    """Return how long after their end the set's rows are there, by the contracts they rest on."""
+    return max(load(name).freshness_minutes or 0 for name in feature_set.sources) * 60_000_000
 
 
 def computed(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
@@ -37,20 +41,22 @@ def computed(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
     late = received > ends + HISTORY_AFTER_US
     all_there, live_there = np.empty_like(ends), np.empty_like(ends)
     starts = series_starts(bars)
-    for first, last in zip(starts, [*starts[1:], bars.num_rows], strict=True):
+    for first, last in zip(starts, np.append(starts, bars.num_rows)[1:], strict=True):
         part = slice(first, last)
         all_there[part] = rolling_max(received[part], feature_set.lookback)
         in_time = np.where(late[part], 0, received[part])
         live_there[part] = rolling_max(in_time, feature_set.lookback)
     live = pa.array(np.maximum(ends, all_there)).cast(TIME)
-    history = pa.array(np.maximum(ends + LATENCY_US, live_there), mask=~late).cast(TIME)
+    history = pa.array(np.maximum(ends + latency_us(feature_set), live_there), mask=~late).cast(
+        TIME
+    )
     return rows.append_column("live_time", live).append_column("history_time", history)
 
 
 def new_versions(
     rows: pa.Table, held: pa.Table, spans: pa.Table, feature_set: FeatureSet, now_us: int
 ) -> pa.Table:
-    """Return what to add to features_market: rows that are not held as they are.
+    """Return what to add to the set's table: rows that are not held as they are.
 
     rows: of `computed`; held: rows of the table, every version of the bars concerned; spans: series
     with first_us and last_us, the ends of the bars that may have gone: where a held one has no row
@@ -58,7 +64,7 @@ def new_versions(
     """
     names = [f'"{name}"' for name in feature_set.names]
     differs = " OR ".join(f"r.{name} IS DISTINCT FROM h.{name}" for name in names)
-    schema = arrow_schema(load("features_market"))
+    schema = arrow_schema(load(feature_set.dataset))
     columns = {
         "recorded_time": "make_timestamp($now)::TIMESTAMPTZ",
         "set_version": str(feature_set.version),

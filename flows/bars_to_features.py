@@ -1,9 +1,10 @@
-"""Features from bars: what changed bars change, and no other row.
+"""Features from bars, a set at a time: what changed bars change, and no other row.
 
 A run compares the bars' snapshot with the one that the features are made of, reads each changed
 series from its lookback before the first change to its lookback after the last, and adds the rows
-whose values are other than those held. It needs no Prefect. Whoever kills it loses one commit; the
-next run finds what was added, and adds the rest.
+whose values are other than those held. Sets that take something beside the bars say what a change
+of that concerns (flows/feature_sources.py). It needs no Prefect. Whoever kills it loses one commit;
+the next run finds what was added, and adds the rest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyiceberg.table import Table
 
 from feature_repo.feature_set import MARKET, FeatureSet, feature_set
 from feature_repo.versions import SERIES, computed, new_versions
+from flows.feature_sources import SERIES_LIST, SOURCES
 from flows.jobs import FEATURES
 from lake.bars.bars_table import marks_of
 from lake.bars.kernel import WIDTHS_US, teach
@@ -25,7 +27,7 @@ from lake.clock import Clock, SystemClock
 from lake.closes import Closes
 from lake.errors import Unavailable
 from lake.features.changed_bars import BARS, LEFT_OUT, SPAN, changed_series
-from lake.features.features_table import DATASET, FeaturesTable, MadeOf
+from lake.features.features_table import FeaturesTable, MadeOf
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
@@ -36,7 +38,6 @@ from lake.tables.catalog import known_table, open_catalog
 from lake.views.client import Client
 from lake.warehouse import Warehouse
 
-LEASE = DATASET
 ROWS_MAX = 2_000_000
 """Bars of one reading and computing; a series alone may have more."""
 
@@ -45,8 +46,6 @@ REACH = 4
 
 LOOKS_MAX = 5
 """Looks at a catalog that moves meanwhile."""
-
-SERIES_LIST = 'ticker, exchange, market, "interval"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +74,18 @@ class BarsToFeatures(Closes):
         rows_max: int = ROWS_MAX,
         wait_s: float = TURN_S_MAX,
         namespace: str = NAMESPACE,
+        made: FeatureSet | None = None,
     ) -> None:
+        """Connect; made: the set to make, of bars; None: market, of the version in force."""
         self._dsn = dsn
         self._warehouse = warehouse
         self._clock = clock or SystemClock()
         self._steps = steps or Steps()
         self._rows_max = rows_max
         self._wait_s = wait_s
-        self._set: FeatureSet = feature_set(MARKET.name)
+        self._set: FeatureSet = made or feature_set(MARKET.name)
+        self._dataset = self._set.dataset
+        self._source = SOURCES[self._set.name](self._set)
         self._client = Client(dsn, warehouse)
         teach(self._client.duckdb)
         self._run = Run(Teller(dsn, self._clock, namespace), FEATURES)
@@ -96,41 +99,52 @@ class BarsToFeatures(Closes):
     def step(self) -> Step:
         """Add what lacks; raises Unavailable when another run was first: call it again."""
         with (
-            turn(self._dsn, LEASE, wait_s=self._wait_s) as held,
+            turn(self._dsn, self._dataset, wait_s=self._wait_s) as held,
             closing(
-                open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=LEASE)
+                open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=self._dataset)
             ) as catalog,
         ):
             if known_table(catalog, BARS) is None:
                 return Step(0, 0)
-            table = FeaturesTable(catalog, epoch=held.epoch, steps=self._steps)
+            table = FeaturesTable(
+                catalog, epoch=held.epoch, steps=self._steps, dataset=self._dataset
+            )
             bars = self._look(catalog, table)
             head, made = bars.current_snapshot(), table.made_of()
-            same_set = made is not None and made.set_version == self._set.version
-            since = made.bars_snapshot if made is not None and same_set else None
-            if head is None or since == head.snapshot_id:
+            if made is not None and made.set_version != self._set.version:
+                made = None
+            scores = self._source.scores_upto(self._dsn, made.scores if made else {})
+            if head is None:
                 return Step(0, 0)
-            of = MadeOf(head.snapshot_id, self._set.version, marks_of(bars))
-            return self._make(table, bars, since, of)
+            of = MadeOf(head.snapshot_id, self._set.version, marks_of(bars), scores)
+            if made is not None and (made.bars_snapshot, made.scores) == (of.bars_snapshot, scores):
+                return Step(0, 0)
+            return self._make(table, bars, made, of)
 
-    def _make(self, table: FeaturesTable, bars: Table, since: int | None, of: MadeOf) -> Step:
-        spans = changed_series(bars, since)
-        if spans is None:
-            spans = self._client.duckdb.execute(
-                f"{SPAN} FROM lake.{BARS} WHERE \"interval\" <> '{LEFT_OUT}' GROUP BY ALL"
-                " ORDER BY ALL"
-            ).to_arrow_table()
+    def _make(self, table: FeaturesTable, bars: Table, made: MadeOf | None, of: MadeOf) -> Step:
         put = 0
         snapshots: list[int] = []
+        spans = self._spans(bars, made, of)
         for group in self._groups(spans):
-            rows = decided(self._dsn, DATASET, self._rows(group), self._clock)
+            rows = decided(self._dsn, self._dataset, self._rows(group), self._clock)
             if rows.num_rows:
                 put += rows.num_rows
                 snapshots.append(table.append(rows, of))
-                self._run.wrote(lake(DATASET), snapshots[-1], rows.num_rows)
+                self._run.wrote(lake(self._dataset), snapshots[-1], rows.num_rows)
                 self._run.tell("RUNNING" if self._run.told else "START", brief=self._run.told)
         table.move(of)
         return Step(put, spans.num_rows, tuple(snapshots))
+
+    def _spans(self, bars: Table, made: MadeOf | None, of: MadeOf) -> pa.Table:
+        """Return what has changed since; all, where that can't be told."""
+        spans = changed_series(bars, made.bars_snapshot if made else None)
+        connection = self._client.duckdb
+        if spans is None:
+            spans = connection.execute(
+                f"{SPAN} FROM lake.{BARS} WHERE \"interval\" <> '{LEFT_OUT}' GROUP BY ALL"
+                " ORDER BY ALL"
+            ).to_arrow_table()
+        return self._source.concerned(connection, spans, made.scores if made else {}, of.scores)
 
     def _look(self, catalog: SqlCatalog, table: FeaturesTable) -> Table:
         """Bring table and views to one and the same metadata; return the table of bars."""
@@ -140,9 +154,9 @@ class BarsToFeatures(Closes):
             self._client.refresh()
             seen = {name: each.metadata_location for name, each in self._client.snapshots.items()}
             wanted = (bars.metadata_location if bars else None, table.table.metadata_location)
-            if bars is not None and (seen.get(BARS), seen.get(DATASET)) == wanted:
+            if bars is not None and (seen.get(BARS), seen.get(self._dataset)) == wanted:
                 return bars
-        raise Unavailable(f"lake.{DATASET}", "the catalog moves all the time", "run it again")
+        raise Unavailable(f"lake.{self._dataset}", "the catalog moves all the time", "run it again")
 
     def _groups(self, spans: pa.Table) -> Iterator[pa.Table]:
         """Yield the spans of one interval together, so many that their bars fit."""
@@ -175,7 +189,8 @@ class BarsToFeatures(Closes):
             ends = ends.set_column(ends.column_names.index(name), name, shifted)
         connection = self._client.duckdb
         connection.register("spans", ends)
-        connection.register("made", computed(self._bars(spans, interval), self._set))
+        bars = self._source.beside(connection, self._bars(spans, interval))
+        connection.register("made", computed(bars, self._set))
         since = min(ends["first_us"].to_pylist())
         concerned, held = (
             connection.execute(
@@ -183,7 +198,7 @@ class BarsToFeatures(Closes):
                 f" WHERE r.\"interval\" = '{interval}' AND r.event_time >= from_us({since})"
                 " AND epoch_us(r.event_time) >= first_us"
             ).to_arrow_table()
-            for relation in ("made", f"lake.{DATASET}")
+            for relation in ("made", f"lake.{self._dataset}")
         )
         return new_versions(concerned, held, ends, self._set, now_us)
 
@@ -197,7 +212,8 @@ class BarsToFeatures(Closes):
         connection = self._client.duckdb
         connection.register("bar_spans", spans)
         near_us = max(0, first_us - REACH * before * WIDTHS_US[interval])
-        bars = connection.execute(_BARS, _bounds(interval, near_us, before)).to_arrow_table()
+        query = _BARS.format(self._source.relation(_WHERE))
+        bars = connection.execute(query, _bounds(interval, near_us, before)).to_arrow_table()
         connection.register("near", bars)
         row = connection.execute(
             "SELECT count(*) FROM (SELECT count(n.ticker) AS there FROM bar_spans AS s LEFT JOIN"
@@ -207,7 +223,7 @@ class BarsToFeatures(Closes):
         ).fetchone()
         assert row is not None
         if row[0] and near_us:
-            bars = connection.execute(_BARS, _bounds(interval, 0, before)).to_arrow_table()
+            bars = connection.execute(query, _bounds(interval, 0, before)).to_arrow_table()
         return bars
 
 
@@ -217,6 +233,7 @@ def _bounds(interval: str, first_us: int, around: int) -> dict[str, object]:
 
 QUOTED = tuple(f'"{name}"' for name in SERIES)
 _SAME = " AND ".join(f"{{0}}.{name} = {{1}}.{name}" for name in QUOTED)
+_WHERE = '"interval" = $interval AND event_time >= from_us($first)'
 _BARS = f"""
 SELECT * EXCLUDE (place, early, late) FROM (
   SELECT b.*, epoch_us(b.event_time) < s.first_us AS early,
@@ -224,7 +241,7 @@ SELECT * EXCLUDE (place, early, late) FROM (
     CASE WHEN early THEN row_number() OVER (PARTITION BY {SERIES_LIST}, early
         ORDER BY b.event_time DESC)
       ELSE row_number() OVER (PARTITION BY {SERIES_LIST}, late ORDER BY b.event_time) END AS place
-  FROM (FROM lake.{BARS} WHERE "interval" = $interval AND event_time >= from_us($first)) AS b
+  FROM ({{}}) AS b
   JOIN bar_spans AS s USING ({SERIES_LIST}))
 WHERE NOT early AND NOT late OR place <= $around
 ORDER BY {SERIES_LIST}, event_time

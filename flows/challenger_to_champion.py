@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from feature_repo.models.promotion import Criteria, Decision, decide
-from feature_repo.models.registry import Registry, Version
-from lake.errors import WrongUse
+from feature_repo.models.registry import ROLES, Card, Registry, Version
+from lake.errors import BadInput, Damaged, WrongUse
+from lake.hot.turn import turn
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, SHADOW = ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,11 @@ class Promotion:
 
 
 def promote(registry: Registry, name: str, criteria: Criteria | None = None) -> Promotion:
-    """Decide about the challenger of a model and act on it.
+    """Decide about the challenger of a model and act on it; who was champion is shadow then.
 
-    Raises WrongUse where it has none, or is champion already; BadInput as
-    feature_repo.models.promotion.decide.
+    Where the two were trained on two releases, they are compared by what the challenger's training
+    saw of the champion on rows that neither had seen. Raises WrongUse where it has none, or is
+    champion already; BadInput as feature_repo.models.promotion.decide.
     """
     challenger = registry.find(name, CHALLENGER)
     if CHAMPION in challenger.roles:
@@ -42,13 +44,42 @@ def promote(registry: Registry, name: str, criteria: Criteria | None = None) -> 
     champion = known[0] if known else None
     mine = registry.load(challenger)[1]
     theirs = registry.load(champion)[1] if champion else None
-    same = theirs is None or theirs.facts["release"] == mine.facts["release"]
-    decision = decide(
-        mine.metrics,
-        theirs.metrics if theirs else None,
-        criteria or Criteria(),
-        same_release=same,
-    )
+    decision = _decided(mine, champion, theirs, criteria or Criteria())
     if decision.promote:
         registry.set_role(name, challenger.version, CHAMPION)
+        if champion:
+            registry.set_role(name, champion.version, SHADOW)
     return Promotion(challenger, champion, decision)
+
+
+def promote_all(registry: Registry, dsn: str, criteria: Criteria | None = None) -> list[str]:
+    """Decide about every challenger that is not champion; return it in words.
+
+    dsn: of the hot tier, where each model's turn is taken. What can't be compared stays as it is,
+    and the words say so.
+    """
+    waiting = [
+        each.name
+        for each in registry.versions()
+        if CHALLENGER in each.roles and CHAMPION not in each.roles
+    ]
+    lines: list[str] = []
+    for name in waiting:
+        with turn(dsn, f"model-{name}"):
+            try:
+                lines += promote(registry, name, criteria).lines()
+            except (BadInput, Damaged, WrongUse) as error:
+                lines.append(f"{name} stays as it is: {error}")
+    return lines
+
+
+def _decided(mine: Card, champion: Version | None, theirs: Card | None, by: Criteria) -> Decision:
+    if champion is None or theirs is None:
+        return decide(mine.metrics, None, by)
+    if theirs.facts["release"] == mine.facts["release"]:
+        return decide(mine.metrics, theirs.metrics, by)
+    seen = mine.facts.get("beside") or {}
+    if seen.get("champion") != champion.version:
+        return decide(mine.metrics, theirs.metrics, by, same_release=False)
+    metrics = {**mine.metrics, **seen["challenger_said"]}
+    return decide(metrics, seen["champion_said"], by, same_release=False, unseen_rows=seen["rows"])

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from feature_repo.models.beside import beside
 from feature_repo.models.drift import profile_of
+from feature_repo.models.learner import Model, Recipe, Samples, recipe_of
 from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
 from feature_repo.models.training import Trained, train
-from feature_repo.models.trees import LEARNER, TreeRecipe, Trees
+from feature_repo.models.trees import TreeRecipe, prediction
 from flows.release_to_training_rows import ask_of, rows_of_release
 from lake.client import connect
 from lake.clock import Clock, SystemClock, utc_from_us
@@ -35,13 +37,16 @@ from lake.receipts.receipt import Inputs, Receipt, receipt_of
 KIND = "model"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 EXPLAINED_ROWS_MAX = 1_000
-WEIGHED_ROWS_MAX = 20_000
+WEIGHED_ROWS_MAX = 5_000
 
 RECEIPT_FILE = "receipt.json"
 PROFILES_FILE = "profiles.json"
 WEIGHTS_FILE = "weights.json"
 WEIGHTS_PICTURE = "weights.png"
 EXPLANATIONS_FILE = "explanations.parquet"
+TRIALS_FILE = "trials.json"
+PREDICTION = "prediction"
+"""Its name among the profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Order:
 
     feature_versions: set -> version. label: what it is, in words. A receipt makes the model again
     from source, what was asked of the release, or else from rows, the training set's file ("" for
-    none). WrongUse for no such name.
+    none). trials: recipes that a search tries in each fold, 0 for none. WrongUse for no such name.
     """
 
     name: str
@@ -58,11 +63,12 @@ class Order:
     features: tuple[str, ...]
     label: str
     feature_versions: Mapping[str, str] = field(default_factory=dict, hash=False)
-    recipe: TreeRecipe = field(default_factory=TreeRecipe)
+    recipe: Recipe = field(default_factory=TreeRecipe)
     folds: int = 4
     embargo_us: int = 0
     rows: str = ""
     source: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    trials: int = 0
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -73,14 +79,15 @@ class Order:
     def config(self) -> dict[str, Any]:
         """Return what was chosen, as JSON has it."""
         return {
-            "learner": LEARNER,
+            "learner": self.recipe.learner,
             "features": list(self.features),
             "label": self.label,
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.config(),
             "folds": self.folds,
             "embargo_us": self.embargo_us,
             "rows": self.rows,
             "source": dict(self.source),
+            "trials": self.trials,
         }
 
 
@@ -102,10 +109,13 @@ class Outcome:
         )
 
 
-def train_model(table: pa.Table, order: Order, registry: Registry, clock: Clock) -> Outcome:
+def train_model(
+    table: pa.Table, order: Order, registry: Registry, clock: Clock, *, rival: Version | None = None
+) -> Outcome:
     """Train and enter the next version; raises what rows_of and Registry.register do.
 
-    table: as feature_repo.models.rows.rows_of takes it. The caller holds the model's turn.
+    table: as feature_repo.models.rows.rows_of takes it. rival: a version of before, to be judged
+    beside it on rows that neither was taught. The caller holds the model's turn.
     """
     rows, trained, receipt = _made(table, order, clock)
     facts = {
@@ -120,17 +130,16 @@ def train_model(table: pa.Table, order: Order, registry: Registry, clock: Clock)
         "first_time": str(utc_from_us(int(rows.event_us[0]))),
         "last_time": str(utc_from_us(int(rows.event_us[-1]))),
         "folds_said": [dict(each) for each in trained.folds],
+        "chosen": trained.recipe.config(),
+        "known_until_us": int(rows.known_us.max()),
+        "beside": _beside(rows, trained, registry, rival),
     }
     card = Card(order.name, order.features, facts, trained.metrics)
     files = {
         RECEIPT_FILE: json.dumps(receipt.document(), indent=2) + "\n",
-        PROFILES_FILE: json.dumps(
-            {
-                name: profile_of(column).document()
-                for name, column in zip(rows.names, rows.features.T, strict=True)
-            }
-        ),
-        **explained(trained.model, rows),
+        PROFILES_FILE: json.dumps(_profiles(rows, trained)),
+        **explained(trained.model, trained.samples),
+        **_trials(trained),
     }
     return Outcome(registry.register(trained.model, card, files), trained, receipt)
 
@@ -168,7 +177,7 @@ def train_again(table: pa.Table, receipt: Receipt, clock: Clock) -> Receipt:
     receipt that is not one of a model of ours.
     """
     config = receipt.inputs.config
-    if receipt.kind != KIND or config.get("learner") != LEARNER:
+    if receipt.kind != KIND or "learner" not in config:
         raise BadInput(f"receipt {receipt.id}", "is not of such a model", "give a model's receipt")
     order = Order(
         receipt.name,
@@ -176,23 +185,25 @@ def train_again(table: pa.Table, receipt: Receipt, clock: Clock) -> Receipt:
         tuple(config["features"]),
         config["label"],
         receipt.inputs.features,
-        TreeRecipe(**config["recipe"]),
+        recipe_of(config["learner"], config["recipe"]),
         config["folds"],
         config["embargo_us"],
         config["rows"],
         config.get("source", {}),
+        config.get("trials", 0),
     )
     return _made(table, order, clock)[2]
 
 
-def explained(model: Trees, rows: Rows) -> dict[str, str | bytes]:
+def explained(model: Model, samples: Samples) -> dict[str, str | bytes]:
     """Return the files that say why a model says what it says."""
-    step = -(-len(rows.features) // WEIGHED_ROWS_MAX)
-    weights = np.abs(model.explain(rows.features[::step])[:, :-1]).mean(axis=0)
+    rows, places = samples.rows, np.arange(len(samples.rows.side))
+    spread = places[:: -(-len(places) // WEIGHED_ROWS_MAX)]
+    weights = np.abs(model.explain(samples.features(spread))[:, :-1]).mean(axis=0)
     named = dict(zip(rows.names, map(float, weights), strict=True))
-    newest = rows.of(np.arange(len(rows.side))[-EXPLAINED_ROWS_MAX:])
-    parts = model.explain(newest.features)
-    columns = {"event_time": pa.array(newest.event_us, pa.timestamp("us", "UTC"))}
+    newest = places[-EXPLAINED_ROWS_MAX:]
+    parts = model.explain(samples.features(newest))
+    columns = {"event_time": pa.array(rows.event_us[newest], pa.timestamp("us", "UTC"))}
     columns |= {name: parts[:, n] for n, name in enumerate((*rows.names, "rest"))}
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, compression="zstd")
@@ -203,9 +214,43 @@ def explained(model: Trees, rows: Rows) -> dict[str, str | bytes]:
     }
 
 
+def _beside(
+    rows: Rows, trained: Trained, registry: Registry, rival: Version | None
+) -> dict[str, Any]:
+    """Return what a rival said of the newest tests; empty where it saw them all, or none is."""
+    if rival is None:
+        return {}
+    model, card = registry.load(rival)
+    if "known_until_us" not in card.facts:
+        return {}
+    recipe = recipe_of(card.facts["learner"], card.facts["chosen"])
+    since_us = card.facts["known_until_us"]
+    try:
+        found = beside(rows, trained.tested, rival.version, model, recipe, since_us)
+    except BadInput as error:
+        return {"fault": str(error)}
+    return found.document() if found else {}
+
+
+def _profiles(rows: Rows, trained: Trained) -> dict[str, Any]:
+    """Return what drift is measured from: each feature, and what the tests predicted."""
+    said = prediction(trained.tested.probabilities)
+    columns = {**dict(zip(rows.names, rows.features.T, strict=True)), PREDICTION: said}
+    return {name: profile_of(column).document() for name, column in columns.items()}
+
+
+def _trials(trained: Trained) -> dict[str, str | bytes]:
+    """Return the file of what a search tried; none where there was no search."""
+    if not trained.trials:
+        return {}
+    return {TRIALS_FILE: json.dumps([each.document() for each in trained.trials], indent=2) + "\n"}
+
+
 def _made(table: pa.Table, order: Order, clock: Clock) -> tuple[Rows, Trained, Receipt]:
     rows = rows_of(table, order.features)
-    trained = train(rows, order.recipe, folds=order.folds, embargo_us=order.embargo_us)
+    trained = train(
+        rows, order.recipe, folds=order.folds, embargo_us=order.embargo_us, trials=order.trials
+    )
     inputs = Inputs(
         order.release,
         {"training_rows": table_digest(table.select([*TIMES, *LABELS, *order.features]))},
@@ -224,7 +269,7 @@ def _picture(weights: Mapping[str, float]) -> bytes:
     figure = Figure(figsize=(8, 1 + 0.3 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     axes.barh([name for name, _ in shown], [weight for _, weight in shown])
-    axes.set_xlabel("mean |SHAP|, log-odds of up over down")
+    axes.set_xlabel("mean share of the log-odds of up over down")
     sink = io.BytesIO()
     figure.savefig(sink, format="png")
     return sink.getvalue()

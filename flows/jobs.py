@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lake.contracts.contract import NUMBERED_DATASETS, TICK_DATASETS
+from lake.contracts.contract import (
+    LAKE_ONLY_DATASETS,
+    LEDGER_DATASETS,
+    NUMBERED_DATASETS,
+    TICK_DATASETS,
+)
 from lake.lineage.job import JOURNAL, Job, hot, lake
 
 BARS = Job(
@@ -23,9 +28,13 @@ BARS = Job(
 )
 FEATURES = Job(
     "bars_to_features",
-    "Features of the bars that are new or have changed, added with the time they were known from.",
-    (lake("bars"),),
-    (lake("features_market"),),
+    "Features of bars, quotes and scores that are new or have changed, added with the time they"
+    " were known from.",
+    (
+        lake("bars"),
+        *(tier(name) for name in ("crypto_quotes", "market_sentiment") for tier in (lake, hot)),
+    ),
+    tuple(lake(name) for name in LAKE_ONLY_DATASETS if name.startswith("features_")),
 )
 UPKEEP = Job("small_files_to_large", "Merges small files and lets go of what nobody needs.")
 LINEAGE = Job(
@@ -70,19 +79,77 @@ ASSET_EDGES = Job(
     (lake("bars"),),
     (hot("asset_edges"), lake("asset_edges")),
 )
+ONLINE = Job(
+    "features_to_online",
+    "The lake's newest features, served by the speed layer.",
+    (lake("features_market"),),
+)
+ONLINE_AUDIT = Job(
+    "online_to_quality",
+    "What is served against the lake, bit for bit.",
+    (lake("features_market"),),
+    (hot("quality_results"), lake("quality_results")),
+)
+LABELS = Job(
+    "bars_to_labels",
+    "Labels of bars whose horizon has passed: the return that followed, the barrier met first.",
+    (lake("bars"),),
+    (lake("labels_market"),),
+)
+MODELS = Job(
+    "release_to_challengers",
+    "Champions trained anew on the release of the week; what comes of it is challenger.",
+    (lake("bars"), lake("features_market")),
+)
+PROMOTION = Job(
+    "challenger_to_champion", "Challengers become champions where they meet the written criteria."
+)
+PREDICTIONS = Job(
+    "features_to_predictions",
+    "What champion, challenger and shadow say of new features; the registry as a table.",
+    (lake("features_market"),),
+    tuple(of(each) for each in ("model_predictions", "ml_models") for of in (hot, lake)),
+)
+DRIFT = Job(
+    "features_to_drift",
+    "How far features and predictions went from training, and how predictions came out.",
+    (lake("features_market"), lake("bars"), hot("model_predictions"), lake("model_predictions")),
+    (hot("quality_results"), lake("quality_results")),
+)
+LEDGER = Job(
+    "ledger_to_anchor",
+    "Orders, fills, positions, snapshots of their events; the ends of the chains signed.",
+    (hot("order_events"), hot("position_events")),
+    tuple(hot(name) for name in LEDGER_DATASETS if not name.endswith("_events")),
+)
+ORDER_AUDIT = Job(
+    "orders_to_audit",
+    "Every order, fill and position traced to its events, the share of them signed and kept.",
+    tuple(map(hot, LEDGER_DATASETS)),
+    (hot("audits"),),
+)
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
 JOBS: Mapping[str, Job] = {
     "alerts": ALERTS,
     "asset-edges": ASSET_EDGES,
+    "labels": LABELS,
+    "models": MODELS,
+    "promotion": PROMOTION,
     "audit": AUDIT,
+    "drift": DRIFT,
+    "predictions": PREDICTIONS,
     "bars": BARS,
     "features": FEATURES,
     "follow": FOLLOW,
     "gaps": GAPS,
+    "ledger": LEDGER,
     "lineage": LINEAGE,
+    "order-audit": ORDER_AUDIT,
     "quality": QUALITY,
     "anomaly-model": ANOMALY_MODEL,
+    "online": ONLINE,
+    "online-audit": ONLINE_AUDIT,
     "retention": RETENTION,
     "upkeep": UPKEEP,
 }

@@ -8,12 +8,11 @@ it loses the work of one step; the next run begins where the table says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-import psycopg
-
+from flows.arrived import arrived, frames_upto, selected
 from flows.jobs import BARS
 from lake.bars.bars_table import BarsTable, Marks
 from lake.bars.changes import Changes, Inputs, changes, prepare
@@ -21,7 +20,6 @@ from lake.bars.kernel import DATASET, DAY_US, MINUTE_US, teach
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
-from lake.hot.hot_reader import frame_within, last_frames
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
@@ -102,7 +100,7 @@ class TradesToBars(Closes):
         """Publish what is new; raises Unavailable when another run was first: call it again."""
         with self._turn() as table:
             held = self._look(table)
-            upto, more = self._upto(held)
+            upto, more = frames_upto(self._dsn, held, self._rows_max)
             now_us = (self._clock.now_us() - self._grace_us) // MINUTE_US * MINUTE_US
             marks = Marks({**held.through, **upto}, max(held.closed_us, now_us))
             if marks == held:
@@ -110,8 +108,8 @@ class TradesToBars(Closes):
             found = changes(
                 self._client.duckdb,
                 Inputs(
-                    _new("crypto_trades", held, marks),
-                    _new("crypto_aggregates", held, marks),
+                    arrived("crypto_trades", held, marks),
+                    arrived("crypto_aggregates", held, marks),
                     f"lake.{DATASET}",
                     held.closed_us,
                     marks.closed_us,
@@ -205,48 +203,11 @@ class TradesToBars(Closes):
                 return table.marks()
         raise Unavailable(f"lake.{DATASET}", "its catalog moves all the time", "run it again")
 
-    def _upto(self, held: Marks) -> tuple[Mapping[int, int], bool]:
-        """Return shard -> last frame to take now, and whether there are more."""
-        upto = {}
-        more = False
-        with psycopg.connect(self._dsn, autocommit=True) as connection:
-            for shard, last in last_frames(connection).items():
-                after = held.through.get(shard, 0)
-                if after < last:
-                    upto[shard] = frame_within(
-                        connection, shard, after, last, rows_max=self._rows_max
-                    )
-                    more = more or upto[shard] < last
-        return upto, more
-
-
-def _new(dataset: str, held: Marks, marks: Marks) -> str:
-    """Select what is in the bars at `marks` and was not at `held`.
-
-    A statement per shard and reason, so that each condition reaches the files' bounds and the hot
-    tier's indexes.
-    """
-    parts = []
-    for shard, upto in marks.through.items():
-        after = held.through.get(shard, 0)
-        if after < upto:
-            frames = f"seq > {last_seq(after)} AND seq <= {last_seq(upto)}"
-            parts.append(_select(dataset, shard, frames, 0, marks.closed_us))
-        if after and held.closed_us < marks.closed_us:
-            waited = f"seq <= {last_seq(after)}"
-            parts.append(_select(dataset, shard, waited, held.closed_us, marks.closed_us))
-    return " UNION ALL ".join(parts) or f"FROM {dataset} WHERE false"
-
 
 def _all(dataset: str, held: Marks, first_us: int, last_us: int) -> str:
     """Select what the bars of [first, last) are made of at these marks."""
     parts = [
-        _select(dataset, shard, f"seq <= {last_seq(upto)}", first_us, last_us)
+        selected(dataset, shard, f"seq <= {last_seq(upto)}", first_us, last_us)
         for shard, upto in held.through.items()
     ]
     return " UNION ALL ".join(parts) or f"FROM {dataset} WHERE false"
-
-
-def _select(dataset: str, shard: int, frames: str, first_us: int, last_us: int) -> str:
-    times = f"event_time >= from_us({first_us}) AND event_time < from_us({last_us})"
-    return f"FROM {dataset} WHERE shard = {shard} AND {frames} AND {times}"

@@ -21,6 +21,7 @@ OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
 
 OFF = "off"
+STREAMS = ("live", "all", OFF)
 PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -111,6 +112,16 @@ class Settings:
         "file of the private key that audits are signed with; none: `keys/audit.pem` of the home,"
         " made at the first audit",
     )
+    ledger_key: Path | None = setting(
+        None,
+        "file of the private key that anchors of the orders' ledger are signed with; none:"
+        " `keys/ledger.pem` of the home, made at the first anchor",
+    )
+    ledger_place: str = setting(
+        "",
+        "second place of the ledger's anchors and sealed events, a folder or s3://bucket/folder of"
+        " the home's store, whose bucket has object lock; none: the folder `ledger` of the home",
+    )
     archive: str = setting(
         "",
         "place of what left the lake by age, a folder or s3://bucket/folder of the home's store;"
@@ -166,6 +177,11 @@ class Settings:
     s3_models_bucket: str = setting(
         "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
     )
+    streams: str = setting(
+        OFF,
+        "which frames an ingest sends to Redis Streams beside the journal: those of `live` sockets,"
+        " `all`, of recordings too, or `off`, as long as nobody reads them",
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",
@@ -187,15 +203,19 @@ class Settings:
     quality_percent_min: int = setting(
         95, "least quality score of a dataset, in hundredths", 0, 100
     )
+    torch_device: str = setting(
+        "cpu", "where sequence models are trained and predict, by torch's name: cpu, cuda, cuda:1"
+    )
     fault_plan: str = setting("", "faults at named steps, for fault runs only; see lake.steps")
 
     def __post_init__(self) -> None:
         if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
-        for name in ("flows", "old_write"):
-            if getattr(self, name) not in ("on", "off"):
+        words = {"flows": ("on", "off"), "old_write": ("on", "off"), "streams": STREAMS}
+        for name, known in words.items():
+            if getattr(self, name) not in known:
                 fault = f"{getattr(self, name)!r} is unknown"
-                raise BadInput(variable(name), fault, "on or off")
+                raise BadInput(variable(name), fault, " or ".join(known))
         for each in fields(self):
             value = getattr(self, each.name)
             low, high = each.metadata["low"], each.metadata["high"]

@@ -41,8 +41,11 @@ NAMES = (
     "model.run",
     "model.files",
     "model.version",
+    "online.written",
+    "model.role",
+    "model.predicted",
 )
-"""Every step, in the order in which a frame passes them; then those of a model on its way."""
+"""Every step, in the order in which a frame passes them; then those of models and served values."""
 
 FAULTS = ("kill", "stop", "EIO", "ENOSPC", "lost-answer")
 

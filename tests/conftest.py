@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,10 +15,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from feature_repo.models.registry import FOLDER, Registry, registry_place
+from infra.servers.lock import held
 from infra.servers.postgres_files import wheel
 from infra.servers.postgres_server import PostgresServer, Postmaster, admin_dsn
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import SystemClock
+from lake.errors import Unavailable
 from lake.state import read_state
 from lake.warehouse import Bucket, Folder, Warehouse, warehouse_of
 
@@ -25,6 +29,7 @@ os.environ.setdefault("TICKLAKE_FLOWS", "off")
 """What `up` starts for a test is what the test is about."""
 
 PASSWORD = "only-for-tests"
+MADE_S_MAX = 120.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -171,3 +176,27 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no recorded data in {path}; set TICKLAKE_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def give_registry(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Return what gives a home an empty registry of models: a copy of one for all workers.
+
+    MLflow's SQLite takes 4 s and more to make.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    first = folder / "registry"
+    refused = Unavailable("registry", "another worker makes it", "wait for it")
+    with held(folder / "registry.lock", SystemClock(), MADE_S_MAX, refused):
+        if not first.exists():
+            making = folder / "registry.new"
+            making.mkdir()
+            Registry(registry_place(making))
+            making.rename(first)
+
+    def give(home: Path) -> None:
+        shutil.copytree(first / FOLDER, home / FOLDER)
+
+    return give

@@ -8,6 +8,7 @@ Roles are MLflow's aliases: models:/NAME@champion is what is in use.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from typing import Any
 import httpx
 import sqlalchemy.exc
 
-from feature_repo.models.trees import LEARNER, Trees, read_trees
+from feature_repo.models.learner import TREES, Model, learner
 from lake.errors import BadInput, Damaged, Unavailable, WrongUse
 from lake.state import read_state
 from lake.steps import Steps
@@ -106,9 +107,6 @@ class Registry:
             # of type hints of its own, at its import
             warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)
             import_module("mlflow.pyfunc")
-        self._flavor = import_module("mlflow.lightgbm")
-        self._models = import_module("mlflow.models")
-        self._types = import_module("mlflow.types")
         self._artifacts = import_module("mlflow.artifacts")
         self._fault = import_module("mlflow.exceptions").MlflowException
         with self._faults():
@@ -116,7 +114,7 @@ class Registry:
             self._client = client(place.tracking, registry_uri=place.tracking)
             self._client.search_experiments(max_results=1)
 
-    def register(self, model: Trees, card: Card, files: Mapping[str, str | bytes]) -> Version:
+    def register(self, model: Model, card: Card, files: Mapping[str, str | bytes]) -> Version:
         """Store a model with its card and files, then enter it as the next version.
 
         files: name -> content, beside the model. The caller sees to it that only one trains a model
@@ -142,6 +140,7 @@ class Registry:
         if version not in {each.version for each in self.versions(name)}:
             raise WrongUse(f"model {name}", f"has no version {version}", "see the ones it has")
         with self._faults():
+            self._steps.at("model.role")
             self._client.set_registered_model_alias(name, role, str(version))
 
     def versions(self, name: str = "") -> list[Version]:
@@ -160,11 +159,11 @@ class Registry:
                 return each
         raise WrongUse(f"model {name}", f"has no {which}", "train one, or name another")
 
-    def load(self, found: Version) -> tuple[Trees, Card]:
+    def load(self, found: Version) -> tuple[Model, Card]:
         """Return a version's model and card.
 
         Raises Damaged where its files are not those that were entered; BadInput where the model
-        takes other features than its card says.
+        takes other features than its card says; Unavailable where its learner is not installed.
         """
         with self._faults(), tempfile.TemporaryDirectory(prefix="ticklake-model-") as folder:
             place = Path(
@@ -180,11 +179,25 @@ class Registry:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 thing = f"model {found.name} {found.version}"
                 raise Damaged(thing, f"has no whole card ({error})", "train it again") from error
-        model = read_trees(text, card.features)
-        if model.hash != found.model_hash:
+        if hashlib.sha256(text.encode()).hexdigest() != found.model_hash:
             thing = f"model {found.name} {found.version}"
             raise Damaged(thing, "is not the model that was entered", "train it again")
+        model: Model = learner(card.facts.get("learner", TREES)).read_model(text, card.features)
         return model, card
+
+    def file(self, found: Version, name: str) -> bytes:
+        """Return a file that lies beside a version's model; Damaged where there is none."""
+        with self._faults(), tempfile.TemporaryDirectory(prefix="ticklake-model-") as folder:
+            try:
+                place = self._artifacts.download_artifacts(
+                    artifact_uri=f"{found.source}/{name}",
+                    dst_path=folder,
+                    tracking_uri=self.place.tracking,
+                )
+                return Path(place).read_bytes()
+            except OSError as error:
+                thing = f"model {found.name} {found.version}"
+                raise Damaged(thing, f"has no {name} beside it", "train it again") from error
 
     def _begin(self, card: Card) -> str:
         """Begin a run, ending those of this model that died; return its id."""
@@ -214,14 +227,10 @@ class Registry:
         return f"{self.place.artifacts}/{name}" if self.place.artifacts else None
 
     def _write(
-        self, folder: Path, model: Trees, card: Card, files: Mapping[str, str | bytes]
+        self, folder: Path, model: Model, card: Card, files: Mapping[str, str | bytes]
     ) -> None:
         """Write what MLflow's own loader reads, and beside it what ours does."""
-        columns = [self._types.ColSpec("double", name) for name in card.features]
-        signature = self._models.ModelSignature(inputs=self._types.Schema(columns))
-        self._flavor.save_model(
-            model.booster, str(folder), signature=signature, pip_requirements=[LEARNER]
-        )
+        model.write_mlflow(folder)
         document = {
             "name": card.name,
             "features": list(card.features),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake.errors import BadInput
 
@@ -24,13 +25,16 @@ SIDE_SHARE_MIN = 0.01
 ROWS_MIN = 200
 TIMES = ("event_time", "available_time", "label_end_time", "label_available_time")
 LABELS = ("label_value", "label_side")
+SERIES = ("ticker", "exchange", "market", "interval")
+"""Columns that tell one series of rows from another, where a table has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """features: rows by columns, in the order of names; value, side: of the label.
 
-    event_us: the row's time; known_us: from when on its label was known. Sorted by event_us.
+    event_us: the row's time; available_us: from when on its features were known; known_us: from
+    when on its label was. series: number of its series, from 0. Sorted by event_us.
     dropped: rows that lacked a feature, as those before its lookback do.
     """
 
@@ -39,7 +43,9 @@ class Rows:
     value: Float64
     side: Int64
     event_us: Int64
+    available_us: Int64
     known_us: Int64
+    series: Int64
     dropped: int
 
     def of(self, places: Int64) -> Rows:
@@ -50,38 +56,39 @@ class Rows:
             self.value[places],
             self.side[places],
             self.event_us[places],
+            self.available_us[places],
             self.known_us[places],
-            0,
+            self.series[places],
+            self.dropped,
         )
 
 
 def rows_of(table: pa.Table, names: Sequence[str]) -> Rows:
     """Return a table's rows that have every feature, by event_time; refuse what can't be.
 
-    Columns: those of TIMES and LABELS, and a double a feature; null where there is none yet. Raises
-    BadInput where a column is missing; a value is NaN or infinite; a feature came after its row's
-    event_time and available_time allow; a label was known before its end; a feature correlates with
-    the label as only the future does; a side is too rare, or there is one; rows are too few.
+    Columns: those of TIMES and LABELS, and a double a feature; null where there is none yet; those
+    of SERIES where there are several. Raises BadInput where a column is missing; a value is NaN or
+    infinite; a feature came after its row's event_time and available_time allow; a label was known
+    before its end; a feature correlates with the label as only the future does; a side is too rare,
+    or there is one; rows are too few.
     """
     missing = [name for name in (*TIMES, *LABELS, *names) if name not in table.column_names]
     if missing:
         raise BadInput("training rows", f"have no {', '.join(missing)}", "join them first")
     _refuse_endless(table, (*names, "label_value"))
-    whole = np.ones(table.num_rows, bool)
-    for name in (*names, *TIMES, *LABELS):
-        whole &= table[name].is_valid().to_numpy()
-    kept = table.filter(pa.array(whole))
+    kept = whole_rows(table, names)
     event, available, end, known = (kept[name].cast(pa.int64()).to_numpy() for name in TIMES)
     _refuse_time_travel(event, available, end, known)
-    order = np.argsort(event, kind="stable")
     columns = [kept[name].to_numpy() for name in names]
     made = Rows(
         tuple(names),
-        np.column_stack(columns).astype(np.float64)[order],
-        kept["label_value"].to_numpy().astype(np.float64)[order],
-        kept["label_side"].to_numpy().astype(np.int64)[order],
-        event[order],
-        known[order],
+        np.column_stack(columns).astype(np.float64),
+        kept["label_value"].to_numpy().astype(np.float64),
+        kept["label_side"].to_numpy().astype(np.int64),
+        event,
+        available,
+        known,
+        _series(kept),
         table.num_rows - kept.num_rows,
     )
     if len(event) < ROWS_MIN:
@@ -90,6 +97,29 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> Rows:
     _refuse_imbalance(made.side)
     _refuse_leaks(made)
     return made
+
+
+def whole_rows(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Return the table's rows that have every feature, time and label, by event_time: a place in
+    Rows is a place here."""
+    whole = np.ones(table.num_rows, bool)
+    for name in (*names, *TIMES, *LABELS):
+        whole &= table[name].is_valid().to_numpy()
+    kept = table.filter(pa.array(whole))
+    times = kept["event_time"].cast(pa.int64()).to_numpy()
+    return kept.take(pa.array(np.argsort(times, kind="stable")))
+
+
+def _series(table: pa.Table) -> Int64:
+    """Return the number of each row's series."""
+    numbers = np.zeros(table.num_rows, np.int64)
+    for name in SERIES:
+        if name in table.column_names:
+            codes = pc.fill_null(pc.cast(table[name], pa.string()), "")
+            codes = codes.combine_chunks().dictionary_encode().indices.to_numpy()
+            pairs = numbers * (int(codes.max(initial=0)) + 1) + codes
+            numbers = np.unique(pairs, return_inverse=True)[1].astype(np.int64)
+    return numbers
 
 
 def _refuse_endless(table: pa.Table, names: Sequence[str]) -> None:

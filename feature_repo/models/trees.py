@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from feature_repo.models.learner import TREES, Range, Samples
 from feature_repo.models.rows import SIDES, Rows
 from lake.errors import BadInput, Unavailable
 
@@ -24,8 +27,9 @@ except OSError as error:  # its wheel leaves OpenMP to the system
     raise Unavailable("lightgbm", str(error), "install it: apt-get install libgomp1") from error
 
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
-LEARNER = "lightgbm"
+LEARNER = TREES
 ROUNDS_MAX = 5_000
 SEED_MAX = 2**31 - 1
 
@@ -39,6 +43,15 @@ class TreeRecipe:
 
     BadInput for bounds that make no sense.
     """
+
+    learner: ClassVar[str] = LEARNER
+    space: ClassVar[tuple[Range, ...]] = (
+        Range("leaves", 4, 63, log=True, whole=True),
+        Range("learning_rate", 0.01, 0.2, log=True),
+        Range("rows_in_leaf", 20, 500, log=True, whole=True),
+        Range("feature_part", 0.4, 1.0),
+        Range("row_part", 0.4, 1.0),
+    )
 
     rounds: int = 300
     patience: int = 30
@@ -83,6 +96,39 @@ class TreeRecipe:
             "verbosity": -1,
         }
 
+    def changed(self, values: Mapping[str, Any]) -> TreeRecipe:
+        """Return it with other values of these fields."""
+        return replace(self, **values)
+
+    def config(self) -> dict[str, Any]:
+        """Return its fields, as JSON has them."""
+        return asdict(self)
+
+    def samples(self, rows: Rows) -> Samples:
+        """Return the rows themselves: a tree looks at one at a time."""
+        return TreeSamples(rows, self)
+
+
+Recipe = TreeRecipe
+
+
+class TreeSamples:
+    """Every row, as it is."""
+
+    def __init__(self, rows: Rows, recipe: TreeRecipe) -> None:
+        self._recipe = recipe
+        self.rows = rows
+        self.places: Int64 = np.arange(len(rows.side))
+
+    def features(self, places: Int64) -> Float64:
+        """Return vectors: rows by features."""
+        return self.rows.features[places]
+
+    def fit(self, taught: Int64, watched: Int64 | None, rounds: int | None = None) -> Trees:
+        """Grow trees, as feature_repo.models.learner.Samples says."""
+        shown = None if watched is None else self.rows.of(watched)
+        return fit(self.rows.of(taught), shown, self._recipe, rounds)
+
 
 @dataclass(frozen=True, slots=True)
 class Trees:
@@ -101,6 +147,11 @@ class Trees:
     def hash(self) -> str:
         """Return the SHA-256 of the model's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def rounds(self) -> int:
+        """Return how many rounds it has."""
+        return int(self._booster.current_iteration())
 
     def probabilities(self, features: Float64) -> Float64:
         """Return the probability of each side, a row each, in the order of SIDES."""
@@ -129,6 +180,17 @@ class Trees:
             fault = f"{count:,} values are NaN or infinite"
             raise BadInput("feature vector", fault, "leave such rows out")
 
+    def write_mlflow(self, folder: Path) -> None:
+        """Write it for mlflow.lightgbm.load_model."""
+        models, types = import_module("mlflow.models"), import_module("mlflow.types")
+        columns = [types.ColSpec("double", name) for name in self.names]
+        import_module("mlflow.lightgbm").save_model(
+            self._booster,
+            str(folder),
+            signature=models.ModelSignature(inputs=types.Schema(columns)),
+            pip_requirements=[LEARNER],
+        )
+
 
 def read_trees(text: str, names: Sequence[str]) -> Trees:
     """Return the model of LightGBM's text; BadInput where it was trained on other features."""
@@ -140,6 +202,9 @@ def read_trees(text: str, names: Sequence[str]) -> Trees:
             "choose the model of this feature set, or train one",
         )
     return Trees(tuple(names), text, booster)
+
+
+read_model = read_trees
 
 
 def fit(rows: Rows, watched: Rows | None, recipe: TreeRecipe, rounds: int | None = None) -> Trees:
@@ -184,11 +249,6 @@ def prediction(probabilities: Float64) -> Float64:
 def confidence(probabilities: Float64) -> Float64:
     """Return the probability of the likeliest side of each row."""
     return np.asarray(probabilities.max(axis=1), np.float64)
-
-
-def rounds_of(trees: Trees) -> int:
-    """Return how many rounds a model has."""
-    return int(trees.booster.current_iteration())
 
 
 def _data(rows: Rows, like: lgb.Dataset | None = None) -> lgb.Dataset:

@@ -1,4 +1,4 @@
-"""Features under Prefect: of the bars that are new or have changed."""
+"""Features under Prefect: of the bars, quotes and scores that are new or have changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.bars_to_features import BarsToFeatures, Step
+from flows.every_feature_set import Made, every_set
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
@@ -17,22 +17,21 @@ FEATURES_S_MAX = 3_600
 EVERY = timedelta(minutes=5)
 
 
-@tried("add features of new bars")
-def add_features(home: Path | None) -> Step:
-    """Add what new and changed bars make."""
+@tried("add features of what is new")
+def add_features(home: Path | None) -> list[Made]:
+    """Add what is new and changed makes, set by set."""
     place = place_of(home)
-    namespace = place.lineage.namespace
-    with BarsToFeatures(place.dsn, place.warehouse, namespace=namespace) as maker:
-        return maker.step()
+    return every_set(place.dsn, place.warehouse, namespace=place.lineage.namespace)
 
 
 @flow(name="bars-to-features", timeout_seconds=FEATURES_S_MAX)
 def bars_to_features(home: Path | None = None) -> int:
-    """Features of the bars that are new or have changed; the same call twice adds nothing."""
+    """Features of what is new or has changed; the same call twice adds nothing."""
     with in_one("features"):
-        step = add_features(home)
-    create_markdown_artifact(step.line(), key="features", description="features added")
-    return step.put
+        made = add_features(home)
+    said = "\n".join(f"- {each.line()}" for each in made)
+    create_markdown_artifact(said, key="features", description="features added")
+    return sum(each.step.put for each in made)
 
 
 FEATURES = Schedule("features", bars_to_features, EVERY)

@@ -20,6 +20,8 @@ POINTS_MAX = 500
 """Buckets of a long series; of each the lowest and the highest are drawn, so no spike is lost."""
 
 GRID = 5
+FORMATS = {"%": ".1%", "": ",.0f", "small": ".3f"}
+"""Unit of a picture's values -> how they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _picture(frame: Frame, lines: Sequence[str], unit: str) -> str:
     marks = []
     for value in np.linspace(frame.low, frame.high, GRID).tolist():
         y = frame.y(np.array([value]))[0]
-        label = f"{value:.1%}" if unit == "%" else f"{value:,.0f}"
+        label = f"{value:{FORMATS[unit]}}"
         marks.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )

@@ -36,6 +36,7 @@ GROUPS = {
         "verify": "Prove that no event was lost or doubled; or a receipt.",
         "sla": "Say whether promises are kept, by month.",
         "alerts": "List incidents, and try who is told of them.",
+        "ledger": "Show, replay, verify and anchor the orders' events.",
         "audit": "Check every file of the lake, sign the result.",
         "contracts": "Say what each dataset promises.",
         "catalog": "Make a site of files that says what data there is.",

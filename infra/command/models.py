@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -65,3 +67,55 @@ def promote(
         "reasons": list(found.decision.reasons),
     }
     return Answer(document, found.lines(), holds=found.decision.promote)
+
+
+@models.command()
+@verb
+def score(settings: Settings) -> Answer:
+    """Have every version in use say what it has not said yet: rows of model_predictions.
+
+    Champion, challenger and shadow each speak of the features that came after their training, once
+    a row, with the vector and what each feature added. ml_models is brought up to the registry.
+    """
+    from feature_repo.models.registry import Registry, registry_place
+    from flows.features_to_predictions import score as scored
+    from lake.clock import SystemClock
+    from lake.state import postgres_dsn
+    from lake.warehouse import warehouse_of
+
+    registry = Registry(registry_place(settings.home))
+    dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
+    found = scored(dsn, warehouse, registry, SystemClock())
+    lines = [each.line() for each in found]
+    document = {"versions": [asdict(each) for each in found]}
+    return Answer(document, lines or ["no model is in use"])
+
+
+@models.command()
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="Page's place.")
+@verb
+def monitor(settings: Settings, out: Path | None) -> Answer:
+    """Measure how far models in use went from their training; write it down, and as a page.
+
+    PSI and K-S of each feature and of the predictions, and, once labels are there, log loss and hit
+    rate beside those of the tests: rows of quality_results, an alert for a champion, and a page in
+    the home (models/drift.html). Ends with 1 where somebody should look at a champion.
+    """
+    from feature_repo.models.registry import Registry, registry_place
+    from flows.drift_to_page import write_page
+    from flows.features_to_drift import CHAMPION, look
+    from lake.clock import SystemClock
+    from lake.state import postgres_dsn
+    from lake.warehouse import warehouse_of
+
+    registry = Registry(registry_place(settings.home))
+    dsn, clock = postgres_dsn(settings.home), SystemClock()
+    looked = look(dsn, warehouse_of(settings.home), registry, clock)
+    page = write_page(settings.home, dsn, looked, clock, out)
+    wrong = [each for each in looked.watched if each.role == CHAMPION and each.faults()]
+    document: dict[str, Any] = {
+        "run": looked.run,
+        "page": str(page),
+        "versions": [each.document() for each in looked.watched],
+    }
+    return Answer(document, [*looked.lines(), f"page {page}"], holds=not wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -52,9 +52,30 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Train on this Parquet file's rows, read from the release by other means.",
 )
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what the tests predicted, for a backtest of model-signal.",
+)
 @click.option("--folds", type=click.IntRange(1, 100), default=4, help="Walk-forward tests.")
 @click.option("--embargo", type=click.IntRange(0), default=0, help="Seconds before each test.")
-@click.option("--rounds", type=click.IntRange(1, 5_000), default=300, help="Most of the trees.")
+@click.option(
+    "--learner",
+    type=click.Choice(["lightgbm", "sequence"]),
+    help="Trees, or a network on windows of rows; default MODEL's where it is one, else lightgbm.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 5_000),
+    help="Most of the trees, or passes over the rows; default the learner's: 300, 60.",
+)
+@click.option(
+    "--search",
+    type=click.IntRange(1, 1_000),
+    metavar="N",
+    help="Try N recipes in each fold, and on all rows; default none but the learner's own.",
+)
 @click.option("--seed", type=click.IntRange(0), default=20251010, help="Of every random choice.")
 @verb
 def train(
@@ -70,9 +91,12 @@ def train(
     dead_band: float,
     features: str,
     rows: Path | None,
+    predictions: Path | None,
     folds: int,
     embargo: int,
-    rounds: int,
+    learner: str | None,
+    rounds: int | None,
+    search: int | None,
     seed: int,
 ) -> Answer:
     """Train MODEL on a release's bars and features and enter it in the registry, as challenger.
@@ -83,13 +107,21 @@ def train(
     give the same model: `ticklake verify RECEIPT` trains it again. `ticklake models promote MODEL`
     decides whether it is to be used.
 
+    The learner sequence needs torch: pip install 'ticklake[torch]'. A --search looks at what early
+    stopping looks at and never at a test; what it tried is kept beside the model.
+
     A FILE of --rows has event_time, available_time, label_end_time, label_available_time,
     label_value, label_side (-1, 0, 1) and a double a feature.
     """
-    from feature_repo.models.trees import TreeRecipe
+    from feature_repo.models.learner import MODULES, SEQUENCE, TREES, recipe_of
     from flows.features_to_model import Order
     from flows.release_to_training_rows import Ask
 
+    by = learner or (model if model in MODULES else TREES)
+    fields: dict[str, Any] = {"seed": seed}
+    fields |= {"rounds": rounds} if rounds else {}
+    fields |= {"device": settings.torch_device} if by == SEQUENCE else {}
+    recipe = recipe_of(by, fields)
     require_release(settings, release)
     ask = Ask(interval, tuple(listed(tickers)), label, horizon, dead_band, since, until)
     table = read(settings, release, rows, ask)
@@ -99,13 +131,14 @@ def train(
         chosen(table, listed(features)),
         f"{label}, {horizon} bars" if rows is None else "of the file",
         feature_versions={} if rows else {ask.feature_set: str(ask.set.version)},
-        recipe=TreeRecipe(rounds=rounds, seed=seed),
+        recipe=recipe,
         folds=folds,
         embargo_us=embargo * 1_000_000,
         rows=str(rows.resolve()) if rows else "",
         source={} if rows else ask.config(),
+        trials=search or 0,
     )
-    return entered(settings, table, order)
+    return entered(settings, table, order, predictions)
 
 
 def listed(text: str) -> list[str]:
@@ -148,11 +181,12 @@ def chosen(table: pa.Table, named: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def entered(settings: Settings, table: pa.Table, order: Order) -> Answer:
-    """Train, enter the version as challenger, keep its receipt."""
+def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path | None) -> Answer:
+    """Train, enter the version as challenger, keep its receipt, and what the tests predicted."""
     from feature_repo.models.registry import Registry, registry_place
     from flows.challenger_to_champion import CHALLENGER
     from flows.features_to_model import train_model
+    from flows.tests_to_predictions import write_predictions
     from lake.clock import SystemClock
     from lake.hot.turn import turn
     from lake.receipts.receipt import FOLDER, save
@@ -170,4 +204,9 @@ def entered(settings: Settings, table: pa.Table, order: Order) -> Answer:
         "metrics": dict(made.trained.metrics),
         "receipt": str(receipt),
     }
-    return Answer(document, [made.line(), f"receipt {receipt}"])
+    lines = [made.line(), f"receipt {receipt}"]
+    if predictions is not None:
+        count = write_predictions(table, made.trained, predictions)
+        document["predictions"] = {"path": str(predictions), "rows": count}
+        lines.append(f"{count:,} predictions of the tests: {predictions}")
+    return Answer(document, lines)

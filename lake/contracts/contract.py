@@ -35,14 +35,35 @@ ColumnType = Literal[
 TICK_DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates", "market_sentiment")
 """Datasets on the hot path: partitioned by event_time, one partition a UTC day."""
 
-LAKE_ONLY_DATASETS = ("bars", "features_market")
+LAKE_ONLY_DATASETS = (
+    "bars",
+    "features_market",
+    "features_microstructure",
+    "features_sentiment",
+    "features_cross_asset",
+    "labels_market",
+)
 """Datasets without a table in the hot tier."""
+
+LEDGER_DATASETS: Mapping[str, str] = {
+    "order_events": "id",
+    "position_events": "id",
+    "orders": "event_id",
+    "fills": "event_id",
+    "positions": "event_id",
+    "positions_history": "event_id",
+    "portfolio_snapshots": "row_no",
+}
+"""The ledger of orders, and what is made of it; numbered as those below."""
 
 NUMBERED_DATASETS: Mapping[str, str] = {
     "lineage_events": "event_no",
     "quality_results": "seq",
     "funding_rates": "row_no",
     "asset_edges": "row_no",
+    "model_predictions": "row_no",
+    "ml_models": "row_no",
+    **LEDGER_DATASETS,
 }
 """Datasets that flows write into the hot tier, and the column that numbers their rows, rising:
 whoever reads a number reads all below it. They go to the lake by it, as ticks do by their frame."""

@@ -140,7 +140,7 @@ def _part(
     assert head is not None
     through = holdings_of(table).through
     closed = utc_from_us(int(table.properties[CLOSED])) if CLOSED in table.properties else None
-    source = "crypto_trades" if dataset in LAKE_ONLY_DATASETS else dataset
+    source = MADE_OF.get(dataset, dataset)
     lacks = []
     frames = {} if dataset in NUMBERED_DATASETS else cut
     for shard, frame in frames.items():
@@ -151,6 +151,12 @@ def _part(
             lacks.append(f"{row[0]:,} rows of {source} of shard {shard}")
     return Part(dataset, head.snapshot_id, cut, closed, ", ".join(lacks) or None)
 
+
+MADE_OF = {
+    **dict.fromkeys(LAKE_ONLY_DATASETS, "crypto_trades"),
+    "features_microstructure": "crypto_quotes",
+}
+"""What a dataset's rows, which have no frames of their own, rest on."""
 
 _MISSING = (
     'SELECT sum("rows")::bigint FROM market.ledger_minutes WHERE dataset = %s AND shard = %s'

@@ -93,7 +93,8 @@ def _numbered_statements(
     is_hot = dataset in hot_tables
     yield _view(f"lake.{dataset}", lake)
     yield _view(f"hot.{dataset}", hot_sql(dataset) if is_hot else empty)
-    yield _view(dataset, f"{lake} UNION ALL {hot_sql(dataset, beyond)}" if is_hot else lake)
+    both = f"{lake} UNION ALL {hot_sql(dataset, beyond)}" if is_hot else lake
+    yield _view(dataset, current_sql(dataset, both))
 
 
 def numbered_through(snapshot: Snapshot | None) -> int:

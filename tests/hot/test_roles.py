@@ -251,12 +251,12 @@ def test_a_researcher_writes_its_own_schema_and_namespace_only(login, edition_ds
 
 
 def test_a_new_table_is_nobodys_to_read_until_it_is_opened_to_analysts(login, edition_dsn):
-    run(edition_dsn, "CREATE TABLE market.orders (i int)")
+    run(edition_dsn, "CREATE TABLE market.tomorrows (i int)")
     run(edition_dsn, "SELECT market.grant_roles()")
-    refused(login("analyst"), "SELECT * FROM market.orders")
-    run(edition_dsn, "INSERT INTO market.open_to_analysts VALUES ('orders')")
+    refused(login("analyst"), "SELECT * FROM market.tomorrows")
+    run(edition_dsn, "INSERT INTO market.open_to_analysts VALUES ('tomorrows')")
     run(edition_dsn, "SELECT market.grant_roles()")
-    assert run(login("analyst"), "SELECT * FROM market.orders") == []
+    assert run(login("analyst"), "SELECT * FROM market.tomorrows") == []
 
 
 def test_a_role_that_makes_a_day_does_not_own_it(login):

@@ -122,7 +122,12 @@ def start(stack: ExitStack, *words: str) -> subprocess.Popen[str]:
     """Start a verb, ended with the stack."""
     command = [sys.executable, "-m", "infra.command.main", *words]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TICKLAKE_STREAMS": "live"},
     )
     stack.callback(end, process)
     return process

@@ -122,6 +122,20 @@ def test_files_that_were_changed_are_no_model(registry: Registry) -> None:
     assert registry.load(made)[0].hash == made.model_hash
 
 
+def test_a_card_of_other_features_is_one_sentence(registry: Registry) -> None:
+    made = train_model(TABLE, ORDER, registry, ManualClock()).version
+    file = Path(made.source.removeprefix("file://").replace("%20", " ")) / "card.json"
+    whole = file.read_text()
+    card = json.loads(whole)
+    file.write_text(json.dumps({**card, "features": ["rsi_14", "noise_a", "volume"]}))
+    with pytest.raises(BadInput, match="takes rsi_14, noise_a, noise_b, not rsi_14, noise_a, vol"):
+        registry.load(made)
+    file.write_text("{}")
+    with pytest.raises(Damaged, match="has no whole card"):
+        registry.load(made)
+    file.write_text(whole)
+
+
 @pytest.mark.parametrize(("step", "entered"), [("model.files", 0), ("model.version", 1)])
 def test_a_training_that_dies_leaves_no_half_version(
     home: Path, registry: Registry, step: str, entered: int

@@ -74,13 +74,27 @@ def test_a_model_is_trained_promoted_and_followed_by_a_better_one(
     assert json.loads(out)["before"] == 1
     code, out = say(home, capsys, "models", "list", "direction", "--json")
     versions = json.loads(out)["versions"]
-    assert [each["roles"] for each in versions] == [[], [], ["champion", "challenger"]]
+    assert [each["roles"] for each in versions] == [["shadow"], [], ["champion", "challenger"]]
     assert versions[0]["model_hash"] == versions[1]["model_hash"] != versions[2]["model_hash"]
     assert say(home, capsys, "models", "promote", "direction")[0] == 2  # it is champion already
     (home / "more.parquet").replace(home / "some.parquet")
     code, out = say(home, capsys, "verify", made["receipt"])
     assert code == 1
     assert "differs: data training_rows" in out
+
+
+def test_a_search_is_said_in_metrics_and_verified(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = ("train", "direction", "--rows", str(home / "some.parquet"), *SHORT, "--search", "2")
+    code, out = say(home, capsys, *some, "--json")
+    assert code == 0
+    made = json.loads(out)
+    assert made["metrics"]["trials"] == 2
+    assert read(Path(made["receipt"])).inputs.config["trials"] == 2
+    code, out = say(home, capsys, "verify", made["receipt"])
+    assert code == 0
+    assert "the same result" in out
 
 
 def test_what_can_t_be_trained_is_one_sentence(

@@ -6,7 +6,7 @@ The cells are run as a kernel would, one after another in one namespace; no kern
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
+from flows.every_feature_set import every_set
 from tests.backtests.research import MINUTES, Research, research
 from tests.bars.trading import published_bar
 from tests.conftest import Databases
@@ -28,9 +29,12 @@ NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 
 @pytest.fixture(scope="module")
 def house(
-    databases: Databases, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    give_registry: Callable[[Path], None],
 ) -> Iterator[Research]:
-    """Two tickers, with quotes of one, released."""
+    """Two tickers, with quotes and features of one, released."""
     with research(databases, migrated_template, tmp_path_factory.mktemp("research")) as house:
         house.fill()
         ether = [
@@ -41,7 +45,9 @@ def house(
         house.take(ether, "crypto_aggregates")
         house.commit()
         house.make()
+        every_set(house.dsn, house.place, names=("market",))
         house.release("first")
+        give_registry(house.home)
         yield house
 
 
@@ -51,7 +57,7 @@ def cells(name: str, kind: str = "code") -> list[dict[str, Any]]:
 
 
 def test_there_are_notebooks() -> None:
-    assert {name.partition("_")[0] for name in NOTEBOOKS} >= {"01", "02", "03", "05"}
+    assert {name.partition("_")[0] for name in NOTEBOOKS} >= {"01", "02", "03", "04", "05"}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -60,7 +66,7 @@ def test_outputs_are_stripped_and_every_notebook_says_what_it_is_for(name: str) 
     assert cells(name, "markdown")[0]["source"][0].startswith("# ")
 
 
-@pytest.mark.parametrize("name", [name for name in NOTEBOOKS if not name.startswith("04")])
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_cell_runs(
     name: str, house: Research, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from lake.contracts.contract import NUMBERED_DATASETS
+from lake.contracts.contract import LEDGER_DATASETS, NUMBERED_DATASETS
 from lake.state import postgres_dsn
 from lake.warehouse import Bucket, warehouse_of
 
@@ -33,7 +33,7 @@ EMPTIED = (
     "roll_1d",
     "roll_marks",
     "quality_marks",
-    *NUMBERED_DATASETS,
+    *(name for name in NUMBERED_DATASETS if name not in LEDGER_DATASETS),
 )
 
 

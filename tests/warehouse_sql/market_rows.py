@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from tests.warehouse_sql.order_rows import order_rows
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-DATASETS = ("crypto_trades", "crypto_quotes", "crypto_aggregates")
 Rows = list[dict[str, Any]]
 
 
@@ -98,7 +98,8 @@ def by_hand() -> dict[str, pa.Table]:
         published("60", "110.0000000001", "0.5", 2),
         published("120", "7", "1", 3, ticker="X:BUSD"),
     ]
-    return tables({"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": minutes})
+    market = {"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": minutes}
+    return tables({**market, **order_rows()})
 
 
 def by_seed(seed: int, count: int = 3000) -> dict[str, pa.Table]:
@@ -123,7 +124,8 @@ def by_seed(seed: int, count: int = 3000) -> dict[str, pa.Table]:
         quotes.append({**quote(at_s, last[ticker], size, ask, size, seq), "ticker": ticker})
         minute_s = str(60 * (seq % 2_880))
         minutes.append(published(minute_s, last[ticker], size, seq, ticker=ticker))
-    return tables({"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": minutes})
+    market = {"crypto_trades": trades, "crypto_quotes": quotes, "crypto_aggregates": minutes}
+    return tables({**market, **order_rows()})
 
 
 def tables(rows: Mapping[str, Rows]) -> dict[str, pa.Table]:

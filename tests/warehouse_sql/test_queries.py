@@ -218,3 +218,38 @@ def test_data_freshness(market: duckdb.DuckDBPyConnection) -> None:
         ("crypto_trades", "other", "spot", at("10"), at("10.003"), 170_000_000, 1),
         ("crypto_trades", "sim", "spot", at("179.999999"), at("180.002999"), 1, 7),
     ]
+
+
+def test_daily_pnl(market: duckdb.DuckDBPyConnection) -> None:
+    day = NOON.replace(hour=0)
+    rows = ask(market, "daily_pnl", since="2026-03-10", until="2026-03-13")
+    first = decimals("1010.8", "10.8", "0", "11", "0.2", "0")
+    second = decimals("1030.8", "20", "0", "31", "0", "0")
+    assert rows == [
+        ("desk", day, *first, 2, Decimal(299)),
+        ("desk", day + timedelta(days=1), *second, 0, Decimal(0)),
+    ]
+
+
+def test_order_audit(market: duckdb.DuckDBPyConnection) -> None:
+    rows = ask(market, "order_audit", since="2026-03-10T12:10:00Z", until="2026-03-13")
+    assert [(row[1], row[3], row[5], row[11], row[13]) for row in rows] == [
+        ("buy-1", 3, "partially_filled", Decimal(1), 1),
+        ("buy-1", 4, "filled", Decimal(3), 1),
+        ("sell-1", 1, "created", Decimal(0), 1),
+        ("sell-1", 2, "cancelled", Decimal(0), 1),
+    ]
+    assert "trees/7" in rows[0][12]
+    assert ask(market, "order_audit", since="2026-03-10", until="2026-03-13", account="x") == []
+
+
+def test_order_audit_tells_a_hole_and_an_overfill(market: duckdb.DuckDBPyConnection) -> None:
+    market.execute("CREATE TABLE kept AS FROM order_events")
+    market.unregister("order_events")
+    market.execute("CREATE VIEW order_events AS FROM kept WHERE event_type <> 'accepted'")
+    rows = ask(market, "order_audit", since="2026-03-10", until="2026-03-13")
+    assert [row[13] for row in rows if row[1] == "buy-1"] == [1, 0, 0]
+    market.execute("CREATE OR REPLACE VIEW order_events AS FROM kept")
+    market.execute("UPDATE kept SET size = 2 WHERE sequence_number = 1")
+    rows = ask(market, "order_audit", since="2026-03-10", until="2026-03-13")
+    assert [row[13] for row in rows if row[1] == "buy-1"] == [1, 1, 1, 0]

@@ -1,0 +1,1 @@
+"""Feast on the lakehouse: values come from the lake and are served by the speed layer."""

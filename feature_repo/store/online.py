@@ -1,0 +1,70 @@
+"""Feast's online store on the home's own Redis or Valkey: no address or password to configure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+from feast import RepoConfig
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+
+from feature_repo.store.place import home_of
+from feature_repo.store.served import connect, fault_of
+from lake.state import valkey_url
+
+
+class HomeOnlineStoreConfig(RedisOnlineStoreConfig):
+    """home: the lakehouse; without, TICKLAKE_HOME or the one beside the definitions."""
+
+    type: Any = "feature_repo.store.online.HomeOnlineStore"
+    home: str = ""
+
+
+class HomeOnlineStore(RedisOnlineStore):
+    """Feast's store for Redis, with the address that `ticklake up` left in the home.
+
+    A server that is not there is one sentence, Unavailable.
+    """
+
+    _url = ""
+    _client: Any = None
+
+    def _get_client(self, online_store_config: Any) -> Any:
+        if not self._client:
+            self._url = valkey_url(home_of(None, online_store_config.home))
+            self._client = connect(self._url)
+        return self._client
+
+    def _read_hash_fields(self, config: RepoConfig, commands: Any) -> Any:
+        try:
+            return super()._read_hash_fields(config, commands)
+        except (redis.RedisError, OSError) as error:
+            raise fault_of(self._url, error) from error
+
+    def online_write_batch(self, config: RepoConfig, table: Any, data: Any, progress: Any) -> None:
+        """Write pushed values, but for those that are older than what is there."""
+        try:
+            super().online_write_batch(config, table, data, progress)
+        except (redis.RedisError, OSError) as error:
+            raise fault_of(self._url, error) from error
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[Any],
+        tables_to_keep: Sequence[Any],
+        entities_to_delete: Sequence[Any],
+        entities_to_keep: Sequence[Any],
+        partial: bool,
+    ) -> None:
+        """Delete what views that are gone have left; asks no server where none is."""
+        if tables_to_delete:
+            super().update(
+                config,
+                tables_to_delete,
+                tables_to_keep,
+                entities_to_delete,
+                entities_to_keep,
+                partial,
+            )

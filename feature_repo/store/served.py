@@ -1,0 +1,233 @@
+"""Newest values in the speed layer, in Feast's format: read many at once, written if not older.
+
+A value is written only over one that is not newer, in one step of the server, so that a slow
+writer never takes a pushed value back. It leaves when it is older than its view's ttl, as it then
+leaves the joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import redis
+
+from feature_repo.store import wire
+from feature_repo.store.place import PROJECT
+from feature_repo.store.views import View
+from lake.closes import Closes
+from lake.errors import Damaged, Unavailable
+from lake.state import RUN_UP, remedy
+
+ANSWER_S_MAX = 2.0
+"""Seconds that the server has for an answer."""
+
+SERIES_AT_ONCE_MAX = 1_000
+"""Series of one round trip."""
+
+TRIES_MAX = 3
+"""Times a value is tried that another writer changed meanwhile."""
+
+MARKS = "ticklake:online"
+"""Hash: view -> when the lake was last read whole for it, and what that wrote."""
+
+_PUT = """
+local held = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if held ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One whole writing of a view: when the lake was read, microseconds, and its rows."""
+
+    read_us: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What a writing did: values written, and left as they are newer."""
+
+    written: int
+    newer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What is served of some series, in their order.
+
+    event_us: event times in microseconds, -1 where nothing is served; bits: (series, features),
+    float64 as int64; there: which of them are not null.
+    """
+
+    features: tuple[str, ...]
+    event_us: wire.Ints
+    bits: wire.Ints
+    there: Bools
+
+    def table(self) -> pa.Table:
+        """Return event_time (timestamp[us, UTC], null where nothing is served) and the features."""
+        times = pa.array(self.event_us, mask=self.event_us < 0).cast(pa.timestamp("us", tz="UTC"))
+        columns = {"event_time": times}
+        for number, name in enumerate(self.features):
+            values = np.ascontiguousarray(self.bits[:, number]).view(np.float64)
+            columns[name] = pa.array(values, mask=~self.there[:, number])
+        return pa.table(columns)
+
+
+@contextmanager
+def faults_of(url: str) -> Iterator[None]:
+    """Say in one sentence what is wrong with the server at this address."""
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise fault_of(url, error) from error
+
+
+def fault_of(url: str, error: Exception) -> Unavailable:
+    """Return the sentence; the address without its password."""
+    parts = urlsplit(url)
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    place = f"online store at {parts.hostname}:{parts.port}"
+    return Unavailable(place, said, remedy(said, RUN_UP))
+
+
+def connect(url: str) -> redis.Redis:
+    """Return a client that says at once when the server is not there."""
+    return redis.Redis.from_url(
+        url, socket_timeout=ANSWER_S_MAX, socket_connect_timeout=ANSWER_S_MAX, retry=None
+    )
+
+
+class Served(Closes):
+    """The served values of one lakehouse; one thread uses it at a time. A context manager."""
+
+    def __init__(self, url: str, *, project: str = PROJECT) -> None:
+        self._url = url
+        self._project = project
+        self._redis = connect(url)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def read(
+        self, series: Sequence[tuple[str, str, str, str]], view: View, features: Sequence[str] = ()
+    ) -> Values:
+        """Return what is served of series (ticker, exchange, market, interval), all at once.
+
+        features: of the view, all of it without. Raises Unavailable; Damaged for values that are
+        not what Feast writes.
+        """
+        names = tuple(features) or view.columns
+        fields = [*(wire.field(view.name, each) for each in names), wire.time_field(view.name)]
+        held: list[list[bytes | None]] = []
+        with faults_of(self._url):
+            for first in range(0, len(series), SERIES_AT_ONCE_MAX):
+                pipe = self._redis.pipeline(transaction=False)
+                for each in series[first : first + SERIES_AT_ONCE_MAX]:
+                    pipe.hmget(self._key(each), fields)
+                held += pipe.execute()
+        try:
+            times = [-1 if row[-1] is None else wire.time_us(row[-1]) for row in held]
+            bits, there = wire.bits([each for row in held for each in row[:-1]])
+        except ValueError as error:
+            raise Damaged(
+                "online store", f"{view.name} holds bytes that are {error}", "write it anew"
+            ) from error
+        shape = (len(series), len(names))
+        return Values(names, np.array(times, np.int64), bits.reshape(shape), there.reshape(shape))
+
+    def write(self, rows: pa.Table, view: View, now_us: int) -> Put:
+        """Write rows of features_market, one a series, but for those that are newer there.
+
+        rows: ticker, exchange, market, interval, event_time and the view's features; none older
+        than the ttl at now_us, microseconds.
+        """
+        put = Put(0, 0)
+        for first in range(0, rows.num_rows, SERIES_AT_ONCE_MAX):
+            done = self._write(_Batch(rows.slice(first, SERIES_AT_ONCE_MAX), view, self), now_us)
+            put = Put(put.written + done.written, put.newer + done.newer)
+        return put
+
+    def mark(self, view: View) -> Mark | None:
+        """Return the last whole writing of a view; None when there was none."""
+        with faults_of(self._url):
+            held = self._redis.hget(MARKS, view.name)
+        return None if held is None else Mark(**orjson.loads(held))
+
+    def set_mark(self, view: View, mark: Mark) -> None:
+        """Say that a view was written whole."""
+        with faults_of(self._url):
+            self._redis.hset(MARKS, view.name, orjson.dumps(mark))
+
+    def _key(self, series: tuple[str, str, str, str]) -> bytes:
+        ticker, exchange, market, interval = series
+        return wire.hash_key(self._project, (exchange, interval, market, ticker))
+
+    def _write(self, batch: _Batch, now_us: int) -> Put:
+        todo = list(range(len(batch.keys)))
+        written = newer = 0
+        for _ in range(TRIES_MAX):
+            with faults_of(self._url):
+                pipe = self._redis.pipeline(transaction=False)
+                for n in todo:
+                    pipe.hget(batch.keys[n], batch.time)
+                held = [each or b"" for each in pipe.execute()]
+                older = [
+                    (n, was)
+                    for n, was in zip(todo, held, strict=True)
+                    if not was or wire.time_us(was) <= batch.event_us[n]
+                ]
+                newer += len(todo) - len(older)
+                pipe = self._redis.pipeline(transaction=False)
+                for n, was in older:
+                    pipe.eval(_PUT, 1, batch.keys[n], *batch.arguments(n, was, now_us))
+                took = pipe.execute()
+            written += sum(took)
+            todo = [n for (n, _), done in zip(older, took, strict=True) if not done]
+            if not todo:
+                break
+        return Put(written, newer + len(todo))
+
+
+class _Batch:
+    """Rows as the bytes that stand for them."""
+
+    def __init__(self, rows: pa.Table, view: View, served: Served) -> None:
+        series = zip(
+            *(rows[each].to_pylist() for each in ("ticker", "exchange", "market", "interval")),
+            strict=True,
+        )
+        self.keys = [served._key(each) for each in series]
+        self.event_us = rows["event_time"].cast(pa.int64()).to_numpy()
+        self.time = wire.time_field(view.name)
+        self._ttl_us = int(view.ttl.total_seconds()) * wire.SECOND_US
+        self._fields = [wire.field(view.name, each) for each in view.columns]
+        columns = [_bytes(rows[each]) for each in view.columns]
+        self._values = list(zip(*columns, strict=True))
+
+    def arguments(self, number: int, was: bytes, now_us: int) -> list[bytes | int]:
+        """Return what the server's script takes for a row, where `was` is its time there."""
+        event_us = int(self.event_us[number])
+        left_ms = max(1, (event_us + self._ttl_us - now_us) // 1_000)
+        pairs = zip(self._fields, self._values[number], strict=True)
+        flat = [part for pair in pairs for part in pair]
+        return [self.time, was, left_ms, self.time, wire.time_bytes(event_us), *flat]
+
+
+def _bytes(column: pa.ChunkedArray) -> list[bytes]:
+    absent = column.is_null().to_numpy()
+    return wire.doubles(column.fill_null(0.0).to_numpy(), absent)

@@ -1,0 +1,63 @@
+"""The online store under Prefect: the newest features served, and what is served audited."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from flows.features_to_online import FeaturesToOnline, Step
+from flows.online_to_quality import OnlineToQuality, Run
+from flows.place import place_of
+from flows.scheduled.schedule import Schedule
+from flows.scheduled.tries import in_one, tried
+from lake.errors import Damaged
+from lake.quality.rule import row_text
+from lake.state import valkey_url
+
+ONLINE_S_MAX = 600
+ROWS_SHOWN_MAX = 3
+
+
+@tried("serve the newest features")
+def serve_newest(home: Path | None) -> Step:
+    """Write the lake's newest row of every series to the online store."""
+    place = place_of(home)
+    with FeaturesToOnline(place.dsn, place.warehouse, valkey_url(place.settings.home)) as online:
+        return online.step()
+
+
+@flow(name="features-to-online", timeout_seconds=ONLINE_S_MAX)
+def features_to_online(home: Path | None = None) -> int:
+    """The lake's newest features, served by the speed layer; a second call changes nothing."""
+    with in_one("online features"):
+        step = serve_newest(home)
+    create_markdown_artifact(step.line(), key="online", description="features served")
+    return int(step.written)
+
+
+@tried("compare what is served")
+def compare_served(home: Path | None) -> Run:
+    """Compare a sample of what is served with the lake."""
+    place = place_of(home)
+    with OnlineToQuality(place.dsn, place.warehouse, valkey_url(place.settings.home)) as audit:
+        return audit.step()
+
+
+@flow(name="online-to-quality", timeout_seconds=ONLINE_S_MAX)
+def online_to_quality(home: Path | None = None) -> int:
+    """What is served against the lake, bit for bit, a sample; it fails where they differ."""
+    with in_one("online audit"):
+        run = compare_served(home)
+    create_markdown_artifact(run.line(), key="online-audit")
+    result = run.result
+    if not result.holds:
+        first = "; ".join(map(row_text, result.rows[:ROWS_SHOWN_MAX]))
+        raise Damaged("online features", f"{run.line()}: {first}", result.rule.remedy)
+    return int(result.checked)
+
+
+ONLINE = Schedule("online", features_to_online, timedelta(minutes=5))
+ONLINE_AUDIT = Schedule("online-audit", online_to_quality, timedelta(minutes=15))

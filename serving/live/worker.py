@@ -1,0 +1,257 @@
+"""From a shard's stream to bars, features and latest values, for as long as the turn lasts.
+
+One round: take entries, decode them, each event once, put the latest prices, and at the end of a
+minute close bars and make features. What comes of an entry is written together with its
+acknowledgement. A worker that takes over begins with the bars of the lake and the frames of the
+journal since, so it knows what the one before knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from redis.client import Pipeline
+
+from feature_repo.feature_set import FeatureSet
+from lake.bars.kernel import MINUTE_US
+from lake.clock import Clock
+from lake.closes import Closes
+from lake.feeds.codec import Frames
+from serving.live.degraded import Degraded
+from serving.live.live_bars import BarStep, LiveBars
+from serving.live.live_features import LiveFeatures
+from serving.live.once import Once, merged_runs
+from serving.live.seed import Seed
+from serving.streams import keys, latest
+from serving.streams.keys import Place
+from serving.streams.reader import Delivered, ShardReader
+
+ENTRIES_AT_ONCE = 200
+WAIT_MS = 20
+"""Entries of one round, and how long it waits for the first."""
+
+GRACE_US = 1_000_000
+"""Time after a minute's end at which it is closed: as the lake's job has it by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round brought. place: the last entry of it, on whose frames all of this rests.
+
+    trades, quotes: rows as the lake will have them, in their order. bars, features: of the minutes
+    that closed, with `change` and `degraded` columns; None where none did. drops: frames that were
+    left out before these, whole entries that were lost included, as one each.
+    """
+
+    place: Place
+    received_us: int
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    bars: pa.Table | None = None
+    gone: pa.Table | None = None
+    features: pa.Table | None = None
+    dropped: int = 0
+
+
+class Effects(Protocol):
+    """What is made of a round, added to the transaction that acknowledges it."""
+
+    def __call__(self, pipe: Pipeline, given: Round) -> None:
+        """Add commands; what they do is done once."""
+
+
+class Worker(Closes):
+    """One shard's; one thread uses it. A context manager.
+
+    seed: the lake's bars. Some frames through its mark are given to recall(), those since then to
+    catch_up(), before the first round().
+    """
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        once: Once,
+        feature_set: FeatureSet,
+        clock: Clock,
+        *,
+        seed: Seed,
+        grace_us: int = GRACE_US,
+        effects: Effects | None = None,
+    ) -> None:
+        self._reader = reader
+        self._once = once
+        self._set = feature_set
+        self._clock = clock
+        self._grace_us = grace_us
+        self._effects = effects
+        self._through = seed.through
+        self.bars = LiveBars(seed.closed_us, seed.held)
+        self.bars.take(seed.waiting)
+        self.features = LiveFeatures(feature_set, seed.windows)
+        self.degraded = Degraded()
+        self._received_us = seed.closed_us
+        self._last_frame = seed.through
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.bars.close()
+
+    def recall(self, runs: Iterable[tuple[str, Frames]]) -> None:
+        """Take frames that are in the bars already: what they said is known when it comes again."""
+        for run in runs:
+            self._once.take([run])
+
+    def catch_up(self, runs: Iterable[tuple[str, Frames]]) -> None:
+        """Take the journal's frames since the seed that are applied, without any effect.
+
+        runs: as of journal_runs, from the seed's frame on. What is not applied is left: it
+        comes through the stream; the entry applied last is read from there, too, since its id
+        says its first frame alone. What an epoch published and its journal lost is void. What an
+        earlier worker knew when it last gave out bars is closed here, and not given out again; what
+        it took after that waits here, too, since nobody has heard of it.
+        """
+        closed_us, closing = self._reader.closed()
+        is_closed = False
+        for feed, frames in self._again(runs):
+            known = max(0, min(len(frames), closing + 1 - frames.first_frame))
+            if known:
+                self._take([(feed, frames.slice(0, known))])
+            if known < len(frames):
+                if not is_closed:
+                    self.features.take(self.bars.step(closed_us))
+                    is_closed = True
+                self._take([(feed, frames.slice(known, len(frames)))])
+        if not is_closed:
+            self.features.take(self.bars.step(closed_us))
+
+    def _again(self, runs: Iterable[tuple[str, Frames]]) -> Iterator[tuple[str, Frames]]:
+        """Yield what is applied: of the journal, then of the stream."""
+        applied = self._reader.applied
+        for feed, frames in runs:
+            known = frames.slice(0, min(len(frames), max(0, applied.frame - frames.first_frame)))
+            if len(known):
+                yield feed, known
+                self._through = max(self._through, known.last_frame)
+        at = Place(applied.epoch, self._through)
+        while again := self._reader.since(at, ENTRIES_AT_ONCE):
+            yield from self._runs(again)
+            at = again[-1].place
+
+    def round(self, wait_ms: int = WAIT_MS) -> Round | None:
+        """Work on what comes next; None where nothing came and no minute closed.
+
+        Raises redis.RedisError and Fenced, as the reader does; then this worker is of no more use.
+        """
+        delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
+        tables = self._take(self._runs(delivered)) if delivered else {}
+        dropped = self._note_drops(delivered)
+        bars = gone = features = None
+        closed_us = (self._clock.now_us() - self._grace_us) // MINUTE_US * MINUTE_US
+        if closed_us > self.bars.closed_us:
+            step = self.bars.step(closed_us)
+            features = self._marked_features(self.features.take(step))
+            bars, gone = self._marked(step), step.gone
+        if not delivered and bars is None:
+            return None
+        place = delivered[-1].place if delivered else self._reader.applied
+        found = Round(place, self._received_us, tables, bars, gone, features, dropped)
+        self._write(delivered, found)
+        return found
+
+    def _write(self, delivered: Sequence[Delivered], found: Round) -> None:
+        def effects(pipe: Pipeline) -> None:
+            put_latest(pipe, found.tables)
+            if found.bars is not None:
+                closed = keys.closed(self._reader.group, self._reader.shard)
+                pipe.set(closed, f"{self.bars.closed_us} {self._last_frame}")
+            if self._effects is not None:
+                self._effects(pipe, found)
+
+        self._reader.done(delivered, effects)
+
+    def _runs(self, delivered: Sequence[Delivered]) -> list[tuple[str, Frames]]:
+        return merged_runs(
+            (each.entry.feed, run)
+            for each in delivered
+            if each.place.frame > self._through
+            for run in each.entry.runs(self._reader.shard)
+        )
+
+    def _take(self, runs: Sequence[tuple[str, Frames]]) -> dict[str, pa.Table]:
+        tables: dict[str, list[pa.Table]] = {}
+        for feed, frames in runs:
+            found = self._once.take([(feed, frames)]).tables
+            self._received_us = max(self._received_us, int(frames.received_us.max()))
+            self._last_frame = frames.last_frame
+            for name, rows in found.items():
+                tables.setdefault(name, []).append(rows)
+                if "exchange" in rows.column_names:
+                    self.degraded.heard(feed, pc.unique(rows["exchange"]).to_pylist())
+        joined = {name: pa.concat_tables(parts) for name, parts in tables.items()}
+        trades = joined.get("crypto_trades")
+        published = joined.get("crypto_aggregates")
+        if trades is not None:
+            self.bars.take(trades, published)
+        elif published is not None:
+            self.bars.take(published.slice(0, 0), published)
+        return joined
+
+    def _note_drops(self, delivered: Sequence[Delivered]) -> int:
+        count = 0
+        for each in delivered:
+            for drop in each.entry.drops:
+                self.degraded.note(drop)
+                count += drop.count
+            if each.lost:
+                times = each.entry.received_us
+                to_us = int(times.max()) if len(times) else self._received_us
+                self.degraded.lost(self._received_us, to_us)
+                count += each.lost
+        return count
+
+    def _marked(self, step: BarStep) -> pa.Table:
+        bad = self.degraded.of_bars(step.put)
+        return step.put.append_column("degraded", pa.array(bad))
+
+    def _marked_features(self, rows: pa.Table) -> pa.Table:
+        """Add to each row the names of the features that are degraded, as a list."""
+        if not self.degraded.any:
+            none = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
+            return rows.append_column("degraded", none)
+        return rows.append_column("degraded", self.features.degraded(rows, self.degraded))
+
+
+def put_latest(pipe: Pipeline, tables: Mapping[str, pa.Table]) -> None:
+    """Add to a transaction the newest price of each instrument and sentiment of each asset."""
+    for row in newest(tables.get("crypto_trades"), ("exchange", "market", "ticker")):
+        key = keys.price(row["exchange"], row["market"], row["ticker"])
+        value = {"price": f"{row['price']:f}", "size": f"{row['size']:f}"}
+        latest.put(pipe, key, _us(row), row["seq"], value, latest.PRICE_MS)
+    for row in newest(tables.get("market_sentiment"), ("source", "asset")):
+        key = keys.sentiment(row["source"], row["asset"])
+        names = ("sentiment_score", "confidence")
+        value = {name: f"{row[name]:f}" for name in names}
+        latest.put(pipe, key, _us(row), row["seq"], value, latest.SENTIMENT_MS)
+
+
+def newest(rows: pa.Table | None, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the newest row of each instrument, by event time, then by the journal."""
+    if rows is None or not rows.num_rows:
+        return []
+    joined = pc.binary_join_element_wise(*(rows[name] for name in names), "|")
+    codes = joined.combine_chunks().dictionary_encode().indices.to_numpy()
+    times = rows["event_time"].cast(pa.int64()).to_numpy()
+    order = np.lexsort((rows["seq"].to_numpy(), times, codes))
+    is_last = np.append(np.diff(codes[order]) != 0, True)
+    found: list[dict[str, Any]] = rows.take(pa.array(order[is_last])).to_pylist()
+    return found
+
+
+def _us(row: Mapping[str, Any]) -> int:
+    """Return a row's event time in whole microseconds since the epoch."""
+    time = row["event_time"]
+    return int(time.timestamp()) * 1_000_000 + int(time.microsecond)

@@ -1,0 +1,102 @@
+"""The audit of orders traces every row to its events, and says which it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from feature_repo.ledger.anchor import make_anchor
+from feature_repo.ledger.commands import Cash
+from feature_repo.ledger.coverage import Coverage, audit_orders
+from feature_repo.ledger.projection import project
+from feature_repo.ledger.second_place import LockedFolder
+from feature_repo.ledger.writer import Writer
+from lake.audit.signing import signer_at
+from lake.clock import ManualClock
+from tests.order_ledger.orders import ONE, START_US, change, fill, place
+
+Audit = Callable[..., Coverage]
+
+
+@pytest.fixture
+def audit(migrated_dsn: str, tmp_path: Path) -> Audit:
+    """Return what audits a ledger of two orders after statements of somebody."""
+    clock = ManualClock(START_US)
+    writer = Writer(migrated_dsn, clock)
+    writer.commit([Cash("desk", 1000 * ONE, START_US, "in")])
+    for name in ("a", "b"):
+        writer.commit([place(name), change(name, "accepted"), fill(name, ONE // 2)])
+    writer.close()
+    clock.advance(600_000_000)
+    project(migrated_dsn, clock)
+    second, signer = LockedFolder(tmp_path / "second"), signer_at(tmp_path / "key.pem")
+    make_anchor(migrated_dsn, second, signer, clock)
+
+    def run(*statements: str) -> Coverage:
+        with psycopg.connect(migrated_dsn, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+        return audit_orders(migrated_dsn, second, signer.public)
+
+    return run
+
+
+def test_all_is_traced(audit: Audit) -> None:
+    found = audit()
+    assert (found.faults, found.percent) == ([], "100.00")
+    rows = {name: each.rows for name, each in found.tables.items()}
+    assert rows == {
+        "orders": 2,
+        "fills": 2,
+        "positions": 1,
+        "positions_history": 2,
+        "portfolio_snapshots": 2,
+    }
+    assert (found.origins.rows, found.origins.traced) == (2, 2)
+    assert found.document()["holds"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault", "percent"),
+    [
+        ("UPDATE market.fills SET fee = 0 WHERE event_id = 3", "fills: 1 rows", "88.88"),
+        ("DELETE FROM market.orders WHERE client_order_id = 'a'", "orders: 1 rows", "88.88"),
+        (
+            "INSERT INTO market.portfolio_snapshots SELECT 9, snapshot_time, 'ghost', cash,"
+            " positions, cost, value, equity, unrealised, realised, fees"
+            " FROM market.portfolio_snapshots LIMIT 1",
+            "portfolio_snapshots: 1 rows",
+            "90.00",
+        ),
+    ],
+)
+def test_a_row_that_no_event_gives_is_said(
+    audit: Audit, statement: str, fault: str, percent: str
+) -> None:
+    found = audit(statement)
+    assert any(fault in each for each in found.faults), found.faults
+    assert found.percent == percent
+
+
+def test_an_illegal_event_of_a_forger_is_said(audit: Audit) -> None:
+    found = audit(
+        "ALTER TABLE market.order_events DISABLE TRIGGER USER",
+        "UPDATE market.order_events SET event_type = 'filled' WHERE id = 3",
+        "UPDATE market.order_events SET event_type = 'rejected' WHERE id = 5",
+    )
+    assert any("order a of desk: filled with 0.5" in each for each in found.faults), found.faults
+    assert any("order b of desk: rejected" in each for each in found.faults) or any(
+        "order b of desk: filled while rejected" in each for each in found.faults
+    )
+    assert any("event 3 is not what was written" in each for each in found.faults)
+
+
+def test_a_fill_that_changed_no_position_is_said(audit: Audit) -> None:
+    found = audit(
+        "ALTER TABLE market.position_events DISABLE TRIGGER USER",
+        "UPDATE market.position_events SET order_event_id = NULL WHERE id = 2",
+    )
+    assert any("1 fills changed no position" in each for each in found.faults), found.faults
