@@ -8,9 +8,11 @@ read while the disk works.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 from lake.clock import Clock
 from lake.durations import Durations
@@ -33,25 +35,54 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Slice:
+    """Frames of one connection that came one after another, numbered as the journal will have them.
+
+    first_frame: number of the first; frames and received_us: as long as each other, not empty.
+    recorded: received long ago, by others.
+    """
+
     feed: str
     connection: int
+    first_frame: int
     frames: list[bytes]
     received_us: list[int]
     recorded: bool = False
+
+
+class Tap(Protocol):
+    """Sees frames before they are durable. Its calls are the reader's own loop: they never wait."""
+
+    def frames(self, given: Slice) -> None:
+        """Take frames, once each, by rising number."""
+
+    def durable(self, frame: int) -> None:
+        """Learn that every frame up to this one, inclusive, is on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    given: Slice
     record: Callable[[], control.Control] | None = None
     noted: Callable[[int], None] | None = None
 
 
 class Intake:
-    """The one writer of a shard's journal."""
+    """The one writer of a shard's journal.
+
+    A frame has its number when it is sealed, which is when its place among all frames is settled:
+    whoever taps the intake knows a frame by the number that it has in journal, hot tier and lake.
+    """
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
         self._lanes: list[Lane] = []
         self._sealed: list[_Entry] = []
+        self._sealed_frames = 0
         self._flushing = asyncio.Lock()
+        self._next_frame = journal.next_frame
+        self.tap: Tap | None = None
         self.frames_total = 0
         self.bytes_total = 0
         self.taken: dict[str, tuple[int, int]] = {}
@@ -72,7 +103,8 @@ class Intake:
     def add(self, feed: str, connection: int, frames: list[bytes], received_us: int) -> None:
         """Put frames of one time after everything handed in so far."""
         self._seal()
-        self._sealed.append(_Entry(feed, connection, frames, [received_us] * len(frames)))
+        if frames:
+            self._number(feed, connection, frames, [received_us] * len(frames))
 
     def note(
         self,
@@ -85,9 +117,9 @@ class Intake:
         record is made when it is written; noted is told the number of its frame.
         """
         self._seal()
-        self._sealed.append(
-            _Entry(feed, control.HISTORY_CONNECTION, [], [], record=record, noted=noted)
-        )
+        given = Slice(feed, control.HISTORY_CONNECTION, self._next_frame, [], [])
+        self._sealed.append(_Entry(given, record, noted))
+        self._next_frame += 1
 
     @property
     def place(self) -> tuple[Path, int]:
@@ -96,7 +128,15 @@ class Intake:
 
     def waiting(self) -> int:
         """Return how many frames are not yet on their way to the disk."""
-        return sum(len(lane.frames) for lane in self._lanes)
+        return self._sealed_frames + sum(len(lane.frames) for lane in self._lanes)
+
+    def hand_over(self) -> None:
+        """Number what was handed in so far, and show it to the tap.
+
+        Nothing while the disk is far behind: the lanes then fill, and whoever fills them pauses.
+        """
+        if self._sealed_frames <= FRAMES_WAITING_MAX:
+            self._seal()
 
     async def flush(self) -> int:
         """Make all that was handed in durable; return the last durable frame.
@@ -105,12 +145,15 @@ class Intake:
         """
         async with self._flushing:
             self._seal()
-            entries, self._sealed = self._sealed, []
+            entries, self._sealed, self._sealed_frames = self._sealed, [], 0
             start_us = self._clock.monotonic_us()
             self.durable_frame = await asyncio.to_thread(self._write, entries)
+            if self.tap is not None:
+                self.tap.durable(self.durable_frame)
             if entries:
                 self.flush_times.note((self._clock.monotonic_us() - start_us) / 1e6)
-            oldest = [e.received_us[0] for e in entries if e.received_us and not e.recorded]
+            given = [each.given for each in entries]
+            oldest = [e.received_us[0] for e in given if e.received_us and not e.recorded]
             if oldest:
                 self.lag_ms = (self._clock.now_us() - min(oldest)) / 1000
         return self.durable_frame
@@ -118,17 +161,33 @@ class Intake:
     def _seal(self) -> None:
         for lane in self._lanes:
             if lane.frames:
-                self._sealed.append(
-                    _Entry(lane.feed, lane.connection, lane.frames, lane.received_us, lane.recorded)
-                )
+                frames, received_us = lane.frames, lane.received_us
                 lane.frames, lane.received_us = [], []
+                self._number(lane.feed, lane.connection, frames, received_us, lane.recorded)
+
+    def _number(
+        self,
+        feed: str,
+        connection: int,
+        frames: list[bytes],
+        received_us: list[int],
+        recorded: bool = False,
+    ) -> None:
+        given = Slice(feed, connection, self._next_frame, frames, received_us, recorded)
+        self._next_frame += len(frames)
+        self._sealed_frames += len(frames)
+        self._sealed.append(_Entry(given))
+        if self.tap is not None:
+            self.tap.frames(given)
 
     def _write(self, entries: list[_Entry]) -> int:
-        for entry in entries:
+        for entry in _in_blocks(entries):
+            given = entry.given
+            assert given.first_frame == self._journal.next_frame
             if entry.record is not None:
                 frame = self._journal.append(
-                    entry.feed,
-                    entry.connection,
+                    given.feed,
+                    given.connection,
                     [control.dump(entry.record())],
                     [self._clock.now_us()],
                     control=True,
@@ -136,10 +195,28 @@ class Intake:
                 if entry.noted is not None:
                     entry.noted(frame)
                 continue
-            self._journal.append(entry.feed, entry.connection, entry.frames, entry.received_us)
-            self.frames_total += len(entry.frames)
-            size = sum(map(len, entry.frames))
+            self._journal.append(given.feed, given.connection, given.frames, given.received_us)
+            self.frames_total += len(given.frames)
+            size = sum(map(len, given.frames))
             self.bytes_total += size
-            frames, before = self.taken.get(entry.feed, (0, 0))
-            self.taken[entry.feed] = frames + len(entry.frames), before + size
+            frames, before = self.taken.get(given.feed, (0, 0))
+            self.taken[given.feed] = frames + len(given.frames), before + size
         return self._journal.flush()
+
+
+def _in_blocks(entries: list[_Entry]) -> Iterator[_Entry]:
+    """Yield the entries, neighbours of one connection as one: a tap makes slices small."""
+    for (_, *_, is_record), group in groupby(entries, _block_key):
+        same = list(group)
+        if is_record or len(same) == 1:
+            yield from same
+            continue
+        first = same[0].given
+        frames = [frame for each in same for frame in each.given.frames]
+        received_us = [each_us for each in same for each_us in each.given.received_us]
+        yield _Entry(replace(first, frames=frames, received_us=received_us))
+
+
+def _block_key(entry: _Entry) -> tuple[str, int, bool, bool]:
+    given = entry.given
+    return given.feed, given.connection, given.recorded, entry.record is not None

@@ -64,6 +64,8 @@ class MoverHandle:
         self._shard: asyncio.Future[int] | None = None
         self._fault: TicklakeError | None = None
         self._drained = False
+        self.epoch = 0
+        """Of the shard's lease, once it is started: it rises with every owner."""
         self.on_progress: Callable[[Progress], None] = lambda progress: None
 
     async def start(self) -> int:
@@ -141,6 +143,7 @@ class MoverHandle:
         async for line in self._process.stdout:
             message = json.loads(line)
             if "shard" in message and not self._shard.done():
+                self.epoch = message["epoch"]
                 self._shard.set_result(message["shard"])
             if "fault" in message:
                 kind = getattr(errors, message["kind"], Unavailable)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lake.ingest import control
 from lake.ingest.backlog import Backlog
 from lake.ingest.feed_to_journal import FeedToJournal
 from lake.ingest.inbox import InboxToJournal, inbox_of
-from lake.ingest.intake import Intake
+from lake.ingest.intake import Intake, Tap
 from lake.ingest.last_heard import LastHeard
 from lake.ingest.mover_handle import MoverHandle
 from lake.ingest.recording_to_journal import RecordingToJournal
@@ -35,11 +35,16 @@ from lake.steps import Steps
 
 SHOW_S = 0.25
 LOOK_S = 0.25
+HAND_OVER_S = 0.002
+"""Between two looks for frames to show to the tap."""
+
 STOP_S_MAX = 5.0
 """Connections that have not closed by then are left to the operating system."""
 
 
 Feeds = Mapping[FeedToJournal, Venue]
+TapOf = Callable[[int, int, int], Tap]
+"""Makes the tap of a shard, an epoch of its lease, and the next frame."""
 
 
 def ingest(
@@ -50,13 +55,16 @@ def ingest(
     home: Path,
     show: Show | None = None,
     clock: Clock | None = None,
+    tap: TapOf | None = None,
 ) -> Status:
     """Ingest until the request is done or a signal comes; drain to the lake; return the status.
 
+    tap: who is to see frames before they are durable.
     Raises WrongUse, BadInput, Refused, DiskFull, Unavailable; nothing that was acknowledged is
     lost by any of them.
     """
-    return asyncio.run(_Ingest(request, dsn, settings, home, show, clock or SystemClock()).run())
+    clock = clock or SystemClock()
+    return asyncio.run(_Ingest(request, dsn, settings, home, show, clock, tap).run())
 
 
 class _Ingest:
@@ -68,8 +76,10 @@ class _Ingest:
         home: Path,
         show: Show | None,
         clock: Clock,
+        tap: TapOf | None,
     ) -> None:
         self._request = request
+        self._tap = tap
         self._settings = settings
         self._clock = clock
         self._show = show or (lambda status: None)
@@ -164,6 +174,8 @@ class _Ingest:
     async def _take_in(self, journal: Journal, heard: LastHeard) -> None:
         """Run every feed until it is time to end; flush what came."""
         intake = Intake(journal, self._clock)
+        if self._tap is not None:
+            intake.tap = self._tap(journal.shard, self._mover.epoch, journal.next_frame)
         start = intake.durable_frame
         intake.behind = lambda: (
             intake.durable_frame - max(start, self.status.mover.get("lake_frame", 0))
@@ -194,6 +206,8 @@ class _Ingest:
         inbox = InboxToJournal(inbox_of(self._home, journal.shard), self._claims())
         running.append(asyncio.create_task(inbox.run(intake, self._clock, ended)))
         running.append(asyncio.create_task(self._flush(intake, feeds, heard, ended)))
+        if intake.tap is not None:
+            running.append(asyncio.create_task(_hand_over(intake, ended)))
         try:
             await self._until_done(running, replays)
         finally:
@@ -277,6 +291,12 @@ class _Ingest:
     def _claims(self) -> list[str]:
         claims = [claim for venue in self._venues for claim in venue.claims]
         return claims + [claim for source in self._sources for claim in source.claims()]
+
+
+async def _hand_over(intake: Intake, ended: asyncio.Event) -> None:
+    while not ended.is_set():
+        intake.hand_over()
+        await asyncio.sleep(HAND_OVER_S)
 
 
 def _by_feed(intake: Intake, feeds: Feeds) -> dict[str, FeedStatus]:

@@ -1,0 +1,1 @@
+"""Where orders go: one interface, and a broker of paper behind it."""

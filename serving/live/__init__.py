@@ -1,0 +1,1 @@
+"""Bars and features as they come: the code of the batch, applied to what is new."""

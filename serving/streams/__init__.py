@@ -1,0 +1,1 @@
+"""Redis Streams between ingest and whoever acts on ticks: bounded, numbered, never waited for."""

@@ -1,0 +1,79 @@
+"""Names of everything that the speed layer keeps in Redis; all begin with PREFIX.
+
+Entry ids are EPOCH-FRAME: the epoch of the shard's lease, and a frame's number. So an entry that is
+sent twice is refused the second time, and so is one of an ingest whose shard has another owner.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PREFIX = "ticklake:"
+
+
+class Place(NamedTuple):
+    """Where a frame stands: in the order of these, whoever owned the shard."""
+
+    epoch: int
+    frame: int
+
+    @property
+    def id(self) -> str:
+        """Return it as the id of an entry."""
+        return f"{self.epoch}-{self.frame}"
+
+
+def place_of(entry_id: bytes | str) -> Place:
+    """Return the place that an entry's id says."""
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    epoch, _, frame = text.partition("-")
+    return Place(int(epoch), int(frame))
+
+
+def frames(shard: int) -> str:
+    """Return the stream of a shard's frames."""
+    return f"{PREFIX}frames:{shard}"
+
+
+def durable(shard: int) -> str:
+    """Return the stream of a shard's durable frames: its last entry is what holds."""
+    return f"{PREFIX}durable:{shard}"
+
+
+def starts(shard: int) -> str:
+    """Return the hash of epoch -> first frame of that epoch."""
+    return f"{PREFIX}starts:{shard}"
+
+
+def aside(shard: int) -> str:
+    """Return the stream of entries that nobody could work on."""
+    return f"{PREFIX}aside:{shard}"
+
+
+def owner(group: str, shard: int) -> str:
+    """Return the key of who reads a shard for a group."""
+    return f"{PREFIX}owner:{group}:{shard}"
+
+
+def tokens(group: str, shard: int) -> str:
+    """Return the counter that gives each owner a number."""
+    return f"{PREFIX}tokens:{group}:{shard}"
+
+
+def applied(group: str, shard: int) -> str:
+    """Return the key of the last entry whose effects are there."""
+    return f"{PREFIX}applied:{group}:{shard}"
+
+
+def price(exchange: str, market: str, ticker: str) -> str:
+    """Return the key of an instrument's latest price."""
+    return f"{PREFIX}price:{exchange}:{market}:{ticker}"
+
+
+def sentiment(source: str, asset: str) -> str:
+    """Return the key of an asset's latest sentiment."""
+    return f"{PREFIX}sentiment:{source}:{asset}"
+
+
+KILLED = f"{PREFIX}killed"
+"""Says who stopped trading, when, and why; no key: it is not stopped here."""

@@ -1,0 +1,219 @@
+"""Read a shard's stream as one of a consumer group: every entry has its effects once.
+
+An entry stays pending in the group until its effects are written; effects in Redis, the mark of the
+last entry applied, and the acknowledgement are one transaction. So whoever takes over claims what
+is pending, and what was done is not done again. An effect elsewhere (an order) is to be idempotent
+by itself: it is made before the acknowledgement, and perhaps twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import ResponseError, WatchError
+
+from lake.clock import Clock
+from lake.errors import Damaged
+from serving.streams import entry, keys, owner
+from serving.streams.entry import Entry
+from serving.streams.keys import Place, place_of
+
+DELIVERIES_MAX = 5
+"""Times an entry is tried; then it is set aside, and what it held counts as dropped."""
+
+ASIDE_MAX = 1_000
+CLAIM_AT_ONCE = 100
+START = Place(0, 0)
+
+Effects = Callable[[Pipeline], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An entry, where it stands, and how many entries before it were lost to trimming."""
+
+    place: Place
+    entry: Entry
+    lost: int = 0
+
+
+@dataclass
+class ReadCounts:
+    """What a reader has met: entries applied, claimed of others, lost to trimming, set aside."""
+
+    applied: int = 0
+    claimed: int = 0
+    lost: int = 0
+    aside: int = 0
+
+
+class ShardReader:
+    """The one reader of a shard for a group, for as long as its turn lasts.
+
+    Raises redis.RedisError where Redis is away, and Fenced once another has the turn: then whatever
+    state was built is to be thrown away.
+    """
+
+    def __init__(
+        self, client: Redis, group: str, shard: int, turn: owner.Owner, clock: Clock
+    ) -> None:
+        self._client = client
+        self._group = group
+        self._shard = shard
+        self._turn = turn
+        self._clock = clock
+        self._stream = keys.frames(shard)
+        self._name = f"token-{turn.token}"
+        self._renewed_us = clock.monotonic_us()
+        self._claiming = "0-0"
+        self._expected: tuple[int, int] | None = None
+        self.counts = ReadCounts()
+        self._make_group()
+        self.applied = self._read_applied()
+        """The last entry whose effects are there."""
+
+    def take(self, entries_max: int, wait_ms: int) -> list[Delivered]:
+        """Return what comes next, in its order: first what others left, then what is new."""
+        self._renew_if_due()
+        if self._claiming:
+            found = self._claim()
+            if found:
+                return found
+        try:
+            answer: Any = self._client.xreadgroup(
+                *(self._group, self._name, {self._stream: ">"}),
+                count=entries_max,
+                block=wait_ms or None,
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._make_group()  # Redis was emptied
+            return []
+        return self._delivered(answer[0][1]) if answer else []
+
+    def since(self, after: Place, entries_max: int) -> list[Delivered]:
+        """Return entries beyond a place up to the last that is applied: to build state again."""
+        if self.applied <= after:
+            return []
+        low, high = f"({after.id}", self.applied.id
+        answer: Any = self._client.xrange(self._stream, low, high, count=entries_max)
+        return [Delivered(place_of(found), self._loaded(found, raw)) for found, raw in answer]
+
+    def done(self, delivered: Sequence[Delivered], effects: Effects | None = None) -> None:
+        """Write effects, once, and acknowledge the entries they come from.
+
+        effects: adds commands to the transaction.
+        """
+        if not delivered:
+            return
+        last = delivered[-1].place
+        mark = keys.applied(self._group, self._shard)
+        with self._client.pipeline() as pipe:
+            pipe.watch(self._turn.key)
+            if pipe.get(self._turn.key) != str(self._turn.token).encode():
+                raise owner.fenced(self._turn.key)
+            pipe.multi()
+            if effects is not None:
+                effects(pipe)
+            pipe.set(mark, last.id)
+            pipe.xack(self._stream, self._group, *(each.place.id for each in delivered))
+            try:
+                pipe.execute()
+            except WatchError as error:
+                raise owner.fenced(self._turn.key) from error
+        self.applied = last
+        self.counts.applied += len(delivered)
+
+    def _renew_if_due(self) -> None:
+        now_us = self._clock.monotonic_us()
+        if now_us - self._renewed_us >= owner.TURN_MS * 1_000 / 3:
+            self._turn.renew()
+            self._renewed_us = now_us
+
+    def _claim(self) -> list[Delivered]:
+        """Take over what earlier owners had and did not finish; the turn is ours, so none does."""
+        answer: Any = self._client.xautoclaim(
+            *(self._stream, self._group, self._name),
+            min_idle_time=0,
+            start_id=self._claiming,
+            count=CLAIM_AT_ONCE,
+        )
+        following, found = keys.place_of(answer[0]), answer[1]
+        self._claiming = following.id if following != START else ""
+        if not found:
+            return []
+        self.counts.claimed += len(found)
+        return self._delivered(self._not_poisoned(found))
+
+    def _not_poisoned(self, found: list[Any]) -> list[Any]:
+        """Set aside entries that were tried too often."""
+        waiting: Any = self._client.xpending_range(
+            *(self._stream, self._group, found[0][0], found[-1][0]), len(found), self._name
+        )
+        often = {each["message_id"] for each in waiting if each["times_delivered"] > DELIVERIES_MAX}
+        for entry_id, fields in found:
+            if entry_id in often:
+                self._set_aside(entry_id, fields)
+        return [each for each in found if each[0] not in often]
+
+    def _set_aside(self, entry_id: bytes, fields: Any) -> None:
+        pipe = self._client.pipeline()
+        kept = {**fields, b"id": entry_id}
+        pipe.xadd(keys.aside(self._shard), kept, maxlen=ASIDE_MAX, approximate=True)
+        pipe.xack(self._stream, self._group, entry_id)
+        pipe.execute()
+        self.counts.aside += 1
+
+    def _delivered(self, found: list[Any]) -> list[Delivered]:
+        """Load entries; those that are applied already are acknowledged and left out."""
+        known = [entry_id for entry_id, _ in found if place_of(entry_id) <= self.applied]
+        if known:
+            self._client.xack(self._stream, self._group, *known)
+        out = []
+        for entry_id, fields in found:
+            place = place_of(entry_id)
+            if place <= self.applied or not fields:
+                continue
+            try:
+                one = self._loaded(entry_id, fields)
+            except Damaged:
+                self._set_aside(entry_id, fields)
+                continue
+            out.append(Delivered(place, one, self._lost(place.epoch, one.number)))
+        return out
+
+    def _lost(self, epoch: int, number: int) -> int:
+        """Return how many entries of the epoch are missing before this one."""
+        expected = self._expected
+        self._expected = epoch, number + 1
+        if expected is None:
+            return 0  # what came before is of another reader's time, or of `since`
+        lost = number - expected[1] if expected[0] == epoch else number
+        self.counts.lost += max(0, lost)
+        return max(0, lost)
+
+    def _loaded(self, entry_id: bytes, fields: Any) -> Entry:
+        return entry.load(fields.get(b"b", b""), f"entry {entry_id.decode()} of {self._stream}")
+
+    def _make_group(self) -> None:
+        """Make the group where it is not there; it begins with the oldest entry kept."""
+        try:
+            self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _read_applied(self) -> Place:
+        found: Any = self._client.get(keys.applied(self._group, self._shard))
+        return place_of(found) if found else START
+
+
+def opened(client: Redis, group: str, shard: int, clock: Clock) -> ShardReader | None:
+    """Take the turn at a shard and return its reader; None while another has it."""
+    turn = owner.take(client, group, shard)
+    return ShardReader(client, group, shard, turn, clock) if turn else None

@@ -1,0 +1,194 @@
+"""What waits for Redis: bounded, and under overload quotes go before trades, every one counted.
+
+A slice that does not fit first loses its own quotes, then makes those lose theirs that wait; only
+what is left of it then is dropped whole. Above a mark quotes are not taken at all until it has gone
+down to a lower one, so that a queue that is always nearly full does not decide frame by frame.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lake.ingest.intake import Slice
+from serving.streams.entry import Drop, Kind
+
+FRAMES_MAX = 50_000
+BYTES_MAX = 32 << 20
+"""Frames and bytes that wait at most."""
+
+SHED_FROM = 0.5
+SHED_UNTIL = 0.25
+"""Parts of either bound: quotes are left out from the one on, and taken again below the other."""
+
+MORE_THAN_QUOTES: Mapping[str, tuple[bytes, ...]] = {
+    "massive": (b'"XT"', b'"XA'),
+    "sim": (b'"XT"', b'"XA'),
+    "coinbase": (b'match"',),
+    "kraken": (b'"trade"',),
+    "binance.spot": (b'rade"', b'"kline"'),
+    "binance.usdm": (b'rade"', b'"kline"'),
+    "binance.coinm": (b'rade"', b'"kline"'),
+}
+"""Feed -> words, one of which a frame holds that is more than quotes. Of another feed all are."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Frames that wait; numbers, frames and received_us are as long as each other."""
+
+    given: Slice
+    numbers: list[int]
+    frames: list[bytes]
+    received_us: list[int]
+    bytes: int
+
+    @property
+    def may_shed(self) -> bool:
+        """Tell whether there may be quotes alone in it."""
+        return self.given.feed in MORE_THAN_QUOTES
+
+
+class SheddingQueue:
+    """Between the reader's loop, which offers and never waits, and the publisher's thread."""
+
+    def __init__(self, *, frames_max: int = FRAMES_MAX, bytes_max: int = BYTES_MAX) -> None:
+        self._frames_max = frames_max
+        self._bytes_max = bytes_max
+        self._waiting: deque[Waiting] = deque()
+        self._drops: dict[tuple[str, Kind], Drop] = {}
+        self._changed = threading.Condition()
+        self._shut = False
+        self.frames = 0
+        self.bytes = 0
+        self.shedding = False
+        self.dropped: dict[Kind, int] = {"quotes": 0, "trades": 0}
+        """Frames left out so far."""
+
+    def offer(self, given: Slice) -> None:
+        """Take frames, or count what does not fit."""
+        first = given.first_frame
+        one = Waiting(
+            *(given, list(range(first, first + len(given.frames)))),
+            *(given.frames, given.received_us, sum(map(len, given.frames))),
+        )
+        with self._changed:
+            if self._shut:
+                self._drop_all(one)
+                return
+            self._watch()
+            if self.shedding or not self._fits(one):
+                self._shed(one)
+            if not self._fits(one):
+                self._shed_waiting(one)
+            if not self._fits(one):
+                self._drop_all(one)
+            if one.frames:
+                self._waiting.append(one)
+                self.frames += len(one.frames)
+                self.bytes += one.bytes
+            self._changed.notify()
+
+    def take(self, frames_max: int, wait_s: float) -> tuple[list[Waiting], list[Drop]]:
+        """Return what waits, in its order, and with it what was dropped since; may wait for it."""
+        with self._changed:
+            if not self._waiting and not self._shut and wait_s:
+                self._changed.wait(wait_s)
+            taken: list[Waiting] = []
+            count = 0
+            while self._waiting and count < frames_max:
+                one = self._waiting.popleft()
+                taken.append(one)
+                count += len(one.frames)
+                self.frames -= len(one.frames)
+                self.bytes -= one.bytes
+            self._watch()
+            if not taken:
+                return [], []
+            drops, self._drops = list(self._drops.values()), {}
+            return taken, drops
+
+    def shut(self) -> None:
+        """Count all that waits, and all that is offered from now on, as dropped."""
+        with self._changed:
+            self._shut = True
+            while self._waiting:
+                self._drop_all(self._waiting.popleft())
+            self.frames = self.bytes = 0
+            self._changed.notify()
+
+    def open(self) -> None:
+        """Take what is offered again."""
+        with self._changed:
+            self._shut = False
+
+    def wake(self) -> None:
+        """End a wait of take()."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def give_up(self, taken: list[Waiting], drops: list[Drop]) -> None:
+        """Count as dropped what was taken and could not be sent; what was not said yet is kept."""
+        with self._changed:
+            for each in drops:
+                self._note(each)
+            for one in taken:
+                self._drop_all(one)
+
+    def _fits(self, one: Waiting) -> bool:
+        return (
+            self.frames + len(one.frames) <= self._frames_max
+            and self.bytes + one.bytes <= self._bytes_max
+        )
+
+    def _watch(self) -> None:
+        full = max(self.frames / self._frames_max, self.bytes / self._bytes_max)
+        self.shedding = full >= SHED_FROM or (self.shedding and full >= SHED_UNTIL)
+
+    def _shed(self, one: Waiting) -> None:
+        if one.may_shed:
+            self._drop(one, "quotes", are_quotes(one.given.feed, one.frames))
+
+    def _shed_waiting(self, arriving: Waiting) -> None:
+        for one in self._waiting:
+            frames, size = len(one.frames), one.bytes
+            self._shed(one)
+            self.frames -= frames - len(one.frames)
+            self.bytes -= size - one.bytes
+            if self._fits(arriving):
+                break
+        self._waiting = deque(one for one in self._waiting if one.frames)
+
+    def _drop_all(self, one: Waiting) -> None:
+        self._shed(one)
+        self._drop(one, "trades", [True] * len(one.frames))
+
+    def _drop(self, one: Waiting, kind: Kind, gone: list[bool]) -> None:
+        at = [i for i, is_gone in enumerate(gone) if is_gone]
+        if not at:
+            return
+        times = [one.received_us[i] for i in at]
+        numbers = one.numbers[at[0]], one.numbers[at[-1]]
+        self.dropped[kind] += len(at)
+        self._note(Drop(one.given.feed, kind, len(at), *numbers, min(times), max(times)))
+        one.numbers, one.received_us = _left(one.numbers, gone), _left(one.received_us, gone)
+        one.frames = _left(one.frames, gone)
+        one.bytes = sum(map(len, one.frames))
+
+    def _note(self, drop: Drop) -> None:
+        key = (drop.feed, drop.kind)
+        known = self._drops.get(key)
+        self._drops[key] = known.joined(drop) if known else drop
+
+
+def are_quotes(feed: str, frames: list[bytes]) -> list[bool]:
+    """Tell of each frame whether it is known to hold quotes alone; by its words, undecoded."""
+    words = MORE_THAN_QUOTES.get(feed, (b"",))
+    return [not any(word in frame for word in words) for frame in frames]
+
+
+def _left(values: list[Any], gone: list[bool]) -> list[Any]:
+    return [value for value, is_gone in zip(values, gone, strict=True) if not is_gone]
