@@ -1,0 +1,132 @@
+"""Features of bars as they come: feature_repo.versions over the last bars of what changed.
+
+Every feature is a function of its series' last bars and of nothing else, bit for bit, wherever the
+array begins (feature_repo.kernels). So the last bars of a series are kept, and of these the rows
+are made anew that a closed or corrected bar concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.compute import TIME
+from feature_repo.feature_set import FeatureSet
+from feature_repo.versions import SERIES, computed
+from lake.bars.kernel import WIDTHS_US
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
+from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, BarStep
+
+INTERVALS = ("1m", "5m", "1h", "1d")
+"""Intervals that have features in the lake."""
+
+BEHIND = 64
+"""Bars of a series, before the newest, that a correction may reach; it is an hour of minutes."""
+
+SCHEMA = arrow_schema(load("bars"))
+Key = tuple[str, str, str, str]
+
+
+class LiveFeatures:
+    """The last bars of every series; take() gives the rows that a step changes."""
+
+    def __init__(self, feature_set: FeatureSet, held: pa.Table | None = None) -> None:
+        self._set = feature_set
+        self._rows_max = feature_set.lookback + BEHIND
+        self._bars: dict[Key, pa.Table] = {}
+        for key, bars in _by_series(held if held is not None else SCHEMA.empty_table()):
+            self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
+
+    def take(self, step: BarStep) -> pa.Table:
+        """Return the rows of features that the step's bars make or change, by series and time.
+
+        Columns as of feature_repo.versions.computed, and `change`: closed for the row of a bar that
+        has closed, corrected for one that a late bar changes. Empty where no bar is concerned.
+        """
+        touched: list[pa.Table] = []
+        firsts: list[int] = []
+        changed = dict(_by_series(step.put.drop_columns([CHANGE])))
+        closed = dict(_by_series(step.put.filter(pc.equal(step.put[CHANGE], CLOSED))))
+        gone = dict(_by_series(step.gone))
+        for key in sorted(changed.keys() | gone.keys()):
+            bars = self._merged(key, changed.get(key), gone.get(key))
+            times = [_times(each[key]) for each in (changed, gone) if key in each]
+            first_us = min(int(each.min()) for each in times)
+            before = int(np.searchsorted(_times(bars), first_us))
+            start = max(0, before - (self._set.lookback - 1))
+            touched.append(bars.slice(start))
+            firsts.append(before - start)
+            self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
+        if not touched:
+            return computed(SCHEMA.empty_table(), self._set).append_column(
+                CHANGE, pa.array([], pa.string())
+            )
+        return self._rows(touched, firsts, closed)
+
+    def _rows(
+        self, touched: list[pa.Table], firsts: list[int], closed: dict[Key, pa.Table]
+    ) -> pa.Table:
+        made = computed(pa.concat_tables(touched), self._set)
+        parts, at = [], 0
+        for bars, first in zip(touched, firsts, strict=True):
+            rows = made.slice(at + first, bars.num_rows - first)
+            at += bars.num_rows
+            if not rows.num_rows:
+                continue
+            key = _key(rows)
+            ends = _times(rows)
+            news = _times(closed[key]) + WIDTHS_US[key[3]] if key in closed else np.zeros(0)
+            change = np.where(np.isin(ends, news), CLOSED, CORRECTED)
+            parts.append(rows.append_column(CHANGE, pa.array(change, pa.string())))
+        return (
+            pa.concat_tables(parts)
+            if parts
+            else made.slice(0, 0).append_column(CHANGE, pa.array([], pa.string()))
+        )
+
+    def _merged(self, key: Key, put: pa.Table | None, gone: pa.Table | None) -> pa.Table:
+        """Return the bars of a series with those put in their places, and without those gone."""
+        bars = self._bars.get(key, SCHEMA.empty_table())
+        leaving = [_times(each) for each in (put, gone) if each is not None]
+        stays = ~np.isin(_times(bars), np.concatenate(leaving))
+        if not stays.all():
+            bars = bars.filter(pa.array(stays))
+        if put is None:
+            return bars
+        joined = pa.concat_tables([bars, put.cast(SCHEMA)])
+        times = _times(joined)
+        return joined if (np.diff(times) > 0).all() else joined.take(pa.array(np.argsort(times)))
+
+
+def _by_series(bars: pa.Table) -> Iterable[tuple[Key, pa.Table]]:
+    """Yield series and its bars by time; those of intervals without features are left out."""
+    if not bars.num_rows:
+        return
+    bars = bars.filter(pc.is_in(bars["interval"], pa.array(INTERVALS)))
+    bars = bars.sort_by([(name, "ascending") for name in (*SERIES, "event_time")])
+    code = np.zeros(bars.num_rows, np.int64)
+    for name in SERIES:
+        encoded = bars[name].combine_chunks().dictionary_encode()
+        code = code * max(1, len(encoded.dictionary)) + encoded.indices.to_numpy()
+    cuts = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), bars.num_rows]
+    for start, stop in pairwise(cuts):
+        if stop > start:
+            rows = bars.slice(start, stop - start)
+            yield _key(rows), rows
+
+
+def _key(rows: pa.Table) -> Key:
+    ticker, exchange, market, interval = (str(rows[name][0].as_py()) for name in SERIES)
+    return ticker, exchange, market, interval
+
+
+def _times(rows: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = (
+        rows["event_time"].cast(TIME).cast(pa.int64()).to_numpy()
+    )
+    return found
