@@ -84,6 +84,17 @@ class Matcher:
                 left -= self._fill(each, trade.time_us, order.price, left, reports, maker=True)
         return self._kept(reports)
 
+    def on_time(self, now_us: int) -> list[Report]:
+        """Do what is due by a time without an event: end what was taken back, and match what
+        arrived meanwhile against the quote. A later event finds the same, only later.
+        """
+        reports: list[Report] = []
+        if self._quote is not None:
+            self._against_quote(now_us, reports)
+        else:
+            self._in_turn(now_us, reports)
+        return self._kept(reports)
+
     def _in_turn(self, time_us: int, reports: list[Report]) -> list[Working]:
         """Return the orders that are at the venue by a time, stops first; end those taken back."""
         found = []

@@ -1,0 +1,55 @@
+"""What every broker does, of paper or real: the one interface that orders leave through.
+
+tests/serving/broker_conformance.py holds any of them to what is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from feature_repo.trading.market import Instrument
+from feature_repo.trading.order import Ended, Fill, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An order that has reached the venue and works there. venue_id: the venue's name for it."""
+
+    client_id: str
+    instrument: Instrument
+    time_us: int
+    venue_id: str
+
+
+BrokerReport = Accepted | Fill | Ended
+
+
+class Broker(Protocol):
+    """Takes orders and says what becomes of them.
+
+    Every call may be made again after its answer was lost: the same client id is the same order,
+    and is sent once. Reports of one order come in this order: Accepted, Fill after Fill, Ended; an
+    order filled whole has no Ended, one that the venue refused has nothing but its Ended, rejected.
+    Each report is given once by one broker; the fills of an order never pass its size.
+    """
+
+    def place(self, order: Order, now_us: int) -> None:
+        """Send an order that has a client id.
+
+        Raises WrongUse where the id is that of another order, Unavailable where the venue can't be
+        reached: then the order may be there or not, and the same call is made again.
+        """
+
+    def cancel(self, client_id: str, now_us: int) -> None:
+        """Ask for an order's end; nothing where it is not known or done. Raises Unavailable."""
+
+    def cancel_all(self, now_us: int) -> None:
+        """Ask for the end of every order that works. Raises Unavailable."""
+
+    def reports(self, now_us: int) -> Sequence[BrokerReport]:
+        """Return what happened since the last call, in its order. Raises Unavailable."""
+
+    def working(self) -> Sequence[str]:
+        """Return the client ids of orders that are sent and not done, as far as reported."""

@@ -1,0 +1,156 @@
+"""The switch that stops all trading: one word in a file and in Redis, the newer of the two holds.
+
+The file survives Redis, Redis reaches other machines; whoever looks copies the newer word to the
+place that has the older. So neither an emptied Redis nor a restart lets orders out again. What
+can't be read is read as stopped, and so is a Redis that was not heard of for AWAY_US_MAX: an order
+that waits does less harm than one that should not have been.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from redis import Redis
+from redis.exceptions import RedisError
+
+from lake.clock import Clock
+from serving.streams import keys
+
+LOOK_US = 100_000
+"""Between two looks at Redis; the file is looked at whenever it is asked."""
+
+AWAY_US_MAX = 5_000_000
+REASON_CHARS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Whether trading is stopped, since when (UTC microseconds), by whom and why."""
+
+    killed: bool
+    at_us: int
+    by: str
+    reason: str
+
+
+FREE = Word(False, 0, "", "")
+
+
+class KillSwitch:
+    """Asked before every order.
+
+    path: of the file, for instance HOME/run/killed.json. client: None where there is no Redis.
+    """
+
+    def __init__(self, path: Path, client: Redis | None, clock: Clock) -> None:
+        self._path = path
+        self._client = client
+        self._clock = clock
+        self._looked_us = -LOOK_US
+        self._heard_us = clock.monotonic_us()
+        self._known = FREE
+
+    def throw(self, by: str, reason: str) -> Word:
+        """Stop all trading. It holds once the file is on the disk, whether Redis is there or not.
+
+        Raises OSError where the file can't be written, after Redis was told.
+        """
+        return self._say(True, by, reason)
+
+    def release(self, by: str, reason: str) -> Word:
+        """Let orders out again; raises redis.RedisError where other machines can't be told."""
+        word = self._say(False, by, reason)
+        if self._client is not None:
+            self._client.ping()
+        return word
+
+    def state(self) -> Word:
+        """Return the word that holds now."""
+        now_us = self._clock.monotonic_us()
+        word = self._of_file()
+        if self._client is not None and now_us - self._looked_us >= LOOK_US:
+            self._looked_us = now_us
+            word = self._compared(word, now_us)
+        if word.at_us < self._known.at_us:
+            word = self._known
+        self._known = word
+        if self._client is not None and now_us - self._heard_us > AWAY_US_MAX and not word.killed:
+            return Word(True, word.at_us, "kill switch", "Redis can't be asked")
+        return word
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether trading is stopped."""
+        return self.state().killed
+
+    def _say(self, killed: bool, by: str, reason: str) -> Word:
+        at_us = max(self._clock.now_us(), self.state().at_us + 1)
+        word = Word(killed, at_us, by[:REASON_CHARS_MAX], reason[:REASON_CHARS_MAX])
+        self._known = word
+        self._to_redis(word)
+        self._to_file(word)
+        return word
+
+    def _compared(self, word: Word, now_us: int) -> Word:
+        """Compare the file with Redis; bring the older up to the newer."""
+        try:
+            found: Any = self._client.get(keys.KILLED) if self._client else None
+        except RedisError:
+            return word
+        self._heard_us = now_us
+        other = _read(found) if found else FREE
+        stops = other.at_us == word.at_us and other.killed
+        if other.at_us > word.at_us or (stops and not word.killed):
+            self._to_file(other)
+            return other
+        if other.at_us < word.at_us:
+            self._to_redis(word)
+        return word
+
+    def _of_file(self) -> Word:
+        try:
+            raw = self._path.read_bytes()
+        except FileNotFoundError:
+            return FREE
+        except OSError as error:
+            return Word(True, self._known.at_us, "kill switch", f"{self._path}: {error.strerror}")
+        return _read(raw, self._known.at_us)
+
+    def _to_file(self, word: Word) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(f".{os.getpid()}.new")
+        with new.open("wb") as file:
+            file.write(orjson.dumps(asdict(word)))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _to_redis(self, word: Word) -> None:
+        if self._client is None:
+            return
+        try:
+            self._client.set(keys.KILLED, orjson.dumps(asdict(word)))
+        except RedisError:
+            return  # the next look tells it
+
+
+def _read(raw: bytes, at_us: int = 0) -> Word:
+    """Return a stored word; what is none of ours stops all, since at_us."""
+    try:
+        found = orjson.loads(raw)
+        word = Word(**found)
+        kinds = bool, int, str, str
+        if all(isinstance(v, k) for v, k in zip(asdict(word).values(), kinds, strict=True)):
+            return word
+    except (orjson.JSONDecodeError, TypeError):
+        pass
+    return Word(True, at_us, "kill switch", "its word can't be read")
