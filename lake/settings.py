@@ -21,6 +21,7 @@ OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
 
 OFF = "off"
+STREAMS = ("live", "all", OFF)
 PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -166,6 +167,11 @@ class Settings:
     s3_models_bucket: str = setting(
         "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
     )
+    streams: str = setting(
+        "live",
+        "which frames an ingest sends to Redis Streams beside the journal: those of `live` sockets,"
+        " `all`, of recordings too, or `off`",
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",
@@ -192,10 +198,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
-        for name in ("flows", "old_write"):
-            if getattr(self, name) not in ("on", "off"):
+        words = {"flows": ("on", "off"), "old_write": ("on", "off"), "streams": STREAMS}
+        for name, known in words.items():
+            if getattr(self, name) not in known:
                 fault = f"{getattr(self, name)!r} is unknown"
-                raise BadInput(variable(name), fault, "on or off")
+                raise BadInput(variable(name), fault, " or ".join(known))
         for each in fields(self):
             value = getattr(self, each.name)
             low, high = each.metadata["low"], each.metadata["high"]

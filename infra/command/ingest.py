@@ -14,12 +14,15 @@ from infra.command.units import Duration
 from infra.command.verb import verb
 from infra.watch.ingest_report import reporting
 from lake.clock import SystemClock
+from lake.ingest.intake import Tap
 from lake.ingest.request import CONNECTIONS_MAX, LIVE_FEEDS, REPLAY, IngestRequest
+from lake.ingest.run import TapOf
 from lake.ingest.run import ingest as run_ingest
 from lake.ingest.share import share_of
 from lake.ingest.status import Show, Status
 from lake.roles import role_dsn
-from lake.settings import Settings
+from lake.settings import OFF, Settings
+from lake.state import read_state
 
 FATES = {
     "stored": "stored",
@@ -89,12 +92,14 @@ def ingest(
         show = stack.enter_context(reporting(settings.home, SystemClock(), show))
         if port:
             show = stack.enter_context(served(settings, port, show))
+        tap = stack.enter_context(published(settings))
         status = run_ingest(
             request,
             dsn=role_dsn(settings.home, "ingest"),
             settings=settings,
             home=settings.home.resolve(),
             show=show,
+            tap=tap,
         )
     return Answer(asdict(status), closing_lines(status))
 
@@ -112,6 +117,30 @@ def closing_lines(status: Status) -> list[str]:
         f" and lake: {said}",
         *(f"  {name:20} {count:>12,} rows" for name, count in rows.items() if count),
     ]
+
+
+@contextmanager
+def published(settings: Settings) -> Iterator[TapOf | None]:
+    """Send frames to the home's Redis too, if they are to go there and there is one."""
+    address = read_state(settings.home).get("valkey", {}).get("url")
+    if settings.streams == OFF or not address:
+        yield None
+        return
+    from serving.streams.publisher import Publisher
+
+    made: list[Publisher] = []
+
+    def tap(shard: int, epoch: int, next_frame: int) -> Tap:
+        recorded = settings.streams == "all"
+        where = shard, epoch, next_frame
+        made.append(Publisher(address, *where, SystemClock(), recorded=recorded))
+        return made[-1]
+
+    try:
+        yield tap
+    finally:
+        for each in made:
+            each.close()
 
 
 @contextmanager

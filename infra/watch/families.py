@@ -82,6 +82,8 @@ def add_ingests(samples: Samples, reports: Iterable[IngestReport]) -> None:
             samples.add("ticklake_ingest_ended", 1, shard, report.fault[0])
         _add_reader(samples, shard, report.status)
         _add_lags(samples, shard, report.status)
+        if report.status.get("streams"):
+            _add_streams(samples, shard, report.status["streams"])
         if report.status["mover"]:
             _add_mover(samples, shard, report.status["mover"])
 
@@ -109,6 +111,14 @@ def _add_lags(samples: Samples, shard: int, status: Mapping[str, Any]) -> None:
         if held is not None:
             behind = max(0, status["durable_frame"] - held)
             samples.add(f"ticklake_{store}_lag_frames", behind, shard)
+
+
+def _add_streams(samples: Samples, shard: int, said: Mapping[str, int]) -> None:
+    for fate in ("sent", "dropped_quotes", "dropped_trades"):
+        samples.add("ticklake_streams_frames_total", said[fate], shard, fate)
+    samples.add("ticklake_streams_waiting_frames", said["waiting"], shard)
+    samples.add("ticklake_streams_up", said["closed"], shard)
+    samples.add("ticklake_streams_faults_total", said["faults"], shard)
 
 
 def _add_mover(samples: Samples, shard: int, mover: Mapping[str, Any]) -> None:

@@ -54,6 +54,21 @@ INGEST = (
         "How late the socket reader's loop came to its next flush: the pause that a socket feels.",
     ),
     Metric(
+        "ticklake_streams_frames_total",
+        "counter",
+        ("shard", "fate"),
+        "Frames on their way to Redis Streams: sent, dropped_quotes, or dropped_trades, which are"
+        " all others.",
+    ),
+    Metric("ticklake_streams_waiting_frames", "gauge", SHARD, "Frames that wait for Redis."),
+    Metric(
+        "ticklake_streams_up",
+        "gauge",
+        SHARD,
+        "1 while frames go to Redis; 0 while it is left alone, or another owns the shard.",
+    ),
+    Metric("ticklake_streams_faults_total", "counter", SHARD, "Round trips to Redis that failed."),
+    Metric(
         "ticklake_journal_flush_seconds",
         "histogram",
         SHARD,

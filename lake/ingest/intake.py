@@ -8,7 +8,7 @@ read while the disk works.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -58,6 +58,9 @@ class Tap(Protocol):
 
     def durable(self, frame: int) -> None:
         """Learn that every frame up to this one, inclusive, is on the disk."""
+
+    def figures(self) -> Mapping[str, int]:
+        """Return what became of the frames so far, by name."""
 
 
 @dataclass(frozen=True, slots=True)

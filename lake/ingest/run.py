@@ -270,6 +270,8 @@ class _Ingest:
         if now_us - self._noted_us >= LOOK_S * 1e6:
             self._noted_us = now_us
             self.status.feeds = _by_feed(intake, feeds)
+            if intake.tap is not None:
+                self.status.streams = dict(intake.tap.figures())
 
     async def _look_often(self) -> None:
         """Keep the lags right even while the mover says nothing."""

@@ -30,7 +30,8 @@ class Status:
     hot_lag_ms, lake_lag_ms: age of the oldest durable frame that hot, or the lake, does not hold.
     loop_delays: how late the reader's own loop came to its next flush. at_us: when its loop last
     turned, flushed_us: when the journal was last written (UTC microseconds). fault: why no more
-    is taken in, while what was goes on to the lake. fates: at the end, what became of the frames
+    is taken in, while what was goes on to the lake. streams: what became of frames on their way to
+    Redis, where they go there. fates: at the end, what became of the frames
     and events that came to the hot tier meanwhile, by class, as the ledger has them.
     """
 
@@ -49,6 +50,7 @@ class Status:
     flushed_us: int = 0
     draining: bool = False
     mover: dict[str, Any] = field(default_factory=dict)
+    streams: dict[str, int] = field(default_factory=dict)
     replays_left: int = 0
     fault: str = ""
     fates: dict[str, int] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from feature_repo.versions import SERIES, computed
 from lake.bars.kernel import WIDTHS_US
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from serving.live.degraded import Degraded
 from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, BarStep
 
 INTERVALS = ("1m", "5m", "1h", "1d")
@@ -67,6 +68,20 @@ class LiveFeatures:
                 CHANGE, pa.array([], pa.string())
             )
         return self._rows(touched, firsts, closed)
+
+    def degraded(self, rows: pa.Table, drops: Degraded) -> pa.Array:
+        """Return for each row of take() the names of the features that rest on a degraded bar."""
+        found: dict[tuple[Key, int], list[str]] = {}
+        ends, series = _times(rows), list(zip(*(rows[n].to_pylist() for n in SERIES), strict=True))
+        for key in sorted(set(series)):
+            bars = self._bars[key]
+            bad = drops.of_features(bars, self._set, bars.num_rows)
+            at = _times(bars) + WIDTHS_US[key[3]]
+            for name, which in bad.items():
+                for end_us in at[which].tolist():
+                    found.setdefault((key, end_us), []).append(name)
+        names = [found.get(each, []) for each in zip(series, ends.tolist(), strict=True)]
+        return pa.array(names, pa.list_(pa.string()))
 
     def _rows(
         self, touched: list[pa.Table], firsts: list[int], closed: dict[Key, pa.Table]

@@ -65,6 +65,11 @@ def applied(group: str, shard: int) -> str:
     return f"{PREFIX}applied:{group}:{shard}"
 
 
+def closed(group: str, shard: int) -> str:
+    """Return the key of the time before which a group has given out every bar."""
+    return f"{PREFIX}closed:{group}:{shard}"
+
+
 def price(exchange: str, market: str, ticker: str) -> str:
     """Return the key of an instrument's latest price."""
     return f"{PREFIX}price:{exchange}:{market}:{ticker}"

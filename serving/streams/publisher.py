@@ -65,6 +65,7 @@ class Publisher:
     """One shard's way into Redis; a Tap of its Intake.
 
     url: of the Redis. epoch: of the shard's lease. next_frame: the first that this ingest numbers.
+    recorded: whether frames of recordings go there too, and not only those of live sockets.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Publisher:
         next_frame: int,
         clock: Clock,
         *,
+        recorded: bool = False,
         queue: SheddingQueue | None = None,
         stream_bytes_max: int = STREAM_BYTES_MAX,
     ) -> None:
@@ -82,6 +84,7 @@ class Publisher:
         self._shard = shard
         self._start = Place(epoch, next_frame)
         self._clock = clock
+        self._recorded = recorded
         self.queue = queue or SheddingQueue()
         self.breaker = Breaker(clock)
         self.done = Published()
@@ -99,13 +102,26 @@ class Publisher:
 
     def frames(self, given: Slice) -> None:
         """Offer frames; never waits."""
-        self.queue.offer(given)
+        if self._recorded or not given.recorded:
+            self.queue.offer(given)
 
     def durable(self, frame: int) -> None:
         """Note what is durable; never waits."""
         if frame != self._durable:
             self._durable = frame
             self.queue.wake()
+
+    def figures(self) -> dict[str, int]:
+        """Return frames sent, waiting and dropped by kind, and how the breaker stands."""
+        return {
+            "sent": self.done.frames,
+            "waiting": self.queue.frames,
+            "dropped_quotes": self.queue.dropped["quotes"],
+            "dropped_trades": self.queue.dropped["trades"],
+            "faults": self.done.faults,
+            "opened": self.breaker.opened,
+            "closed": self.breaker.state == "closed" and not self.done.fenced,
+        }
 
     def close(self) -> None:
         """Send what waits, for STOP_S_MAX at most; what is left then is dropped and counted."""

@@ -62,8 +62,8 @@ class ShardReader:
         self, client: Redis, group: str, shard: int, turn: owner.Owner, clock: Clock
     ) -> None:
         self._client = client
-        self._group = group
-        self._shard = shard
+        self.group = group
+        self.shard = shard
         self._turn = turn
         self._clock = clock
         self._stream = keys.frames(shard)
@@ -85,7 +85,7 @@ class ShardReader:
                 return found
         try:
             answer: Any = self._client.xreadgroup(
-                *(self._group, self._name, {self._stream: ">"}),
+                *(self.group, self._name, {self._stream: ">"}),
                 count=entries_max,
                 block=wait_ms or None,
             )
@@ -107,12 +107,12 @@ class ShardReader:
     def done(self, delivered: Sequence[Delivered], effects: Effects | None = None) -> None:
         """Write effects, once, and acknowledge the entries they come from.
 
-        effects: adds commands to the transaction.
+        effects: adds commands to the transaction; it may be of no entry, as time alone closes bars.
         """
-        if not delivered:
+        if not delivered and effects is None:
             return
-        last = delivered[-1].place
-        mark = keys.applied(self._group, self._shard)
+        last = delivered[-1].place if delivered else self.applied
+        mark = keys.applied(self.group, self.shard)
         with self._client.pipeline() as pipe:
             pipe.watch(self._turn.key)
             if pipe.get(self._turn.key) != str(self._turn.token).encode():
@@ -120,14 +120,20 @@ class ShardReader:
             pipe.multi()
             if effects is not None:
                 effects(pipe)
-            pipe.set(mark, last.id)
-            pipe.xack(self._stream, self._group, *(each.place.id for each in delivered))
+            if delivered:
+                pipe.set(mark, last.id)
+                pipe.xack(self._stream, self.group, *(each.place.id for each in delivered))
             try:
                 pipe.execute()
             except WatchError as error:
                 raise owner.fenced(self._turn.key) from error
         self.applied = last
         self.counts.applied += len(delivered)
+
+    def closed_us(self) -> int:
+        """Return the time before which the group has given out every bar; 0 before the first."""
+        found: Any = self._client.get(keys.closed(self.group, self.shard))
+        return int(found or 0)
 
     def _renew_if_due(self) -> None:
         now_us = self._clock.monotonic_us()
@@ -138,7 +144,7 @@ class ShardReader:
     def _claim(self) -> list[Delivered]:
         """Take over what earlier owners had and did not finish; the turn is ours, so none does."""
         answer: Any = self._client.xautoclaim(
-            *(self._stream, self._group, self._name),
+            *(self._stream, self.group, self._name),
             min_idle_time=0,
             start_id=self._claiming,
             count=CLAIM_AT_ONCE,
@@ -153,7 +159,7 @@ class ShardReader:
     def _not_poisoned(self, found: list[Any]) -> list[Any]:
         """Set aside entries that were tried too often."""
         waiting: Any = self._client.xpending_range(
-            *(self._stream, self._group, found[0][0], found[-1][0]), len(found), self._name
+            *(self._stream, self.group, found[0][0], found[-1][0]), len(found), self._name
         )
         often = {each["message_id"] for each in waiting if each["times_delivered"] > DELIVERIES_MAX}
         for entry_id, fields in found:
@@ -164,8 +170,8 @@ class ShardReader:
     def _set_aside(self, entry_id: bytes, fields: Any) -> None:
         pipe = self._client.pipeline()
         kept = {**fields, b"id": entry_id}
-        pipe.xadd(keys.aside(self._shard), kept, maxlen=ASIDE_MAX, approximate=True)
-        pipe.xack(self._stream, self._group, entry_id)
+        pipe.xadd(keys.aside(self.shard), kept, maxlen=ASIDE_MAX, approximate=True)
+        pipe.xack(self._stream, self.group, entry_id)
         pipe.execute()
         self.counts.aside += 1
 
@@ -173,7 +179,7 @@ class ShardReader:
         """Load entries; those that are applied already are acknowledged and left out."""
         known = [entry_id for entry_id, _ in found if place_of(entry_id) <= self.applied]
         if known:
-            self._client.xack(self._stream, self._group, *known)
+            self._client.xack(self._stream, self.group, *known)
         out = []
         for entry_id, fields in found:
             place = place_of(entry_id)
@@ -203,13 +209,13 @@ class ShardReader:
     def _make_group(self) -> None:
         """Make the group where it is not there; it begins with the oldest entry kept."""
         try:
-            self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+            self._client.xgroup_create(self._stream, self.group, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
 
     def _read_applied(self) -> Place:
-        found: Any = self._client.get(keys.applied(self._group, self._shard))
+        found: Any = self._client.get(keys.applied(self.group, self.shard))
         return place_of(found) if found else START
 
 

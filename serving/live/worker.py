@@ -1,0 +1,227 @@
+"""From a shard's stream to bars, features and latest values, for as long as the turn lasts.
+
+One round: take entries, decode them, each event once, put the latest prices, and at the end of a
+minute close bars and make features. What comes of an entry is written together with its
+acknowledgement. A worker that takes over begins with the bars of the lake and the frames of the
+journal since, so it knows what the one before knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from redis.client import Pipeline
+
+from feature_repo.feature_set import FeatureSet
+from lake.bars.kernel import MINUTE_US
+from lake.clock import Clock
+from lake.closes import Closes
+from lake.feeds.codec import Frames
+from serving.live.degraded import Degraded
+from serving.live.live_bars import BarStep, LiveBars
+from serving.live.live_features import LiveFeatures
+from serving.live.once import Once, merged_runs
+from serving.streams import keys, latest
+from serving.streams.keys import Place
+from serving.streams.reader import Delivered, ShardReader
+
+ENTRIES_AT_ONCE = 200
+WAIT_MS = 20
+"""Entries of one round, and how long it waits for the first."""
+
+GRACE_US = 1_000_000
+"""Time after a minute's end at which it is closed: as the lake's job has it by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round brought. place: the last entry of it, on whose frames all of this rests.
+
+    trades, quotes: rows as the lake will have them, in their order. bars, features: of the minutes
+    that closed, with `change` and `degraded` columns; None where none did. drops: frames that were
+    left out before these, whole entries that were lost included, as one each.
+    """
+
+    place: Place
+    received_us: int
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    bars: pa.Table | None = None
+    gone: pa.Table | None = None
+    features: pa.Table | None = None
+    dropped: int = 0
+
+
+class Effects(Protocol):
+    """What is made of a round, added to the transaction that acknowledges it."""
+
+    def __call__(self, pipe: Pipeline, given: Round) -> None:
+        """Add commands; what they do is done once."""
+
+
+class Worker(Closes):
+    """One shard's; one thread uses it. A context manager.
+
+    closed_us, held, windows: the lake's bars closed before a time, as LiveBars and LiveFeatures
+    take them. frames since those bars' mark are given to catch_up() first.
+    """
+
+    def __init__(
+        self,
+        reader: ShardReader,
+        once: Once,
+        feature_set: FeatureSet,
+        clock: Clock,
+        *,
+        closed_us: int,
+        held: pa.Table | None = None,
+        windows: pa.Table | None = None,
+        grace_us: int = GRACE_US,
+        effects: Effects | None = None,
+    ) -> None:
+        self._reader = reader
+        self._once = once
+        self._set = feature_set
+        self._clock = clock
+        self._grace_us = grace_us
+        self._effects = effects
+        self._through = Place(0, 0)
+        self.bars = LiveBars(closed_us, held)
+        self.features = LiveFeatures(feature_set, windows)
+        self.degraded = Degraded()
+        self._received_us = closed_us
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.bars.close()
+
+    def catch_up(self, runs: Iterable[tuple[str, Frames]], through: Place) -> None:
+        """Take frames that an earlier worker had effects of, without any: state is made again.
+
+        runs: the journal's, through a place (inclusive) that is not beyond what is applied. What
+        lies between there and what is applied is read from the stream; so are the bars given out
+        by then closed, and not given out again.
+        """
+        for run in runs:
+            self._take([run])
+        self._through = max(self._through, through)
+        while again := self._reader.since(self._through, ENTRIES_AT_ONCE):
+            self._take(self._runs(again))
+            self._through = again[-1].place
+        step = self.bars.step(self._reader.closed_us())
+        self.features.take(step)
+
+    def round(self, wait_ms: int = WAIT_MS) -> Round | None:
+        """Work on what comes next; None where nothing came and no minute closed.
+
+        Raises redis.RedisError and Fenced, as the reader does; then this worker is of no more use.
+        """
+        delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
+        tables = self._take(self._runs(delivered)) if delivered else {}
+        dropped = self._note_drops(delivered)
+        bars = gone = features = None
+        closed_us = (self._clock.now_us() - self._grace_us) // MINUTE_US * MINUTE_US
+        if closed_us > self.bars.closed_us:
+            step = self.bars.step(closed_us)
+            features = self._marked_features(self.features.take(step))
+            bars, gone = self._marked(step), step.gone
+        if not delivered and bars is None:
+            return None
+        place = delivered[-1].place if delivered else self._reader.applied
+        found = Round(place, self._received_us, tables, bars, gone, features, dropped)
+        self._write(delivered, found)
+        return found
+
+    def _write(self, delivered: Sequence[Delivered], found: Round) -> None:
+        def effects(pipe: Pipeline) -> None:
+            put_latest(pipe, found.tables)
+            if found.bars is not None:
+                closed = keys.closed(self._reader.group, self._reader.shard)
+                pipe.set(closed, self.bars.closed_us)
+            if self._effects is not None:
+                self._effects(pipe, found)
+
+        self._reader.done(delivered, effects)
+
+    def _runs(self, delivered: Sequence[Delivered]) -> list[tuple[str, Frames]]:
+        return merged_runs(
+            (each.entry.feed, run)
+            for each in delivered
+            if each.place > self._through
+            for run in each.entry.runs(self._reader.shard)
+        )
+
+    def _take(self, runs: Sequence[tuple[str, Frames]]) -> dict[str, pa.Table]:
+        tables: dict[str, list[pa.Table]] = {}
+        for feed, frames in runs:
+            found = self._once.take([(feed, frames)]).tables
+            self._received_us = max(self._received_us, int(frames.received_us.max()))
+            for name, rows in found.items():
+                tables.setdefault(name, []).append(rows)
+                if "exchange" in rows.column_names:
+                    self.degraded.heard(feed, pc.unique(rows["exchange"]).to_pylist())
+        joined = {name: pa.concat_tables(parts) for name, parts in tables.items()}
+        trades = joined.get("crypto_trades")
+        published = joined.get("crypto_aggregates")
+        if trades is not None:
+            self.bars.take(trades, published)
+        elif published is not None:
+            self.bars.take(published.slice(0, 0), published)
+        return joined
+
+    def _note_drops(self, delivered: Sequence[Delivered]) -> int:
+        count = 0
+        for each in delivered:
+            for drop in each.entry.drops:
+                self.degraded.note(drop)
+                count += drop.count
+            if each.lost:
+                times = each.entry.received_us
+                to_us = int(times.max()) if len(times) else self._received_us
+                self.degraded.lost(self._received_us, to_us)
+                count += each.lost
+        return count
+
+    def _marked(self, step: BarStep) -> pa.Table:
+        bad = self.degraded.of_bars(step.put)
+        return step.put.append_column("degraded", pa.array(bad))
+
+    def _marked_features(self, rows: pa.Table) -> pa.Table:
+        """Add to each row the names of the features that are degraded, as a list."""
+        if not self.degraded.any:
+            none = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
+            return rows.append_column("degraded", none)
+        return rows.append_column("degraded", self.features.degraded(rows, self.degraded))
+
+
+def put_latest(pipe: Pipeline, tables: Mapping[str, pa.Table]) -> None:
+    """Add to a transaction the newest price of each instrument and sentiment of each asset."""
+    for row in _newest(tables.get("crypto_trades"), ("exchange", "market", "ticker")):
+        key = keys.price(row["exchange"], row["market"], row["ticker"])
+        value = {"price": f"{row['price']:f}", "size": f"{row['size']:f}"}
+        latest.put(pipe, key, _us(row), row["seq"], value, latest.PRICE_MS)
+    for row in _newest(tables.get("market_sentiment"), ("source", "asset")):
+        key = keys.sentiment(row["source"], row["asset"])
+        names = ("sentiment_score", "confidence")
+        value = {name: f"{row[name]:f}" for name in names}
+        latest.put(pipe, key, _us(row), row["seq"], value, latest.SENTIMENT_MS)
+
+
+def _newest(rows: pa.Table | None, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the newest row of each instrument, by event time, then by the journal."""
+    if rows is None or not rows.num_rows:
+        return []
+    order = rows.sort_by([("event_time", "descending"), ("seq", "descending")])
+    at = pa.array(range(order.num_rows))
+    first = order.append_column("at", at).group_by(list(names)).aggregate([("at", "min")])
+    found: list[dict[str, Any]] = order.take(first["at_min"]).to_pylist()
+    return found
+
+
+def _us(row: Mapping[str, Any]) -> int:
+    """Return a row's event time in whole microseconds since the epoch."""
+    time = row["event_time"]
+    return int(time.timestamp()) * 1_000_000 + int(time.microsecond)

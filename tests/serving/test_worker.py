@@ -1,0 +1,160 @@
+"""From frames in a real Valkey to bars: whoever dies, every bar is given out once, and is right."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from redis import Redis
+from redis.client import Pipeline
+
+from feature_repo.feature_set import MARKET
+from lake.bars.kernel import MINUTE_US, bars_of_trades
+from lake.clock import ManualClock, SystemClock
+from lake.feeds.codec import frames_of
+from lake.ingest.codecs import codecs
+from lake.ingest.intake import Slice
+from serving.live.once import Once
+from serving.live.worker import Round, Worker
+from serving.streams import keys, latest, reader
+from serving.streams.connect import connected
+from serving.streams.keys import Place
+from serving.streams.publisher import Publisher
+
+SHARDS = itertools.count(500)
+START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
+FRAMES = 240
+GROUP = "workers"
+
+
+def frame(n: int) -> bytes:
+    """Return a trade a second, of two pairs in turn; every tenth is half a minute late."""
+    at_ms = START_US // 1_000 + n * 1_000 - (30_000 if n % 10 == 9 else 0)
+    pair = ("BTC-USD", "ETH-USD")[n % 2]
+    event = {"ev": "XT", "pair": pair, "p": 100 + n % 7, "s": 0.5 + n % 3, "t": at_ms}
+    return json.dumps([event | {"c": [2], "i": str(n), "x": 1, "r": at_ms}]).encode()
+
+
+RAW = [frame(n) for n in range(FRAMES)]
+RECEIVED_US = [START_US + n * 1_000_000 + 1_000 for n in range(FRAMES)]
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[Redis]:
+    client = connected(valkey_url)
+    yield client
+    client.close()
+
+
+class Shard:
+    """A shard's stream with all frames, and workers on it that note the bars they give out."""
+
+    def __init__(self, url: str, client: Redis) -> None:
+        self.number = next(SHARDS)
+        self.client = client
+        self.clock = ManualClock(START_US)
+        self.out = f"ticklake:test:out:{self.number}"
+        self.publisher = Publisher(url, self.number, 1, 1, SystemClock())
+        self.sent = 0
+
+    def send(self, through: int) -> None:
+        for n in range(self.sent, through):
+            self.publisher.frames(Slice("sim", 0, n + 1, [RAW[n]], [RECEIVED_US[n]]))
+        self.sent = through
+        while self.publisher.done.frames < through:
+            SystemClock().sleep(0.005)
+
+    def worker(self) -> Worker:
+        self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
+        opened = reader.opened(self.client, GROUP, self.number, SystemClock())
+        assert opened is not None
+        worker = Worker(
+            opened, Once(), MARKET, self.clock, closed_us=START_US, effects=self.note, grace_us=0
+        )
+        worker.catch_up([], Place(0, 0))
+        return worker
+
+    def note(self, pipe: Pipeline, given: Round) -> None:
+        if given.bars is None:
+            return
+        for row in given.bars.to_pylist():
+            if row["interval"] == "1m":
+                pipe.rpush(self.out, orjson.dumps(_plain(row)))
+
+    def noted(self) -> list[dict[str, Any]]:
+        return [orjson.loads(raw) for raw in self.client.lrange(self.out, 0, -1)]  # type: ignore[union-attr]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) for name, value in row.items()}
+
+
+@pytest.fixture
+def shard(valkey_url: str, client: Redis) -> Iterator[Shard]:
+    made = Shard(valkey_url, client)
+    yield made
+    made.publisher.close()
+
+
+@pytest.mark.parametrize("dies_every", [1_000, 3])
+def test_every_bar_is_given_out_once_whoever_dies_and_ends_as_the_batch_has_it(
+    shard: Shard, dies_every: int
+) -> None:
+    worker = shard.worker()
+    for i, through in enumerate(range(20, FRAMES + 1, 20)):
+        shard.send(through)
+        shard.clock.step(RECEIVED_US[through - 1] - shard.clock.now_us())
+        while worker.round(1) is not None:
+            pass
+        if i % dies_every == dies_every - 1:
+            worker.close()
+            worker = shard.worker()
+    shard.clock.step(3 * MINUTE_US)
+    worker.round(1)
+    worker.close()
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in shard.noted():
+        key = row["ticker"], row["event_time"]
+        change = row.pop("change")
+        assert (key in seen) == (change == "corrected"), (key, change)
+        assert row.pop("degraded") == "False"
+        seen[key] = row
+    whole = frames_of(RAW, received_us=RECEIVED_US, shard=shard.number)
+    trades = codecs()["sim"].decode(whole).tables["crypto_trades"]
+    assert trades.num_rows == FRAMES
+    batch = [_plain(row) for row in bars_of_trades(trades, "1m").to_pylist()]
+    assert sorted(map(str, seen.values())) == sorted(map(str, batch))
+
+
+def test_prices_are_the_newest_and_a_drop_is_told_with_the_bars_it_touched(shard: Shard) -> None:
+    worker = shard.worker()
+    shard.send(30)
+    shard.publisher.queue.shut()
+    shard.publisher.frames(Slice("sim", 0, 31, [RAW[30]], [RECEIVED_US[30]]))
+    shard.publisher.queue.open()
+    shard.sent = 31
+    for n in range(31, 200):
+        shard.publisher.frames(Slice("sim", 0, n + 1, [RAW[n]], [RECEIVED_US[n]]))
+    while shard.publisher.done.frames < 199:
+        SystemClock().sleep(0.005)
+    shard.clock.step(RECEIVED_US[199] - shard.clock.now_us())
+    rounds: list[Round] = []
+    while (found := worker.round(1)) is not None:
+        rounds.append(found)
+    assert sum(each.dropped for each in rounds) == 1
+    bars = pa.concat_tables(each.bars for each in rounds if each.bars is not None)
+    minutes = [row for row in bars.to_pylist() if row["interval"] == "1m"]
+    degraded = {str(row["event_time"]) for row in minutes if row["degraded"]}
+    assert len(degraded) == 1
+    (features,) = (each.features for each in rounds if each.features is not None)
+    marked = [row["degraded"] for row in features.to_pylist() if row["interval"] == "1m"]
+    assert any(marked)
+    assert not all(marked) or len(minutes) <= 4
+    found_price = latest.price_of(shard.client, "massive:1", "spot", "X:BTCUSD")
+    assert found_price is None or found_price["seq"] <= 200 << 16
+    worker.close()
