@@ -22,4 +22,5 @@ def connected(url: str, *, wait_s: float = ANSWER_S_MAX) -> Redis:
         socket_connect_timeout=wait_s,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
+        protocol=2,  # the one in which every version of the client answers alike
     )
