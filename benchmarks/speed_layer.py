@@ -27,9 +27,11 @@ sys.path.insert(0, str(ROOT))
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
+from lake.bars.kernel import MINUTE_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
 from serving.live.once import Once  # noqa: E402
+from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
@@ -117,7 +119,9 @@ def work(address: str, parent: Connection) -> None:
     clock = SystemClock()
     opened = reader.opened(connected(address), "bench", 0, clock)
     assert opened is not None
-    worker = Worker(opened, Once(), MARKET, clock, closed_us=clock.now_us())
+    closed_us = clock.now_us() // MINUTE_US * MINUTE_US
+    empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
+    worker = Worker(opened, Once(), MARKET, clock, seed=Seed(closed_us, 0, *empty))
     latencies: list[np.ndarray[Any, Any]] = []
     closings: list[float] = []
     rounds = 0

@@ -25,6 +25,7 @@ from serving.live.degraded import Degraded
 from serving.live.live_bars import BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
 from serving.live.once import Once, merged_runs
+from serving.live.seed import Seed
 from serving.streams import keys, latest
 from serving.streams.keys import Place
 from serving.streams.reader import Delivered, ShardReader
@@ -65,8 +66,8 @@ class Effects(Protocol):
 class Worker(Closes):
     """One shard's; one thread uses it. A context manager.
 
-    closed_us, held, windows: the lake's bars closed before a time, as LiveBars and LiveFeatures
-    take them. frames since those bars' mark are given to catch_up() first.
+    seed: the lake's bars. Some frames through its mark are given to recall(), those since then to
+    catch_up(), before the first round().
     """
 
     def __init__(
@@ -76,9 +77,7 @@ class Worker(Closes):
         feature_set: FeatureSet,
         clock: Clock,
         *,
-        closed_us: int,
-        held: pa.Table | None = None,
-        windows: pa.Table | None = None,
+        seed: Seed,
         grace_us: int = GRACE_US,
         effects: Effects | None = None,
     ) -> None:
@@ -88,31 +87,41 @@ class Worker(Closes):
         self._clock = clock
         self._grace_us = grace_us
         self._effects = effects
-        self._through = Place(0, 0)
-        self.bars = LiveBars(closed_us, held)
-        self.features = LiveFeatures(feature_set, windows)
+        self._through = seed.through
+        self.bars = LiveBars(seed.closed_us, seed.held)
+        self.bars.take(seed.waiting)
+        self.features = LiveFeatures(feature_set, seed.windows)
         self.degraded = Degraded()
-        self._received_us = closed_us
+        self._received_us = seed.closed_us
 
     def close(self) -> None:
         """Let go of the memory."""
         self.bars.close()
 
-    def catch_up(self, runs: Iterable[tuple[str, Frames]], through: Place) -> None:
-        """Take frames that an earlier worker had effects of, without any: state is made again.
-
-        runs: the journal's, through a place (inclusive) that is not beyond what is applied. What
-        lies between there and what is applied is read from the stream; so are the bars given out
-        by then closed, and not given out again.
-        """
+    def recall(self, runs: Iterable[tuple[str, Frames]]) -> None:
+        """Take frames that are in the bars already: what they said is known when it comes again."""
         for run in runs:
-            self._take([run])
-        self._through = max(self._through, through)
-        while again := self._reader.since(self._through, ENTRIES_AT_ONCE):
+            self._once.take([run])
+
+    def catch_up(self, runs: Iterable[tuple[str, Frames]]) -> None:
+        """Take the journal's frames since the seed that are applied, without any effect.
+
+        runs: as of journal_runs, from the seed's frame on. Those that are not applied are left: they
+        come through the stream; the entry applied last is read from there, too, since its id
+        says its first frame alone. What an epoch published and its journal lost is void. What an
+        earlier worker gave out as closed is closed here, and not given out again.
+        """
+        applied = self._reader.applied
+        for feed, frames in runs:
+            known = frames.slice(0, min(len(frames), max(0, applied.frame - frames.first_frame)))
+            if len(known):
+                self._take([(feed, known)])
+                self._through = max(self._through, known.last_frame)
+        at = Place(applied.epoch, self._through)
+        while again := self._reader.since(at, ENTRIES_AT_ONCE):
             self._take(self._runs(again))
-            self._through = again[-1].place
-        step = self.bars.step(self._reader.closed_us())
-        self.features.take(step)
+            at = again[-1].place
+        self.features.take(self.bars.step(self._reader.closed_us()))
 
     def round(self, wait_ms: int = WAIT_MS) -> Round | None:
         """Work on what comes next; None where nothing came and no minute closed.
@@ -150,7 +159,7 @@ class Worker(Closes):
         return merged_runs(
             (each.entry.feed, run)
             for each in delivered
-            if each.place > self._through
+            if each.place.frame > self._through
             for run in each.entry.runs(self._reader.shard)
         )
 

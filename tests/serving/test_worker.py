@@ -20,16 +20,17 @@ from lake.feeds.codec import frames_of
 from lake.ingest.codecs import codecs
 from lake.ingest.intake import Slice
 from serving.live.once import Once
+from serving.live.seed import SCHEMA, TRADES, Seed
 from serving.live.worker import Round, Worker
 from serving.streams import keys, latest, reader
 from serving.streams.connect import connected
-from serving.streams.keys import Place
 from serving.streams.publisher import Publisher
 
 SHARDS = itertools.count(500)
 START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
 FRAMES = 240
 GROUP = "workers"
+NO_BARS, NO_TRADES = SCHEMA.empty_table(), TRADES.empty_table()
 
 
 def frame(n: int) -> bytes:
@@ -73,11 +74,10 @@ class Shard:
         self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
         opened = reader.opened(self.client, GROUP, self.number, SystemClock())
         assert opened is not None
-        worker = Worker(
-            opened, Once(), MARKET, self.clock, closed_us=START_US, effects=self.note, grace_us=0
-        )
-        worker.catch_up([], Place(0, 0))
-        return worker
+        seed = Seed(START_US, 0, NO_BARS, NO_BARS, NO_TRADES)
+        made = Worker(opened, Once(), MARKET, self.clock, seed=seed, effects=self.note, grace_us=0)
+        made.catch_up([])
+        return made
 
     def note(self, pipe: Pipeline, given: Round) -> None:
         if given.bars is None:
