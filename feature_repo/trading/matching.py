@@ -99,6 +99,8 @@ class Matcher:
         """Return the orders that are at the venue by a time, stops first; end those taken back."""
         found = []
         for each in self.working:
+            if not each.left:
+                continue  # done by an earlier pass over the same event
             if each.cancel_us is not None and each.cancel_us <= time_us:
                 self._end(each, each.cancel_us, "cancelled", "taken back", reports)
             elif each.arrival_us <= time_us:

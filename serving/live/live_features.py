@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.compute import TIME
+from feature_repo.compute import TIME, features_of
 from feature_repo.feature_set import FeatureSet
 from feature_repo.versions import SERIES, computed
 from lake.bars.kernel import WIDTHS_US
@@ -40,6 +40,7 @@ class LiveFeatures:
         self._set = feature_set
         self._rows_max = feature_set.lookback + BEHIND
         self._bars: dict[Key, pa.Table] = {}
+        self._none = _nothing(feature_set)
         for key, bars in _by_series(held if held is not None else SCHEMA.empty_table()):
             self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
 
@@ -64,9 +65,7 @@ class LiveFeatures:
             firsts.append(before - start)
             self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
         if not touched:
-            return computed(SCHEMA.empty_table(), self._set).append_column(
-                CHANGE, pa.array([], pa.string())
-            )
+            return self._none
         return self._rows(touched, firsts, closed)
 
     def degraded(self, rows: pa.Table, drops: Degraded) -> pa.Array:
@@ -98,11 +97,7 @@ class LiveFeatures:
             news = _times(closed[key]) + WIDTHS_US[key[3]] if key in closed else np.zeros(0)
             change = np.where(np.isin(ends, news), CLOSED, CORRECTED)
             parts.append(rows.append_column(CHANGE, pa.array(change, pa.string())))
-        return (
-            pa.concat_tables(parts)
-            if parts
-            else made.slice(0, 0).append_column(CHANGE, pa.array([], pa.string()))
-        )
+        return pa.concat_tables(parts) if parts else self._none
 
     def _merged(self, key: Key, put: pa.Table | None, gone: pa.Table | None) -> pa.Table:
         """Return the bars of a series with those put in their places, and without those gone."""
@@ -116,6 +111,14 @@ class LiveFeatures:
         joined = pa.concat_tables([bars, put.cast(SCHEMA)])
         times = _times(joined)
         return joined if (np.diff(times) > 0).all() else joined.take(pa.array(np.argsort(times)))
+
+
+def _nothing(feature_set: FeatureSet) -> pa.Table:
+    """Return no row, of the columns that there are otherwise."""
+    rows = features_of(SCHEMA.empty_table(), feature_set)
+    for name in ("live_time", "history_time"):
+        rows = rows.append_column(name, pa.array([], TIME))
+    return rows.append_column(CHANGE, pa.array([], pa.string()))
 
 
 def _by_series(bars: pa.Table) -> Iterable[tuple[Key, pa.Table]]:

@@ -106,8 +106,8 @@ class Worker(Closes):
     def catch_up(self, runs: Iterable[tuple[str, Frames]]) -> None:
         """Take the journal's frames since the seed that are applied, without any effect.
 
-        runs: as of journal_runs, from the seed's frame on. Those that are not applied are left: they
-        come through the stream; the entry applied last is read from there, too, since its id
+        runs: as of journal_runs, from the seed's frame on. What is not applied is left: it
+        comes through the stream; the entry applied last is read from there, too, since its id
         says its first frame alone. What an epoch published and its journal lost is void. What an
         earlier worker gave out as closed is closed here, and not given out again.
         """

@@ -134,10 +134,8 @@ def load(raw: bytes, place: str) -> Entry:
         if magic != MAGIC or len(lengths) != count or not whole:
             raise ValueError("its parts do not fit")
         drops = tuple(Drop(**each) for each in drops)
-        return Entry(
-            *(number, feed, connection, bool(recorded)),
-            *(numbers, received_us, lengths, payload, drops),
-        )
+        head = number, feed, connection, bool(recorded)
+        return Entry(*head, numbers, received_us, lengths, payload, drops)
     except (struct.error, ValueError, TypeError) as error:
         fault = f"is no entry of ours ({error})"
         raise Damaged(place, fault, "which version wrote it? remove the stream") from error

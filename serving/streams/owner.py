@@ -7,6 +7,8 @@ that Redis refuses once the turn is another's.
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import Redis
 
 from lake.errors import Fenced
@@ -52,8 +54,8 @@ class Owner:
 def take(client: Redis, group: str, shard: int) -> Owner | None:
     """Take the turn at a shard; None while another has it."""
     names = keys.owner(group, shard), keys.tokens(group, shard)
-    token = client.eval(TAKE, 2, *names, str(TURN_MS))
-    return Owner(client, group, shard, int(token)) if token else None  # type: ignore[arg-type]
+    token: Any = client.eval(TAKE, 2, *names, str(TURN_MS))
+    return Owner(client, group, shard, int(token)) if token else None
 
 
 def fenced(key: str) -> Fenced:

@@ -85,7 +85,9 @@ class ShardReader:
                 return found
         try:
             answer: Any = self._client.xreadgroup(
-                *(self.group, self._name, {self._stream: ">"}),
+                self.group,
+                self._name,
+                {self._stream: ">"},
                 count=entries_max,
                 block=wait_ms or None,
             )
@@ -114,7 +116,7 @@ class ShardReader:
         last = delivered[-1].place if delivered else self.applied
         mark = keys.applied(self.group, self.shard)
         with self._client.pipeline() as pipe:
-            pipe.watch(self._turn.key)
+            pipe.watch(self._turn.key)  # type: ignore[no-untyped-call]
             if pipe.get(self._turn.key) != str(self._turn.token).encode():
                 raise owner.fenced(self._turn.key)
             pipe.multi()

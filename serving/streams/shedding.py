@@ -71,10 +71,9 @@ class SheddingQueue:
     def offer(self, given: Slice) -> None:
         """Take frames, or count what does not fit."""
         first = given.first_frame
-        one = Waiting(
-            *(given, list(range(first, first + len(given.frames)))),
-            *(given.frames, given.received_us, sum(map(len, given.frames))),
-        )
+        numbers = list(range(first, first + len(given.frames)))
+        size = sum(map(len, given.frames))
+        one = Waiting(given, numbers, given.frames, given.received_us, size)
         with self._changed:
             if self._shut:
                 self._drop_all(one)

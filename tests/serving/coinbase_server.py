@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -137,7 +138,10 @@ class CoinbaseServer:
         raw = _decoded(signature)
         r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
         der = encode_dss_signature(r, s)
-        self._public.verify(der, signed.encode(), ec.ECDSA(hashes.SHA256()))
+        try:
+            self._public.verify(der, signed.encode(), ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
         said = json.loads(_decoded(signed.partition(".")[2]))
         return bool(said["uri"] == f"{method} {headers['Host']}{path}")
 

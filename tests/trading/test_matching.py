@@ -101,6 +101,28 @@ def test_a_cancel_that_arrives_in_time_ends_an_order() -> None:
     matcher.cancel("a", NOON_US)  # nothing works any more
 
 
+def test_an_order_ends_once_where_a_quote_is_matched_twice() -> None:
+    matcher = Matcher(Costs())
+    matcher.on_quote(quote(0, "99", "100"))
+    matcher.place(order("buy", "1", "limit", "50"), NOON_US + 10)
+    matcher.on_quote(quote(20, "99", "100"))
+    matcher.cancel("a", NOON_US + 30)
+    assert [type(each) for each in matcher.on_quote(quote(40, "99", "100"))] == [Ended]
+    matcher.place(order("buy", "1"), NOON_US + 50)
+    matcher.cancel("a", NOON_US + 60)
+    assert said(matcher.on_quote(quote(60, "99", "100"))) == ["100 x 1"]
+
+
+def test_what_is_due_is_done_without_an_event_and_a_later_one_finds_it_done() -> None:
+    matcher = Matcher(Costs())
+    assert matcher.on_time(NOON_US) == []
+    matcher.on_quote(quote(0, "99", "100"))
+    matcher.place(order("buy", "1"), NOON_US + 10)
+    assert matcher.on_time(NOON_US + 9) == []
+    assert said(matcher.on_time(NOON_US + 10)) == ["100 x 1"]
+    assert matcher.on_quote(quote(20, "99", "100")) == []
+
+
 def test_quotes_fill_up_to_what_stands_there_and_the_rest_waits_for_the_next() -> None:
     matcher = Matcher(Costs())
     assert matcher.on_quote(quote(0, "99", "100", ask_size="2")) == []
