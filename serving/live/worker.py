@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from redis.client import Pipeline
@@ -223,10 +224,12 @@ def _newest(rows: pa.Table | None, names: tuple[str, ...]) -> list[dict[str, Any
     """Return the newest row of each instrument, by event time, then by the journal."""
     if rows is None or not rows.num_rows:
         return []
-    order = rows.sort_by([("event_time", "descending"), ("seq", "descending")])
-    at = pa.array(range(order.num_rows))
-    first = order.append_column("at", at).group_by(list(names)).aggregate([("at", "min")])
-    found: list[dict[str, Any]] = order.take(first["at_min"]).to_pylist()
+    joined = pc.binary_join_element_wise(*(rows[name] for name in names), "|")
+    codes = joined.combine_chunks().dictionary_encode().indices.to_numpy()
+    times = rows["event_time"].cast(pa.int64()).to_numpy()
+    order = np.lexsort((rows["seq"].to_numpy(), times, codes))
+    is_last = np.append(np.diff(codes[order]) != 0, True)
+    found: list[dict[str, Any]] = rows.take(pa.array(order[is_last])).to_pylist()
     return found
 
 
