@@ -8,7 +8,7 @@ journal since, so it knows what the one before knew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -94,6 +94,7 @@ class Worker(Closes):
         self.features = LiveFeatures(feature_set, seed.windows)
         self.degraded = Degraded()
         self._received_us = seed.closed_us
+        self._last_frame = seed.through
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -110,19 +111,35 @@ class Worker(Closes):
         runs: as of journal_runs, from the seed's frame on. What is not applied is left: it
         comes through the stream; the entry applied last is read from there, too, since its id
         says its first frame alone. What an epoch published and its journal lost is void. What an
-        earlier worker gave out as closed is closed here, and not given out again.
+        earlier worker knew when it last gave out bars is closed here, and not given out again; what
+        it took after that waits here, too, since nobody has heard of it.
         """
+        closed_us, closing = self._reader.closed()
+        is_closed = False
+        for feed, frames in self._again(runs):
+            known = max(0, min(len(frames), closing + 1 - frames.first_frame))
+            if known:
+                self._take([(feed, frames.slice(0, known))])
+            if known < len(frames):
+                if not is_closed:
+                    self.features.take(self.bars.step(closed_us))
+                    is_closed = True
+                self._take([(feed, frames.slice(known, len(frames)))])
+        if not is_closed:
+            self.features.take(self.bars.step(closed_us))
+
+    def _again(self, runs: Iterable[tuple[str, Frames]]) -> Iterator[tuple[str, Frames]]:
+        """Yield what is applied: of the journal, then of the stream."""
         applied = self._reader.applied
         for feed, frames in runs:
             known = frames.slice(0, min(len(frames), max(0, applied.frame - frames.first_frame)))
             if len(known):
-                self._take([(feed, known)])
+                yield feed, known
                 self._through = max(self._through, known.last_frame)
         at = Place(applied.epoch, self._through)
         while again := self._reader.since(at, ENTRIES_AT_ONCE):
-            self._take(self._runs(again))
+            yield from self._runs(again)
             at = again[-1].place
-        self.features.take(self.bars.step(self._reader.closed_us()))
 
     def round(self, wait_ms: int = WAIT_MS) -> Round | None:
         """Work on what comes next; None where nothing came and no minute closed.
@@ -150,7 +167,7 @@ class Worker(Closes):
             put_latest(pipe, found.tables)
             if found.bars is not None:
                 closed = keys.closed(self._reader.group, self._reader.shard)
-                pipe.set(closed, self.bars.closed_us)
+                pipe.set(closed, f"{self.bars.closed_us} {self._last_frame}")
             if self._effects is not None:
                 self._effects(pipe, found)
 
@@ -169,6 +186,7 @@ class Worker(Closes):
         for feed, frames in runs:
             found = self._once.take([(feed, frames)]).tables
             self._received_us = max(self._received_us, int(frames.received_us.max()))
+            self._last_frame = frames.last_frame
             for name, rows in found.items():
                 tables.setdefault(name, []).append(rows)
                 if "exchange" in rows.column_names:

@@ -66,7 +66,10 @@ def applied(group: str, shard: int) -> str:
 
 
 def closed(group: str, shard: int) -> str:
-    """Return the key of the time before which a group has given out every bar."""
+    """Return the key of when a group gave out bars last: `CLOSED_US FRAME`.
+
+    The time before which it has given out every bar, and the last frame that it knew by then.
+    """
     return f"{PREFIX}closed:{group}:{shard}"
 
 

@@ -132,10 +132,13 @@ class ShardReader:
         self.applied = last
         self.counts.applied += len(delivered)
 
-    def closed_us(self) -> int:
-        """Return the time before which the group has given out every bar; 0 before the first."""
+    def closed(self) -> tuple[int, int]:
+        """Return the time before which the group has given out every bar, and the last frame that
+        it knew by then; zeros before the first.
+        """
         found: Any = self._client.get(keys.closed(self.group, self.shard))
-        return int(found or 0)
+        closed_us, _, frame = (found or b"0 0").partition(b" ")
+        return int(closed_us), int(frame)
 
     def _renew_if_due(self) -> None:
         now_us = self._clock.monotonic_us()
