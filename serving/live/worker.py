@@ -227,18 +227,18 @@ class Worker(Closes):
 
 def put_latest(pipe: Pipeline, tables: Mapping[str, pa.Table]) -> None:
     """Add to a transaction the newest price of each instrument and sentiment of each asset."""
-    for row in _newest(tables.get("crypto_trades"), ("exchange", "market", "ticker")):
+    for row in newest(tables.get("crypto_trades"), ("exchange", "market", "ticker")):
         key = keys.price(row["exchange"], row["market"], row["ticker"])
         value = {"price": f"{row['price']:f}", "size": f"{row['size']:f}"}
         latest.put(pipe, key, _us(row), row["seq"], value, latest.PRICE_MS)
-    for row in _newest(tables.get("market_sentiment"), ("source", "asset")):
+    for row in newest(tables.get("market_sentiment"), ("source", "asset")):
         key = keys.sentiment(row["source"], row["asset"])
         names = ("sentiment_score", "confidence")
         value = {name: f"{row[name]:f}" for name in names}
         latest.put(pipe, key, _us(row), row["seq"], value, latest.SENTIMENT_MS)
 
 
-def _newest(rows: pa.Table | None, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def newest(rows: pa.Table | None, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the newest row of each instrument, by event time, then by the journal."""
     if rows is None or not rows.num_rows:
         return []

@@ -83,5 +83,23 @@ def sentiment(source: str, asset: str) -> str:
     return f"{PREFIX}sentiment:{source}:{asset}"
 
 
+def updates(shard: int) -> str:
+    """Return the stream of what a shard's worker tells whoever shows it."""
+    return f"{PREFIX}updates:{shard}"
+
+
+def bars(exchange: str, market: str, ticker: str, interval: str) -> str:
+    """Return the sorted set of an instrument's newest bars, by their time."""
+    return f"{PREFIX}bars:{interval}:{exchange}:{market}:{ticker}"
+
+
+def features(exchange: str, market: str, ticker: str) -> str:
+    """Return the key of an instrument's newest features."""
+    return f"{PREFIX}features:{exchange}:{market}:{ticker}"
+
+
+SHARDS = f"{PREFIX}shards"
+"""The set of shards that have had a worker."""
+
 KILLED = f"{PREFIX}killed"
 """Says who stopped trading, when, and why; no key: it is not stopped here."""

@@ -1,0 +1,135 @@
+"""The speed layer's process of a home: a worker for each shard, taken up again whenever it ends.
+
+    python -m serving.live.run HOME
+
+A shard whose turn another process has is tried again; so is one whose Redis or database is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from feature_repo.feature_set import MARKET, FeatureSet
+from lake.client import connect
+from lake.clock import Clock, SystemClock
+from lake.errors import TicklakeError, Unavailable
+from lake.feeds.codec import Frames
+from lake.roles import role_dsn
+from lake.state import valkey_url
+from serving.live.journal_runs import journal_runs
+from serving.live.once import Once
+from serving.live.seed import Seed, seed_of
+from serving.live.told import Teller
+from serving.live.worker import Worker
+from serving.streams import keys, reader
+from serving.streams.connect import connected
+
+LOG = logging.getLogger("ticklake.live")
+GROUP = "live"
+AGAIN_S = 1.0
+LOOK_S = 5.0
+"""Between two looks for shards that are new."""
+
+CONNECT_S_MAX = 5
+RECALLED_MAX = 20_000
+"""Frames before the seed's mark whose events are remembered, since they may come again."""
+
+SHARDS_MAX = 64
+
+
+class Workers:
+    """All shards of a home (absolute path), a thread each; ends when `stop` is set."""
+
+    def __init__(self, home: Path, clock: Clock, features: FeatureSet = MARKET) -> None:
+        self._home = home
+        self._clock = clock
+        self._features = features
+        self._threads: dict[int, threading.Thread] = {}
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Start a thread for each shard there is, until stopped."""
+        while not self.stop.is_set():
+            for shard in self._shards():
+                if shard not in self._threads and len(self._threads) < SHARDS_MAX:
+                    thread = threading.Thread(target=self._keep, args=(shard,), daemon=True)
+                    self._threads[shard] = thread
+                    thread.start()
+            self.stop.wait(LOOK_S if self._threads else AGAIN_S)
+        for thread in self._threads.values():
+            thread.join(AGAIN_S)
+
+    def _shards(self) -> list[int]:
+        dsn = role_dsn(self._home, "service")
+        try:
+            with psycopg.connect(dsn, connect_timeout=CONNECT_S_MAX) as connection:
+                found = connection.execute("SELECT shard FROM market.shards ORDER BY 1").fetchall()
+        except psycopg.Error as error:
+            LOG.warning("shards: %s", " ".join(str(error).split()))
+            return []
+        return [int(shard) for (shard,) in found]
+
+    def _keep(self, shard: int) -> None:
+        """Work on a shard for as long as nobody stops it, whatever happens meanwhile."""
+        while not self.stop.is_set():
+            client = connected(valkey_url(self._home))
+            try:
+                self._work(client, shard)
+            except (TicklakeError, RedisError, psycopg.Error, OSError) as error:
+                LOG.warning("shard %d: %s", shard, " ".join(str(error).split()))
+            finally:
+                client.close()
+            self.stop.wait(AGAIN_S)
+
+    def _work(self, client: Redis, shard: int) -> None:
+        seed = self._seed(client, shard)
+        opened = reader.opened(client, GROUP, shard, self._clock)
+        if opened is None:
+            return
+        with Worker(
+            opened, Once(), self._features, self._clock, seed=seed, effects=Teller(shard)
+        ) as worker:
+            worker.recall(self._journal(shard, seed.through - RECALLED_MAX, seed.through))
+            worker.catch_up(self._journal(shard, seed.through, opened.applied.frame))
+            LOG.info("shard %d: from frame %d on", shard, opened.applied.frame)
+            while not self.stop.is_set():
+                worker.round()
+
+    def _seed(self, client: Redis, shard: int) -> Seed:
+        """Return what the worker begins with; before it takes its turn, which must not wait."""
+        found = client.get(keys.closed(GROUP, shard))
+        given = found if isinstance(found, bytes) else b"0 0"
+        closed_us = int(given.partition(b" ")[0])
+        with connect(self._home, role="service") as lake:
+            return seed_of(lake, shard, closed_us, self._features, self._clock.now_us())
+
+    def _journal(self, shard: int, after: int, through: int) -> Iterator[tuple[str, Frames]]:
+        """Yield runs of the home's journal; none where it is on another machine, or gone."""
+        directory = self._home / "journal" / f"shard-{shard}"
+        if not directory.is_dir():
+            return
+        with suppress(Unavailable):
+            yield from journal_runs(directory, shard, max(0, after), through)
+
+
+def main() -> None:
+    """Run until a signal comes."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    workers = Workers(Path(sys.argv[1]).resolve(), SystemClock())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: workers.stop.set())
+    workers.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What a worker tells whoever shows it: newest prices and quotes, closed bars, their features.
+
+Each round becomes one entry of the shard's stream of updates, in the transaction that acknowledges
+the round. A service reads the stream and needs no codec; the newest bars and features of each
+instrument are kept beside it, for a service that starts. All of it is bounded, and may be lost: the
+lake has the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from redis.client import Pipeline
+
+from serving.live.worker import Round, newest
+from serving.streams import keys
+
+UPDATES_MAX = 5_000
+"""Entries that a shard's stream of updates keeps: minutes of them."""
+
+BARS_MAX = 500
+"""Bars that are kept of each instrument and interval."""
+
+SHOWN_INTERVALS = ("1m", "5m", "1h")
+
+FEATURES_MS = 3_600_000
+"""How long the newest features of an instrument are kept."""
+
+INSTRUMENT = ("exchange", "market", "ticker")
+UPDATE = b"u"
+PRICES = {"price": "price", "size": "size"}
+QUOTES = {each: each for each in ("bid_price", "bid_size", "ask_price", "ask_size")}
+BAR = ("open", "high", "low", "close", "volume", "trades")
+KEPT_BAR = """
+redis.call('zremrangebyscore', KEYS[1], ARGV[1], ARGV[1])
+if ARGV[2] ~= '' then redis.call('zadd', KEYS[1], ARGV[1], ARGV[2]) end
+redis.call('zremrangebyrank', KEYS[1], 0, -tonumber(ARGV[3]) - 1)
+return 1
+"""
+
+
+class Teller:
+    """Effects of one shard's worker."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self._stream = keys.updates(shard)
+
+    def __call__(self, pipe: Pipeline, given: Round) -> None:
+        """Add the round's update, if it has anything to tell."""
+        rows = {
+            "prices": list(_prices(given.tables.get("crypto_trades"), PRICES)),
+            "quotes": list(_prices(given.tables.get("crypto_quotes"), QUOTES)),
+            "bars": list(_bars(given.bars)),
+            "gone": list(_bars(given.gone)),
+            "features": _features(given.features),
+        }
+        if not any(rows.values()) and not given.dropped:
+            return
+        update = {"received_us": given.received_us, "dropped": given.dropped, **rows}
+        pipe.sadd(keys.SHARDS, self._shard)
+        entry: Any = {UPDATE: orjson.dumps(update)}
+        pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
+        for name in ("bars", "gone"):
+            for bar in rows[name]:
+                _keep_bar(pipe, bar, keep=name == "bars")
+        for row in rows["features"]:
+            key = keys.features(*(row[name] for name in INSTRUMENT))
+            pipe.set(key, orjson.dumps(row), px=FEATURES_MS)
+
+
+def _prices(rows: pa.Table | None, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    if rows is None:
+        return
+    for row in newest(rows, INSTRUMENT):
+        amounts = {ours: text(row[theirs]) for ours, theirs in names.items()}
+        yield {**_names(row), "t": _us(row["event_time"]), "s": row["seq"], **amounts}
+
+
+def _bars(rows: pa.Table | None) -> Iterator[dict[str, Any]]:
+    if rows is None or not rows.num_rows:
+        return
+    shown = rows.filter(pc.is_in(rows["interval"], pa.array(SHOWN_INTERVALS)))
+    for row in shown.to_pylist():
+        amounts = {name: text(row[name]) for name in BAR if name in row}
+        extra = {name: row[name] for name in ("change", "degraded") if name in row}
+        yield {**_names(row), "interval": row["interval"], "t": _us(row["event_time"]),
+               **amounts, **extra}  # fmt: skip
+
+
+def _features(rows: pa.Table | None) -> list[dict[str, Any]]:
+    """Return the newest row of each instrument's minute bars; minutes close once a minute."""
+    if rows is None or not rows.num_rows:
+        return []
+    floats = [field.name for field in rows.schema if pa.types.is_floating(field.type)]
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    ordered = rows.filter(pc.equal(rows["interval"], "1m")).sort_by("event_time")
+    for row in ordered.to_pylist():
+        values = {name: row[name] for name in floats}
+        names = _names(row)
+        found[tuple(names.values())] = {
+            **names,
+            "interval": row["interval"],
+            "t": _us(row["event_time"]),
+            "degraded": row["degraded"],
+            "values": values,
+        }
+    return list(found.values())
+
+
+def _keep_bar(pipe: Pipeline, bar: Mapping[str, Any], keep: bool) -> None:
+    key = keys.bars(*(bar[name] for name in INSTRUMENT), bar["interval"])
+    value = orjson.dumps(bar) if keep else b""
+    pipe.eval(KEPT_BAR, 1, key, str(bar["t"]), value, str(BARS_MAX))
+
+
+def text(value: Any) -> Any:
+    """Return an amount as JSON may carry it: decimals as text, digit by digit; the rest as is."""
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _names(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in INSTRUMENT}
+
+
+def _us(time: datetime) -> int:
+    return int(time.timestamp()) * 1_000_000 + time.microsecond

@@ -1,0 +1,126 @@
+"""What the service needs of others: orders, predictions, history. Each may be missing.
+
+Rows are what JSON holds: amounts are text in the unit of their currency or asset, digit by digit;
+times are UTC microseconds. Whoever implements one of these says what is wrong with lake.errors:
+WrongUse and BadInput for what the caller got wrong, Refused for what may not be done,
+Unavailable where a server is away. Calls come from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from feature_repo.trading.market import Instrument
+from feature_repo.trading.order import Order
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order as it stands, and whether this call placed it."""
+
+    order: Row
+    is_new: bool
+
+
+class RiskRefused(Exception):
+    """Limits that an order would pass: rows of rule, reason, measured, limit."""
+
+    def __init__(self, breaches: Sequence[Row]) -> None:
+        super().__init__("; ".join(str(each["reason"]) for each in breaches))
+        self.breaches = breaches
+
+
+class OrderDesk(Protocol):
+    """Where orders are asked for: risk, kill switch, ledger and broker lie behind it."""
+
+    def place(self, account: str, order: Order, by: str) -> Placed:
+        """Place an order once by its client id; RiskRefused where a limit says no.
+
+        Raises Refused where the id is another order's already, and while trading is stopped.
+        """
+
+    def cancel(self, account: str, client_order_id: str, by: str) -> Row:
+        """Ask for the end of an order; WrongUse for one that is not there, Refused for one done."""
+
+    def cancel_all(self, by: str) -> int:
+        """Ask for the end of every working order; return how many there are."""
+
+
+class OrderBook(Protocol):
+    """Orders, positions and money as the ledger has them."""
+
+    def orders(self, account: str, limit: int) -> Sequence[Row]:
+        """Return orders as they stand, newest first; account "": of all."""
+
+    def order(self, order: str) -> Row | None:
+        """Return an order by its id or its client order id."""
+
+    def events(self, order: str, limit: int) -> Sequence[Row]:
+        """Return an order's events in their sequence; of order "": the newest of all, reversed."""
+
+    def positions(self, account: str) -> Sequence[Row]:
+        """Return what is held."""
+
+    def pnl(self, account: str) -> Sequence[Row]:
+        """Return cash, value, realised and unrealised by account."""
+
+    def breaches(self, limit: int) -> Sequence[Row]:
+        """Return orders that a limit refused, newest first: rule, reason, measured, limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of an instrument. prediction: of its label, in that label's unit.
+
+    confidence: between 0 and 1. known_us: when the last of its features was known. contributions:
+    feature -> its part in the prediction (SHAP), where they were asked for; base: the rest.
+    """
+
+    instrument: Instrument
+    prediction: float
+    confidence: float
+    model: str
+    version: str
+    role: str
+    known_us: int
+    made_us: int
+    prediction_id: str = ""
+    fallback: str = ""
+    base: float | None = None
+    contributions: Mapping[str, float] = field(default_factory=dict)
+
+
+class Predictor(Protocol):
+    """Models in use."""
+
+    def predict(self, instrument: Instrument, *, explain: bool) -> Prediction | None:
+        """Return what the model that is routed to says now; None where it has no fresh features."""
+
+    def signals(self, limit: int) -> Sequence[Prediction]:
+        """Return the newest predictions, the newest first."""
+
+
+class History(Protocol):
+    """Rows of the lake, for what is older than the speed layer keeps."""
+
+    def bars(
+        self, instrument: Instrument, interval: str, before_us: int, limit: int
+    ) -> Sequence[Row]:
+        """Return bars that began before a time, in their order, as serving.live.told has them."""
+
+    def features(self, instrument: Instrument, before_us: int, limit: int) -> Sequence[Row]:
+        """Return rows of features of minutes that began before a time, in their order."""
+
+
+class Watch(Protocol):
+    """What stands beside the speed layer: freshness and alerts of the stores."""
+
+    def alerts(self) -> Sequence[Row]:
+        """Return open alerts: thing, fault, remedy, raised_us."""
+
+    def freshness(self) -> Sequence[Row]:
+        """Return by dataset the age of its newest event in seconds, None where there is none."""

@@ -1,0 +1,77 @@
+"""A line for every write that was asked of the service, before it is done and after.
+
+Each line holds the SHA-256 of the one before it, so that one which is changed, taken out or put in
+shows; the last lines may be cut off unseen, and the order ledger is what is proven. A write whose
+line can't be kept is not done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lake.clock import Clock
+from lake.errors import DiskFull
+
+FILE = "log/service-writes.jsonl"
+TAIL_BYTES = 64 * 1024
+NOTHING = "0" * 64
+
+
+class WriteAudit:
+    """Appends to one file; several threads may use it."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.path = home / FILE
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        self._last = _last_hash(self.path)
+
+    def note(self, said: Mapping[str, Any]) -> None:
+        """Write a line, with the time and the hash before; on the disk when this returns.
+
+        Raises DiskFull where it can't be written.
+        """
+        with self._lock:
+            line = orjson.dumps({"at_us": self._clock.now_us(), **said, "before": self._last})
+            try:
+                os.write(self._file, line + b"\n")
+                os.fsync(self._file)
+            except OSError as error:
+                fault = f"can't be written ({error.strerror})"
+                raise DiskFull(f"audit {self.path}", fault, "make room; nothing was done") from error
+            self._last = hashlib.sha256(line).hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def first_fault(path: Path) -> int | None:
+    """Return the number, from 1, of the first line that does not follow the one before it."""
+    before = NOTHING
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                said = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                return number
+            if not isinstance(said, dict) or said.get("before") != before:
+                return number
+            before = hashlib.sha256(line.rstrip(b"\n")).hexdigest()
+    return None
+
+
+def _last_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        lines = file.read().splitlines()
+    return hashlib.sha256(lines[-1]).hexdigest() if lines else NOTHING
