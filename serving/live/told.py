@@ -115,7 +115,7 @@ def _features(rows: pa.Table | None) -> list[dict[str, Any]]:
 
 
 def _keep_bar(pipe: Pipeline, bar: Mapping[str, Any], keep: bool) -> None:
-    key = keys.bars(*(bar[name] for name in INSTRUMENT), bar["interval"])
+    key = keys.bars(bar["exchange"], bar["market"], bar["ticker"], bar["interval"])
     value = orjson.dumps(bar) if keep else b""
     pipe.eval(KEPT_BAR, 1, key, str(bar["t"]), value, str(BARS_MAX))
 

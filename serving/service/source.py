@@ -87,7 +87,7 @@ class Source:
             self._counts.update_age.set(age_us / 1e6)
 
     async def _find_shards(self, client: Redis) -> None:
-        shards: Any = await client.smembers(keys.SHARDS)  # type: ignore[misc]
+        shards: Any = await client.smembers(keys.SHARDS)
         self.heard_us = self._clock.monotonic_us()
         for shard in shards:
             stream = keys.updates(int(shard)).encode()

@@ -47,7 +47,9 @@ class WriteAudit:
                 os.fsync(self._file)
             except OSError as error:
                 fault = f"can't be written ({error.strerror})"
-                raise DiskFull(f"audit {self.path}", fault, "make room; nothing was done") from error
+                raise DiskFull(
+                    f"audit {self.path}", fault, "make room; nothing was done"
+                ) from error
             self._last = hashlib.sha256(line).hexdigest()
 
     def close(self) -> None:

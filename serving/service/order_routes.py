@@ -1,0 +1,135 @@
+"""Routes of orders, positions and money; and of the switch that stops all trading."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from feature_repo.trading.money import units
+from feature_repo.trading.order import Order
+from serving.service.answers import Json, NotThere, refusal
+from serving.service.market_routes import instrument_of
+from serving.service.models import (
+    KillWord,
+    Name,
+    NameOrNone,
+    NewCancel,
+    NewOrder,
+    NewWord,
+    OneOrder,
+    PlacedOrder,
+    Rows,
+    Some,
+)
+from serving.service.parts import Admin, Parts, Reader, Trader, there
+
+Account = Annotated[NameOrNone, Query(description="Of this account; none: of all.")]
+EVENTS_MAX = 1_000
+
+
+class OrderRoutes:
+    """The routes of one service's orders."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._given = parts.given
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        routes = APIRouter(prefix="/v1", tags=["orders"])
+        routes.get("/orders", response_model=Some)(self.orders)
+        routes.get("/orders/{order}", response_model=OneOrder)(self.order)
+        routes.post(
+            "/orders",
+            status_code=201,
+            response_model=PlacedOrder,
+            responses={
+                409: {"description": "Placed before, refused by a limit, or trading is off."}
+            },
+        )(self.place)
+        routes.post("/orders/cancel", response_model=PlacedOrder)(self.cancel)
+        routes.get("/events", response_model=Some)(self.events)
+        routes.get("/positions", response_model=Some)(self.positions)
+        routes.get("/pnl", response_model=Some)(self.pnl)
+        routes.get("/breaches", response_model=Some)(self.breaches)
+        return routes
+
+    def orders(self, _: Reader, account: Account = "", limit: Rows = 100) -> Json:
+        """Return orders as they stand, newest first."""
+        return Json({"rows": there(self._given.book, "orders").orders(account, limit)})
+
+    def order(
+        self, order: Annotated[Name, Path(description="Its id, or ours.")], _: Reader
+    ) -> Json:
+        """Return an order and its events."""
+        book = there(self._given.book, "orders")
+        found = book.order(order)
+        if found is None:
+            raise NotThere(f"order {order}", "is not there", "see /v1/orders")
+        return Json({"order": found, "events": book.events(order, EVENTS_MAX)})
+
+    def place(self, asked: NewOrder, caller: Trader) -> Json:
+        """Place an order, once: the same again changes nothing and answers 409 with the order."""
+        desk = there(self._given.desk, "orders")
+        order = Order(
+            instrument_of(self._parts, asked.ticker, asked.exchange, asked.market),
+            asked.side,
+            units(asked.size),
+            asked.kind,
+            None if asked.price is None else units(asked.price),
+            asked.ioc,
+            asked.post_only,
+            asked.client_order_id,
+        )
+        placed = desk.place(asked.account, order, caller.name)
+        if placed.is_new:
+            return Json({"order": placed.order}, 201)
+        thing, remedy = f"order {asked.client_order_id}", "another order needs another id"
+        return refusal(409, thing, "was placed before", remedy, order=placed.order)
+
+    def cancel(self, asked: NewCancel, caller: Trader) -> Json:
+        """Ask for the end of an order; 409 for one that has ended."""
+        desk = there(self._given.desk, "orders")
+        return Json({"order": desk.cancel(asked.account, asked.client_order_id, caller.name)})
+
+    def events(self, _: Reader, limit: Rows = 100) -> Json:
+        """Return the newest events of all orders, newest first."""
+        return Json({"rows": there(self._given.book, "orders").events("", limit)})
+
+    def positions(self, _: Reader, account: Account = "") -> Json:
+        """Return what is held."""
+        return Json({"rows": there(self._given.book, "positions").positions(account)})
+
+    def pnl(self, _: Reader, account: Account = "") -> Json:
+        """Return cash, value, realised and unrealised profit and loss by account."""
+        return Json({"rows": there(self._given.book, "positions").pnl(account)})
+
+    def breaches(self, _: Reader, limit: Rows = 100) -> Json:
+        """Return orders that a limit refused, newest first."""
+        return Json({"rows": there(self._given.book, "orders").breaches(limit)})
+
+
+def kill_routes(parts: Parts) -> APIRouter:
+    """Return the routes of the kill switch."""
+    routes = APIRouter(prefix="/v1", tags=["kill switch"])
+
+    @routes.get("/kill", response_model=KillWord)
+    def state(_: Reader) -> Json:
+        """Say whether trading is stopped."""
+        return Json({**parts.stop.state(), "cancelling": 0})
+
+    @routes.post("/kill", response_model=KillWord)
+    def throw(asked: NewWord, caller: Trader) -> Json:
+        """Stop all trading: every order is cancelled, every new one refused."""
+        word = parts.stop.throw(caller.name, asked.reason)
+        desk = parts.given.desk
+        cancelling = desk.cancel_all(caller.name) if desk is not None else 0
+        return Json({**word, "cancelling": cancelling})
+
+    @routes.post("/resume", response_model=KillWord)
+    def release(asked: NewWord, caller: Admin) -> Json:
+        """Let trading go on."""
+        return Json({**parts.stop.release(caller.name, asked.reason), "cancelling": 0})
+
+    return routes

@@ -1,0 +1,141 @@
+"""A service as it is served, over a Valkey of the tests, and what speaks to it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+from redis import Redis
+from websockets.sync.client import ClientConnection, connect
+
+from infra.servers import ports
+from lake.clock import SystemClock
+from serving.risk.kill_switch import KillSwitch
+from serving.risk.limits import RiskLimits
+from serving.service.api_keys import KeyBook
+from serving.service.app import app_of
+from serving.service.limits import Limits
+from serving.service.paper_desk import PaperDesk
+from serving.service.parts import Given, Parts
+from serving.service.ports import Prediction
+from serving.service.server import server_of
+from serving.service.write_audit import WriteAudit
+from serving.streams import keys
+from serving.streams.connect import connected
+
+CLOCK = SystemClock()
+SHARDS = itertools.count(700)
+VENUE = {"exchange": "coinbase", "market": "spot"}
+
+
+class Predictor:
+    """Says the same of every instrument that it was told of."""
+
+    def predict(self, instrument: Any, *, explain: bool) -> Prediction | None:
+        if instrument.ticker != "X:BTCUSD":
+            return None
+        now_us = CLOCK.now_us()
+        parts = {"return_1": 0.0008, "rsi_14": -0.0003} if explain else {}
+        said = (0.0012, 0.71, "direction", "3", "champion", now_us, now_us)
+        return Prediction(instrument, *said, "p-1", "", 0.0007, parts)
+
+    def signals(self, limit: int) -> list[Prediction]:
+        return []
+
+
+class Watch:
+    """What stands beside, as a test says it."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    def freshness(self) -> list[dict[str, Any]]:
+        return [{"dataset": "crypto_trades", "age_s": 1.5, "promise_s": 60.0}]
+
+
+@dataclass
+class Served:
+    """A service that runs. shard: of its updates."""
+
+    parts: Parts
+    url: str
+    client: Redis
+    shard: int
+    words: dict[str, str]
+
+    def http(self, role: str = "") -> httpx.Client:
+        """Return a client that calls as a role, "" without a key."""
+        headers = {"Authorization": f"Bearer {self.words[role]}"} if role else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=10)
+
+    def stream(self, **more: Any) -> ClientConnection:
+        """Return a WebSocket."""
+        return connect(self.url.replace("http", "ws") + "/v1/stream", **more)
+
+    def tell(self, *prices: tuple[str, str], **more: Any) -> None:
+        """Tell of trades (ticker, price), and a quote around each, as a worker does."""
+        now_us = CLOCK.now_us()
+        trades, quotes = [], []
+        for ticker, price in prices:
+            row = {"ticker": ticker, **VENUE, "t": now_us, "s": now_us}
+            trades.append({**row, "price": price, "size": "0.5"})
+            bid, ask = f"{float(price) - 0.5:.2f}", f"{float(price) + 0.5:.2f}"
+            sizes = {"bid_size": "3", "ask_size": "2"}
+            quotes.append({**row, "bid_price": bid, "ask_price": ask, **sizes})
+        empty: dict[str, Any] = {name: [] for name in ("bars", "gone", "features")}
+        update = {"received_us": now_us, "dropped": 0, "prices": trades, "quotes": quotes, **empty}
+        self.client.sadd(keys.SHARDS, self.shard)
+        self.client.xadd(keys.updates(self.shard), {"u": orjson.dumps({**update, **more})})
+
+
+@contextmanager
+def served(
+    url: str,
+    home: Path,
+    *,
+    limits: Limits | None = None,
+    risk: RiskLimits | None = None,
+    port: int | None = None,
+    whole: bool = True,
+) -> Iterator[Served]:
+    """Run a service. whole: with orders on paper, a predictor and a watch."""
+    client = connected(url)
+    book = KeyBook(home, CLOCK)
+    words = {role: book.add(f"a {role}er", role)[1] for role in ("read", "trade", "admin")}  # type: ignore[arg-type]
+    audit = WriteAudit(home, CLOCK)
+    kill = KillSwitch(home / "run" / "killed.json", client, CLOCK)
+    parts = Parts(CLOCK, book, audit, kill, client, url, limits or Limits())
+    desk = PaperDesk(parts.board, parts.stop, CLOCK, risk or RiskLimits(duplicate_us=None))
+    if whole:
+        parts.given = Given(desk, desk, Predictor(), None, Watch())
+    taken = port or ports.choose(None)
+    server = server_of(app_of(parts), "127.0.0.1", taken)
+    threads = [threading.Thread(target=server.run), threading.Thread(target=desk.run)]
+    for thread in threads:
+        thread.start()
+    address = f"http://127.0.0.1:{taken}"
+    try:
+        for _ in range(500):
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"{address}/v1/health").status_code == 200:
+                    break
+            CLOCK.sleep(0.02)
+        yield Served(parts, address, client, next(SHARDS), words)
+    finally:
+        desk.ended.set()
+        server.should_exit = True
+        for thread in threads:
+            thread.join(20)
+        audit.close()
+        client.delete(keys.KILLED)
+        client.close()

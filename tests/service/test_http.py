@@ -1,0 +1,312 @@
+"""Issue 7, part 8: who may do what over HTTP, and what is answered to what is wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+import pytest
+
+from lake.errors import DiskFull
+from serving.service.limits import BODY_BYTES_MAX, Limits
+from serving.service.write_audit import FILE, WriteAudit, first_fault
+from serving.streams import keys
+from tests.service.serving import CLOCK, VENUE, Served, served
+
+ORDER = {"client_order_id": "o-1", "ticker": "X:BTCUSD", "side": "buy", "size": "0.01"}
+
+
+@pytest.fixture(scope="module")
+def service(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    many = Limits(writes_burst=10_000, reads_burst=10_000, refused_burst=10_000)
+    with served(valkey_url, tmp_path_factory.mktemp("service"), limits=many) as found:
+        found.tell(("X:BTCUSD", "50000"), ("X:ETHUSD", "3000"))
+        assert until(lambda: len(found.parts.board) == 2)
+        yield found
+
+
+def until(holds: Any, seconds: float = 5.0) -> bool:
+    for _ in range(int(seconds / 0.02)):
+        if holds():
+            return True
+        CLOCK.sleep(0.02)
+    return bool(holds())
+
+
+def lines(service: Served) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in service.parts.audit.path.read_text().splitlines()]
+
+
+def test_prices_are_what_workers_told_and_old_ones_are_not_fresh(service: Served) -> None:
+    service.tell(("X:BTCUSD", "50001.25"))
+    with service.http() as http:
+        assert until(lambda: "50001.25" in http.get("/v1/prices/X:BTCUSD").text)
+        (row,) = http.get("/v1/prices/X:BTCUSD").json()["prices"]
+        assert row["bid_price"] == "50000.75"
+        assert row["is_fresh"]
+        old = {"ticker": "X:OLD", **VENUE, "t": CLOCK.now_us() - 6_000_000, "s": 1}
+        service.tell(prices=[{**old, "price": "1", "size": "1"}])
+        assert until(lambda: http.get("/v1/prices/X:OLD").status_code == 200)
+        assert not http.get("/v1/prices/X:OLD").json()["prices"][0]["is_fresh"]
+        gone = http.get("/v1/prices/X:NONE")
+        assert gone.status_code == 404
+        assert gone.json()["error"]["remedy"] == "see /v1/prices"
+
+
+def test_bars_and_features_come_from_the_speed_layer_in_their_order(service: Served) -> None:
+    for n in (2, 0, 1):
+        bar = {"ticker": "X:BTCUSD", **VENUE, "interval": "1m", "t": n * 60_000_000, "open": "1"}
+        service.client.zadd(
+            keys.bars("coinbase", "spot", "X:BTCUSD", "1m"), {orjson.dumps(bar): bar["t"]}
+        )
+    row = {
+        "ticker": "X:BTCUSD",
+        **VENUE,
+        "interval": "1m",
+        "t": 1,
+        "degraded": [],
+        "values": {"rsi_14": None},
+    }
+    service.tell(features=[row])
+    with service.http() as http:
+        found = http.get("/v1/bars/X:BTCUSD?limit=2").json()
+        assert [bar["t"] for bar in found["bars"]] == [60_000_000, 120_000_000]
+        before = http.get("/v1/bars/X:BTCUSD?before_us=60000000").json()
+        assert [bar["t"] for bar in before["bars"]] == [0]
+        assert until(lambda: http.get("/v1/features/X:BTCUSD").json()["newest"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path", "status"),
+    [
+        ("", "POST", "/v1/predict", 401),
+        ("", "POST", "/v1/orders", 401),
+        ("", "POST", "/v1/kill", 401),
+        ("", "GET", "/v1/prices", 200),
+        ("read", "POST", "/v1/orders", 403),
+        ("read", "POST", "/v1/kill", 403),
+        ("trade", "POST", "/v1/resume", 403),
+        ("", "DELETE", "/v1/orders", 401),
+        ("admin", "DELETE", "/v1/orders", 405),
+        ("read", "GET", "/v1/nothing", 404),
+    ],
+)
+def test_each_role_may_do_its_own(
+    service: Served, role: str, method: str, path: str, status: int
+) -> None:
+    bodies = {"/v1/orders": ORDER, "/v1/predict": {"ticker": "X:BTCUSD"}}
+    with service.http(role) as http:
+        body = bodies.get(path, {"reason": "a test"}) if method == "POST" else None
+        answer = http.request(method, path, json=body)
+    assert answer.status_code == status, answer.text
+    if status >= 400:
+        error = answer.json()["error"]
+        assert error["fault"]
+        assert error["remedy"]
+
+
+def test_a_prediction_has_its_confidence_and_its_reasons(service: Served) -> None:
+    with service.http("read") as http:
+        said = http.post("/v1/predict", json={"ticker": "X:BTCUSD", "explain": True}).json()
+        assert (said["prediction"], said["confidence"]) == (0.0012, 0.71)
+        assert said["base"] + sum(said["contributions"].values()) == pytest.approx(0.0012)
+        assert http.post("/v1/predict", json={"ticker": "X:ETHUSD"}).status_code == 404
+
+
+def test_an_order_is_placed_once_filled_and_told_of(service: Served) -> None:
+    with service.http("trade") as http:
+        service.tell(("X:BTCUSD", "50000"))
+        assert until(
+            lambda: http.get("/v1/prices/X:BTCUSD").json()["prices"][0]["price"] == "50000"
+        )
+        order = {**ORDER, "client_order_id": "once"}
+        assert http.post("/v1/orders", json=order).status_code == 201
+        again = http.post("/v1/orders", json=order)
+        assert again.status_code == 409
+        assert again.json()["order"]["client_order_id"] == "once"
+        other = http.post("/v1/orders", json={**order, "size": "9"})
+        assert other.status_code == 409
+        assert "order" not in other.json()
+
+        def is_filled() -> bool:
+            service.tell(("X:BTCUSD", "50000"))
+            return bool(http.get("/v1/orders/once").json()["order"]["current_state"] == "filled")
+
+        assert until(is_filled)
+        kinds = [event["event_type"] for event in http.get("/v1/orders/once").json()["events"]]
+        assert kinds == ["created", "accepted", "filled"]
+        (held,) = http.get("/v1/positions").json()["rows"]
+        assert (held["ticker"], held["size"]) == ("X:BTCUSD", "0.01")
+        (money,) = http.get("/v1/pnl").json()["rows"]
+        assert float(money["fees"]) == pytest.approx(0.01 * 50000.5 * 0.001)
+        assert http.post("/v1/orders/cancel", json={"client_order_id": "once"}).status_code == 409
+
+
+def test_a_limit_that_says_no_is_answered_and_noted(service: Served) -> None:
+    with service.http("trade") as http:
+        service.tell(("X:BTCUSD", "50000"))
+        far = {**ORDER, "client_order_id": "far", "kind": "limit", "price": "90000"}
+        answer = http.post("/v1/orders", json=far)
+        assert answer.status_code == 409
+        assert answer.json()["breaches"][0]["rule"] == "collar"
+        assert http.get("/v1/orders/far").status_code == 404
+        assert http.get("/v1/breaches").json()["rows"][0]["client_order_id"] == "far"
+
+
+def test_the_kill_switch_cancels_and_refuses_until_an_admin_lets_go(service: Served) -> None:
+    with service.http("trade") as trader, service.http("admin") as admin:
+        service.tell(("X:BTCUSD", "50000"))
+        rests = {**ORDER, "client_order_id": "rests", "kind": "limit", "price": "49000"}
+        assert trader.post("/v1/orders", json=rests).status_code == 201
+        start = CLOCK.monotonic_us()
+        word = trader.post("/v1/kill", json={"reason": "a test"}).json()
+        assert (word["killed"], word["cancelling"]) == (True, 1)
+        ended = ("cancelled",)
+        assert until(
+            lambda: trader.get("/v1/orders/rests").json()["order"]["current_state"] in ended
+        )
+        assert CLOCK.monotonic_us() - start < 1_000_000
+        refused = trader.post("/v1/orders", json={**ORDER, "client_order_id": "late"})
+        assert refused.status_code == 409
+        assert "stopped" in refused.json()["error"]["fault"]
+        assert not admin.post("/v1/resume", json={}).json()["killed"]
+
+
+def test_what_is_malformed_is_refused_with_a_reason_and_changes_nothing(service: Served) -> None:
+    before = service.parts.given.book.orders("", 1_000)  # type: ignore[union-attr]
+    bodies: list[bytes] = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"a":' * 20_000,
+        b"\xff\xfe",
+        b'{"client_order_id":"\\ud800","ticker":"X:BTCUSD","side":"buy","size":"1"}',
+        *(
+            json.dumps({**ORDER, "client_order_id": "bad", **bad}).encode()
+            for bad in (
+                {"size": "-1"},
+                {"size": "0"},
+                {"size": 1},
+                {"size": "NaN"},
+                {"size": "9" * 40},
+                {"side": "hold"},
+                {"price": "1"},
+                {"kind": "limit"},
+                {"ticker": "X:BTC\0USD"},
+                {"ticker": "X:NONE"},
+                {"account": "yours"},
+                {"more": 1},
+                {"post_only": True},
+            )
+        ),
+    ]
+    with service.http("trade") as http:
+        for body in bodies:
+            answer = http.post(
+                "/v1/orders", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert 400 <= answer.status_code < 500, (body[:80], answer.text)
+            assert answer.json()["error"]["fault"]
+    assert service.parts.given.book.orders("", 1_000) == before  # type: ignore[union-attr]
+
+
+def test_a_huge_body_is_refused_however_it_comes(service: Served) -> None:
+    with service.http("trade") as http:
+        assert http.post("/v1/orders", content=b"x" * (BODY_BYTES_MAX + 1)).status_code == 413
+        parts = (b"x" * 10_000 for _ in range(20))
+        assert http.post("/v1/orders", content=parts).status_code == 413
+    place = urlsplit(service.url)
+    said = (
+        f"POST /v1/orders HTTP/1.1\r\nHost: {place.netloc}\r\n"
+        f"Authorization: Bearer {service.words['trade']}\r\nContent-Length: 99999999999\r\n\r\n"
+    )
+    with socket.create_connection((place.hostname, place.port), timeout=5) as raw:  # type: ignore[arg-type]
+        raw.sendall(said.encode())
+        assert b" 413 " in raw.recv(200)
+
+
+def test_every_write_has_its_lines_and_a_changed_one_shows(service: Served, tmp_path: Path) -> None:
+    with service.http("trade") as http:
+        http.post("/v1/orders", json={**ORDER, "client_order_id": "audited", "size": "0"})
+    with service.http() as http:
+        http.get("/v1/prices")
+    asked, answered = lines(service)[-2:]
+    assert (asked["step"], asked["name"], asked["path"]) == ("asked", "a tradeer", "/v1/orders")
+    assert (answered["step"], answered["status"]) == ("answered", 422)
+    text = service.parts.audit.path.read_text()
+    assert service.words["trade"].rpartition("_")[2] not in text
+    assert first_fault(service.parts.audit.path) is None
+    forged = tmp_path / "forged.jsonl"
+    forged.write_text(text.replace('"status":422', '"status":201', 1))
+    assert first_fault(forged) is not None
+
+
+def test_a_write_whose_line_can_t_be_kept_is_not_done(tmp_path: Path) -> None:
+    audit = WriteAudit(tmp_path, CLOCK)
+    audit.close()
+    with pytest.raises(DiskFull):
+        audit.note({"step": "asked"})
+    again = WriteAudit(tmp_path, CLOCK)
+    again.note({"a": 1})
+    again.close()
+    third = WriteAudit(tmp_path, CLOCK)
+    third.note({"a": 2})
+    third.close()
+    assert first_fault(tmp_path / FILE) is None
+
+
+def test_pages_of_elsewhere_get_nothing(service: Served) -> None:
+    with service.http("read") as http:
+        for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+            answer = http.get("/v1/prices", headers=headers)
+            assert answer.status_code == 403
+        asked = {"Origin": service.url, "Access-Control-Request-Method": "POST"}
+        answers = [http.options("/v1/orders", headers=asked), http.get("/v1/prices")]
+        for answer in answers:
+            assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert "default-src 'none'" in http.get("/").headers["content-security-policy"]
+
+
+def test_a_key_is_hashed_at_rest_and_ends_at_once(service: Served) -> None:
+    book = service.parts.keys
+    made, words = book.add("for a moment", "read")
+    service.words["moment"] = words
+    with service.http("moment") as http:
+        assert http.get("/v1/prices").status_code == 200
+        book.revoke(made.id)
+        assert http.get("/v1/prices").status_code == 401
+    (path,) = service.parts.audit.path.parents[1].glob("keys/service.json")
+    assert words.rpartition("_")[2] not in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_who_asks_too_often_waits(valkey_url: str, tmp_path: Path) -> None:
+    few = Limits(reads_burst=3, reads_per_s=0.5, open_reads=False)
+    with served(valkey_url, tmp_path, limits=few, whole=False) as service:
+        with service.http("read") as http:
+            codes = [http.get("/v1/prices").status_code for _ in range(5)]
+            assert codes == [200, 200, 200, 429, 429]
+            assert int(http.get("/v1/prices").headers["retry-after"]) >= 1
+        with service.http("trade") as http:
+            assert http.get("/v1/prices").status_code == 200
+            assert http.post("/v1/orders", json=ORDER).status_code == 501
+        with service.http() as http:
+            assert http.get("/v1/prices").status_code == 401
+            assert http.get("/v1/health").status_code == 200
+
+
+def test_metrics_and_lag_say_what_happens(service: Served) -> None:
+    with service.http() as http:
+        text = http.get("/v1/metrics").text
+        assert 'ticklake_service_requests_total{method="GET",route="/v1/prices"' in text
+        lag = http.get("/v1/lag").json()
+        assert lag["tick_s"] < 60
+        assert lag["instruments"] >= 2
+        assert httpx.get(f"{service.url}/v1/openapi.json").json()["info"]["title"] == "ticklake"
