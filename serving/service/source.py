@@ -73,6 +73,7 @@ class Source:
             await self._find_shards(client)
             self._shards_us = now_us
         if not self._after:
+            self._shards_us = 0
             await asyncio.sleep(AGAIN_S)
             return
         after: Any = self._after

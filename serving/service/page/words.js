@@ -1,0 +1,69 @@
+// How amounts and times are said. Amounts come as text and are never more exact than they were.
+
+const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+export function amount(text, digitsMin = 2) {
+  if (text === null || text === undefined) return "–";
+  const [whole, rest = ""] = String(text).split(".");
+  const trimmed = rest.replace(/0+$/, "").padEnd(digitsMin, "0");
+  const sign = whole.startsWith("-") ? "-" : "";
+  const said = sign + grouped.format(BigInt(whole.replace("-", "") || "0"));
+  return trimmed ? `${said}.${trimmed}` : said;
+}
+
+export function money(text) {
+  if (text === null || text === undefined) return "–";
+  return Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+}
+
+export function signed(value, digits = 4) {
+  const said = Number(value).toPrecision(digits);
+  return value > 0 ? `+${said}` : said;
+}
+
+export function age(us, nowUs) {
+  if (!us) return "–";
+  const s = Math.max(0, (nowUs - us) / 1e6);
+  return seconds(s);
+}
+
+export function seconds(s) {
+  if (s === null || s === undefined) return "–";
+  if (s < 1) return `${Math.round(s * 1000)} ms`;
+  if (s < 10) return `${s.toFixed(1)} s`;
+  if (s < 100) return `${Math.round(s)} s`;
+  if (s < 6000) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${Math.round(s / 3600)} h`;
+  return `${Math.round(s / 86400)} d`;
+}
+
+export function clock(us) {
+  return new Date(us / 1000).toISOString().slice(11, 19);
+}
+
+export function nowUs() {
+  return Date.now() * 1000;
+}
+
+// Sets a text only where it changed: an element that is left alone costs nothing.
+export function put(element, text) {
+  if (element.said !== text) {
+    element.said = text;
+    element.textContent = text;
+  }
+}
+
+export function mark(element, name, value) {
+  const known = `mark_${name}`;
+  if (element[known] === value) return;
+  element[known] = value;
+  if (value === null) element.removeAttribute(name);
+  else element.setAttribute(name, value);
+}
+
+export function made(tag, text = "", words = "") {
+  const element = document.createElement(tag);
+  if (text) element.textContent = text;
+  if (words) element.className = words;
+  return element;
+}
