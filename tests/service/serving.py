@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,11 @@ class Served:
     client: Redis
     shard: int
     words: dict[str, str]
+    end: Callable[[], None]
+
+    def stop(self) -> None:
+        """End it before its time; a second call does nothing."""
+        self.end()
 
     def http(self, role: str = "") -> httpx.Client:
         """Return a client that calls as a role, "" without a key."""
@@ -123,6 +128,13 @@ def served(
     threads = [threading.Thread(target=server.run), threading.Thread(target=desk.run)]
     for thread in threads:
         thread.start()
+
+    def end() -> None:
+        desk.ended.set()
+        server.should_exit = True
+        for thread in threads:
+            thread.join(20)
+
     address = f"http://127.0.0.1:{taken}"
     try:
         for _ in range(500):
@@ -130,12 +142,9 @@ def served(
                 if httpx.get(f"{address}/v1/health").status_code == 200:
                     break
             CLOCK.sleep(0.02)
-        yield Served(parts, address, client, next(SHARDS), words)
+        yield Served(parts, address, client, next(SHARDS), words, end)
     finally:
-        desk.ended.set()
-        server.should_exit = True
-        for thread in threads:
-            thread.join(20)
+        end()
         audit.close()
         client.delete(keys.KILLED)
         client.close()

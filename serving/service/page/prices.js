@@ -158,5 +158,7 @@ function drawAge(row, now) {
 
 export function spread(data) {
   const [bid, ask] = [Number(data.bid_price), Number(data.ask_price)];
-  return bid && ask ? ((20000 * (ask - bid)) / (ask + bid)).toFixed(1) : "–";
+  if (!bid || !ask || bid <= 0) return "–";
+  const points = (20000 * (ask - bid)) / (ask + bid);
+  return points.toFixed(points < 100 ? 1 : 0);
 }

@@ -1,0 +1,279 @@
+"""The live service under listeners: how late they hear, and what the page costs.
+
+    python benchmarks/service.py [--clients 500] [--rate 10] [--seconds 20] [--tickers 100] [--json]
+    python benchmarks/service.py --page MINUTES
+
+A worker's updates go through a real Valkey: each ticker changes `rate` times a second, each client
+hears of one ticker. latency: from the update's entry in Redis to the client's next instruction with
+it, over every update that was heard; heard: updates of a client a second. Clients are in processes
+of their own; service_cpu is the service's share of a core. --page: Chromium on the page, `tickers`
+live at 20 updates/s each: work of a frame, and the heap after a collection, minute by minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing as mp
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import websockets
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from infra.servers import ports  # noqa: E402
+from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
+from lake.clock import SystemClock  # noqa: E402
+from serving.risk.kill_switch import KillSwitch  # noqa: E402
+from serving.service.api_keys import KeyBook  # noqa: E402
+from serving.service.app import app_of  # noqa: E402
+from serving.service.limits import Limits  # noqa: E402
+from serving.service.parts import Parts  # noqa: E402
+from serving.service.server import server_of  # noqa: E402
+from serving.service.write_audit import WriteAudit  # noqa: E402
+from serving.streams import keys  # noqa: E402
+from serving.streams.connect import connected  # noqa: E402
+
+PASSWORD = "only-for-this-run"
+WARM_S = 3.0
+CONNECT_AT_ONCE = 50
+PROCESSES = 2
+MANY = Limits(10**6, 1e6, 10**6, 1e6, clients_max=100_000, clients_of_one_max=100_000)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--rate", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--tickers", type=int, default=100)
+    parser.add_argument("--page", type=float, metavar="MINUTES")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder).resolve()
+        (home / "log").mkdir()
+        server = ValkeyServer(home, SystemClock())
+        try:
+            redis_url = url(server.up(None, PASSWORD), PASSWORD)
+            with service(redis_url, home) as (address, pid):
+                if options.page:
+                    found = page(redis_url, address, options)
+                else:
+                    found = listened(redis_url, address, pid, options)
+        finally:
+            server.down()
+    if options.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:24} {value}")
+
+
+@contextmanager
+def service(redis_url: str, home: Path) -> Iterator[tuple[str, int]]:
+    """Run the service in a process of its own; give its address and its process."""
+    port = ports.choose(None)
+    context = mp.get_context("spawn")
+    child = context.Process(target=serve, args=(redis_url, home, port), daemon=True)
+    child.start()
+    try:
+        yield f"127.0.0.1:{port}", child.pid or 0
+    finally:
+        child.terminate()
+        child.join()
+
+
+def serve(redis_url: str, home: Path, port: int) -> None:
+    """Be the service."""
+    clock, client = SystemClock(), connected(redis_url)
+    kill = KillSwitch(home / "run" / "killed.json", client, clock)
+    book, audit = KeyBook(home, clock), WriteAudit(home, clock)
+    parts = Parts(clock, book, audit, kill, client, redis_url, MANY)
+    server_of(app_of(parts), "127.0.0.1", port).run()
+
+
+class Feed:
+    """A worker's updates at a rate, until told to end."""
+
+    def __init__(self, redis_url: str, tickers: int, rate: float) -> None:
+        self._client = connected(redis_url)
+        self._tickers = tickers
+        self._rate = rate
+        self.sent = 0
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        """Spread the changes of a second evenly, a hundred entries a second."""
+        self._client.sadd(keys.SHARDS, 0)
+        clock, start, at = SystemClock(), time.monotonic(), 0
+        while not self.end.wait(0.01):
+            due = int((time.monotonic() - start) * self._rate * self._tickers)
+            now_us = clock.now_us()
+            rows = [
+                {"ticker": f"T{n % self._tickers}", "exchange": "sim", "market": "spot",
+                 "t": now_us, "s": n, "price": f"{100 + n % 9}.5", "size": "1"}
+                for n in range(max(at, due - self._tickers), due)
+            ]  # fmt: skip
+            at = due
+            if not rows:
+                continue
+            empty: dict[str, Any] = {name: [] for name in ("quotes", "bars", "gone", "features")}
+            update = {"received_us": now_us, "dropped": 0, "prices": rows, **empty}
+            entry: Any = {"u": orjson.dumps(update)}
+            self._client.xadd(keys.updates(0), entry, maxlen=5_000, approximate=True)
+            self.sent += len(rows)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time of a process."""
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def listened(redis_url: str, address: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Run listeners in processes; return how late they heard."""
+    feed = Feed(redis_url, options.tickers, options.rate)
+    feed.thread.start()
+    context = mp.get_context("spawn")
+    shares = np.array_split(np.arange(options.clients), PROCESSES)
+    pipes = []
+    for share in shares:
+        ours, theirs = context.Pipe()
+        given = (address, share.tolist(), options.tickers, options.seconds, theirs)
+        context.Process(target=listen, args=given, daemon=True).start()
+        pipes.append(ours)
+    for pipe in pipes:
+        assert pipe.recv() == "ready"
+    start, used = time.monotonic(), cpu_s(pid)
+    for pipe in pipes:
+        pipe.send("go")
+    answers = [pipe.recv() for pipe in pipes]
+    share_of_core = (cpu_s(pid) - used) / (time.monotonic() - start)
+    feed.end.set()
+    every = np.concatenate([each["ms"] for each in answers])
+    p50, p99 = np.percentile(every, [50, 99])
+    heard = len(every) / options.clients / options.seconds
+    return {
+        "clients": options.clients,
+        "asked_per_s": options.rate,
+        "heard_per_s": round(heard, 2),
+        "p50_ms": round(float(p50), 1),
+        "p99_ms": round(float(p99), 1),
+        "max_ms": round(float(every.max()), 1),
+        "service_cpu": round(share_of_core, 2),
+        "cut": sum(each["cut"] for each in answers),
+    }
+
+
+def listen(
+    address: str, numbers: list[int], tickers: int, seconds: float, parent: Connection
+) -> None:
+    """Be these clients."""
+    asyncio.run(listen_all(address, numbers, tickers, seconds, parent))
+
+
+async def listen_all(
+    address: str, numbers: list[int], tickers: int, seconds: float, parent: Connection
+) -> None:
+    """Connect, wait for the others, note how late each update is."""
+    streams = []
+    for at in range(0, len(numbers), CONNECT_AT_ONCE):
+        asked = (opened(address, n % tickers) for n in numbers[at : at + CONNECT_AT_ONCE])
+        streams += await asyncio.gather(*asked)
+    parent.send("ready")
+    await asyncio.to_thread(parent.recv)
+    end = time.monotonic() + WARM_S + seconds
+    found = await asyncio.gather(*(one(each, end - seconds, end) for each in streams))
+    ms = np.concatenate([np.asarray(each, float) for each, _ in found])
+    parent.send({"ms": ms, "cut": sum(cut for _, cut in found)})
+
+
+async def opened(address: str, ticker: int) -> Any:
+    """Return a client that has subscribed."""
+    for _ in range(50):
+        try:
+            stream = await websockets.connect(f"ws://{address}/v1/stream", compression=None)
+            break
+        except OSError:
+            await asyncio.sleep(0.2)
+    else:
+        raise AssertionError("the service does not answer")
+    await stream.send(json.dumps({"action": "subscribe", "tickers": [f"T{ticker}"]}))
+    return stream
+
+
+async def one(stream: Any, begin: float, end: float) -> tuple[list[float], int]:
+    """Return the latencies in ms that a client saw between two times."""
+    found: list[float] = []
+    try:
+        while (now := time.monotonic()) < end:
+            async with asyncio.timeout(end - now):
+                raw = await stream.recv()
+            at_us = time.time_ns() // 1_000
+            if now < begin:
+                continue
+            rows = orjson.loads(raw).get("prices", ())
+            found += [(at_us - row["t"]) / 1_000 for row in rows]
+    except TimeoutError:
+        pass
+    except websockets.ConnectionClosed:
+        return found, 1
+    return found, 0
+
+
+def page(redis_url: str, address: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Let Chromium look at the page; return frames and heap."""
+    feed = Feed(redis_url, options.tickers, 20.0)
+    feed.thread.start()
+    heaps: list[float] = []
+    with sync_playwright() as playwright:
+        binary = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 1600, "height": 960})
+        for _ in range(50):
+            try:
+                shown.goto(f"http://{address}")
+                break
+            except Exception:
+                time.sleep(0.2)
+        shown.wait_for_selector("#link[data-mood=good]")
+        shown.wait_for_timeout(5_000)
+        shown.evaluate("ticklake.lately.length = 0")
+        tools = shown.context.new_cdp_session(shown)
+        for _ in range(max(1, round(options.page)) + 1):
+            tools.send("HeapProfiler.collectGarbage")
+            heaps.append(tools.send("Runtime.getHeapUsage")["usedSize"] / 2**20)
+            shown.wait_for_timeout(60_000 if options.page >= 1 else options.page * 60_000)
+        frames = np.asarray(shown.evaluate("ticklake.lately"))
+        browser.close()
+    feed.end.set()
+    p50, p99 = np.percentile(frames, [50, 99])
+    return {
+        "tickers": options.tickers,
+        "frame_p50_ms": round(float(p50), 2),
+        "frame_p99_ms": round(float(p99), 2),
+        "frame_max_ms": round(float(frames.max()), 2),
+        "heap_mib": [round(each, 2) for each in heaps],
+    }
+
+
+if __name__ == "__main__":
+    main()

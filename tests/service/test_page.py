@@ -1,0 +1,252 @@
+"""Issue 7, part 9: the page in a real Chromium: it loads, lives, comes back, and stops trading."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from infra.servers import ports
+from serving.service.limits import Limits
+from serving.streams import keys
+from tests.service.serving import CLOCK, VENUE, Served, served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MINUTE_US = 60_000_000
+MANY = Limits(10**6, 1e6, 10**6, 1e6)
+FRAME_MS_MAX = 8.0
+PAINT_MS_MAX = 1_000.0
+TICKERS = [f"X:C{n:02d}USD" for n in range(98)]
+GOOD = "#link[data-mood=good]"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def service(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(valkey_url, tmp_path_factory.mktemp("page"), limits=MANY) as found:
+        candles(found)
+        found.tell(("X:BTCUSD", "50000"), ("X:ETHUSD", "3000"))
+        yield found
+
+
+def candles(service: Served) -> None:
+    """Keep an hour of candles of X:BTCUSD, as a worker does."""
+    now_us = CLOCK.now_us() // MINUTE_US * MINUTE_US
+    for n in range(60, 0, -1):
+        amounts = {"open": "50000", "high": "50020", "low": "49980", "close": f"{50000 + n % 7}"}
+        bar = {"ticker": "X:BTCUSD", **VENUE, "interval": "1m", "t": now_us - n * MINUTE_US}
+        raw = orjson.dumps({**bar, **amounts, "volume": "3", "trades": 5})
+        service.client.zadd(keys.bars("coinbase", "spot", "X:BTCUSD", "1m"), {raw: bar["t"]})
+
+
+@contextmanager
+def opened(browser: Browser, url: str, faults: list[str], **more: Any) -> Iterator[Page]:
+    """Open the page; faults gets what the console calls an error, and requests to elsewhere."""
+    context = browser.new_context(viewport={"width": 1600, "height": 960}, **more)
+
+    def only_ours(route: Route) -> None:
+        if not route.request.url.startswith(url):
+            faults.append(f"asked for {route.request.url}")
+        route.continue_()
+
+    page = context.new_page()
+    page.route("**/*", only_ours)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+    page.goto(url)
+    page.wait_for_selector(GOOD)
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+def use_key(page: Page, words: str) -> None:
+    page.keyboard.press("Shift+A")
+    page.fill("#key-words", words)
+    page.click("#key-yes")
+    page.wait_for_selector(GOOD)
+
+
+def wait(page: Page, holds: str) -> None:
+    """Wait until a script says yes; asked from here, since the page lets nobody eval in it."""
+    for _ in range(500):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(holds)
+
+
+def row(ticker: str) -> str:
+    return f"#prices-body tr[data-id='coinbase/spot/{ticker}']"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_loads_from_here_alone_without_an_error_and_soon(
+    browser: Browser, service: Served, scheme: str
+) -> None:
+    faults: list[str] = []
+    with opened(browser, service.url, faults, color_scheme=scheme) as page:
+        page.wait_for_selector(row("X:BTCUSD"))
+        page.click(row("X:BTCUSD"))
+        wait(page, "ticklake.chart.bars.size >= 50")
+        assert page.get_attribute("html", "data-theme") == scheme
+        paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        paints = [page.evaluate(paint)]
+        for _ in range(2):
+            page.reload()
+            page.wait_for_selector(GOOD)
+            paints.append(page.evaluate(paint))
+        assert min(paints) <= PAINT_MS_MAX  # of three: other tests keep the machine busy
+    assert faults == []
+
+
+def test_what_is_told_is_shown(browser: Browser, service: Served) -> None:
+    faults: list[str] = []
+    watch: Any = service.parts.given.watch
+    watch.rows = [{"thing": "quality of bars", "fault": "7 of 9 rules hold", "remedy": "look"}]
+    with opened(browser, service.url, faults) as page:
+        page.click(row("X:BTCUSD"))
+        service.tell(("X:BTCUSD", "50123.5"))
+        page.wait_for_selector(f"{row('X:BTCUSD')} td:nth-child(2):has-text('50,123.50')")
+        page.wait_for_selector("#bid:has-text('50,123.00')")
+        values = {"rsi_14": 61.25, "atr_14": None}
+        made = {"interval": "1m", "t": MINUTE_US, "degraded": ["rsi_14"], "values": values}
+        service.tell(features=[{"ticker": "X:BTCUSD", **VENUE, **made}])
+        page.wait_for_selector("#features-list [data-degraded] dd:has-text('61.25')")
+        page.wait_for_selector("#alerts li:has-text('7 of 9 rules hold')", timeout=10_000)
+        with service.http("trade") as http:
+            order = {"ticker": "X:BTCUSD", "side": "buy", "size": "0.5"}
+            service.tell(("X:BTCUSD", "50123.5"))
+            CLOCK.sleep(0.2)
+            http.post("/v1/orders", json={**order, "client_order_id": "seen"})
+            far = {"kind": "limit", "price": "90000", "client_order_id": "far"}
+            http.post("/v1/orders", json={**order, **far})
+        service.tell(("X:BTCUSD", "50123.5"))
+        page.wait_for_selector("#log td:has-text('0/0.5'), #log td:has-text('0.5/0.5')")
+        page.wait_for_selector("#breaches li:has-text('collar')")
+        page.keyboard.press("e")
+        page.wait_for_selector("#log td:has-text('created')")
+        use_key(page, service.words["read"])
+        page.keyboard.press("p")
+        page.wait_for_selector("#signal-words:has-text('71 % confidence')")
+        assert page.locator(".reason").count() == 2
+    assert faults == []
+
+
+def test_it_is_used_by_keyboard(browser: Browser, service: Served) -> None:
+    faults: list[str] = []
+    with opened(browser, service.url, faults) as page:
+        page.wait_for_selector(row("X:ETHUSD"))
+        page.keyboard.press("j")
+        page.wait_for_selector("#market-title:has-text('ETHUSD')")
+        page.keyboard.press("2")
+        page.wait_for_selector("[data-interval='5m'][aria-pressed=true]")
+        page.keyboard.press("/")
+        page.keyboard.type("btc")
+        wait(page, "document.querySelectorAll('#prices-body tr').length === 1")
+        page.keyboard.press("Escape")
+        wait(page, "document.querySelectorAll('#prices-body tr').length > 1")
+        before = page.get_attribute("html", "data-theme")
+        page.keyboard.press("t")
+        assert page.get_attribute("html", "data-theme") != before
+        page.keyboard.press("?")
+        page.wait_for_selector("#help[open]")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#help:not([open])", state="attached")
+    assert faults == []
+
+
+def test_the_switch_stops_trading_only_once_it_is_confirmed(
+    browser: Browser, service: Served
+) -> None:
+    faults: list[str] = []
+    with opened(browser, service.url, faults) as page:
+        page.keyboard.press("Shift+K")
+        assert "needs a key" in page.inner_text("#kill-fault")
+        page.keyboard.press("Escape")
+        use_key(page, service.words["admin"])
+        page.keyboard.press("Shift+K")
+        page.keyboard.press("Enter")  # the focus is on what changes nothing
+        page.wait_for_selector("#kill:not([open])", state="attached")
+        assert not service.parts.stop.state()["killed"]
+        page.keyboard.press("Shift+K")
+        page.fill("#kill-reason", "seen on the page")
+        page.click("#kill-yes")
+        page.wait_for_selector("#banner:has-text('seen on the page')")
+        assert service.parts.stop.state()["killed"]
+        page.click("#kill-open:has-text('Resume')")
+        page.click("#kill-yes")
+        page.wait_for_selector("#banner", state="hidden")
+        assert not service.parts.stop.state()["killed"]
+    assert faults == []
+
+
+def test_it_comes_back_by_itself(browser: Browser, valkey_url: str, tmp_path: Path) -> None:
+    port = ports.choose(None)
+    with served(valkey_url, tmp_path / "one", limits=MANY, port=port) as first:
+        first.tell(("X:BTCUSD", "50000"))
+        with opened(browser, first.url, []) as page:
+            page.wait_for_selector(row("X:BTCUSD"))
+            with stopped(first, valkey_url, tmp_path / "two", port) as second:
+                page.wait_for_selector(GOOD, timeout=15_000)
+                second.tell(("X:BTCUSD", "51000"))
+                cell = f"{row('X:BTCUSD')} td:nth-child(2):has-text('51,000.00')"
+                page.wait_for_selector(cell, timeout=15_000)
+                assert page.evaluate("ticklake.stream.connections") >= 2
+
+
+@contextmanager
+def stopped(first: Served, url: str, home: Path, port: int) -> Iterator[Served]:
+    """End the first service; run another in its place."""
+    first.stop()
+    with served(url, home, limits=MANY, port=port) as second:
+        yield second
+
+
+def test_a_hundred_tickers_cost_little_of_a_frame_and_no_more_memory(
+    browser: Browser, service: Served
+) -> None:
+    faults: list[str] = []
+    end = threading.Event()
+
+    def feed() -> None:
+        n = 0
+        while not end.wait(0.05):
+            n += 1
+            service.tell(*((ticker, f"{100 + n % 7}.5") for ticker in TICKERS))
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        with opened(browser, service.url, faults) as page:
+            wait(page, "document.querySelectorAll('#prices-body tr').length >= 98")
+            page.wait_for_timeout(1_000)
+            nodes = "document.getElementsByTagName('*').length"
+            before = page.evaluate(nodes)
+            page.evaluate("ticklake.lately.length = 0")
+            page.wait_for_timeout(4_000)
+            frames = sorted(page.evaluate("ticklake.lately"))
+            assert len(frames) > 20
+            assert frames[len(frames) // 2] <= FRAME_MS_MAX
+            assert page.evaluate(nodes) <= before + 5
+    finally:
+        end.set()
+        thread.join()
+    assert faults == []
