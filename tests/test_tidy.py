@@ -136,7 +136,11 @@ def test_only_the_clock_reads_time() -> None:
 
 
 def test_the_environment_is_read_once_and_only_into_settings() -> None:
-    hits = [hit for hit in matches(ENVIRONMENT) if hit.startswith(("flows/", "lake/", "infra/", "serving/"))]
+    hits = [
+        hit
+        for hit in matches(ENVIRONMENT)
+        if hit.startswith(("flows/", "lake/", "infra/", "serving/"))
+    ]
     assert [hit for hit in hits if "from_env(os.environ" not in hit] == []
 
 
