@@ -86,7 +86,7 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
             (address.host, *address.names),
         )
         desk = PaperDesk(parts.board, parts.stop, clock, RiskLimits())
-        history, watch = LakeHistory(home), HotWatch(home, clock)
+        history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
         parts.given = Given(desk, desk, None, history, watch)

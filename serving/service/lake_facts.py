@@ -16,19 +16,17 @@ import pyarrow as pa
 
 from feature_repo.trading.market import Instrument
 from lake.client import Client, connect
-from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import load
-from lake.database import BY_RANGE, with_options
+from lake.database import with_options
 from lake.errors import TicklakeError, Unavailable
 from lake.hot.alerts import open_alerts
-from lake.hot.freshness import newest_event
+from lake.hot.promises import standings
 from lake.roles import role_dsn
 from lake.views.engine import quote
 from serving.live.told import bar_rows, feature_rows
 from serving.service.ports import Row
 
 ROLE = "service"
-WATCHED = ("crypto_trades", "crypto_quotes")
+FRESHNESS = "freshness"
 CONNECT_S_MAX = 2
 STATEMENT_MS_MAX = 2_000
 BARS, FEATURES = "bars", "features_market"
@@ -96,9 +94,8 @@ class LakeHistory:
 class HotWatch:
     """Freshness and alerts of the hot tier, over a connection that is made again when it ends."""
 
-    def __init__(self, home: Path, clock: Clock) -> None:
+    def __init__(self, home: Path) -> None:
         self._home = home
-        self._clock = clock
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
 
@@ -116,17 +113,18 @@ class HotWatch:
             ]
 
     def freshness(self) -> Sequence[Row]:
-        """Return the age of each tick dataset's newest event, and the age that is promised."""
-        now = utc_from_us(self._clock.now_us())
-        found = []
+        """Return each promise of freshness as the lake's own watch measured it last."""
         with self._lock:
-            for name in WATCHED:
-                newest = self._asked(lambda open_, name=name: newest_event(open_, name, now))
-                minutes = load(name).freshness_minutes
-                age_s = None if newest is None else max(0.0, (now - newest).total_seconds())
-                promise_s = None if minutes is None else minutes * 60.0
-                found.append({"dataset": name, "age_s": age_s, "promise_s": promise_s})
-        return found
+            found = [each for each in self._asked(standings) if each.measured.promise == FRESHNESS]
+        return [
+            {
+                "dataset": each.measured.thing,
+                "age_s": each.measured.value,
+                "promise_s": each.measured.bound,
+                "checked_us": int(each.checked_at.timestamp() * 1e6),
+            }
+            for each in found
+        ]
 
     def close(self) -> None:
         """Close the connection."""
@@ -137,9 +135,7 @@ class HotWatch:
         """Return what is asked of a connection; Unavailable where the server is away."""
         try:
             if self._connection is None:
-                dsn = with_options(
-                    role_dsn(self._home, ROLE), statement_timeout=STATEMENT_MS_MAX, **BY_RANGE
-                )
+                dsn = with_options(role_dsn(self._home, ROLE), statement_timeout=STATEMENT_MS_MAX)
                 self._connection = psycopg.connect(
                     dsn, autocommit=True, connect_timeout=CONNECT_S_MAX
                 )
