@@ -24,6 +24,7 @@ from lake.errors import BadInput, WrongUse
 from serving.service.house import Address
 
 CLOCK = SystemClock()
+ENDS_S_MAX = 60.0
 TICKLAKE = (sys.executable, "-m", "infra.command.main")
 
 
@@ -63,7 +64,12 @@ def beside(*words: str) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=ENDS_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, said = process.communicate()
+            raise AssertionError(f"{words[0]} does not end; it said: {said[-2_000:]}") from None
 
 
 def until(holds: Any, seconds: float = 40.0) -> None:
