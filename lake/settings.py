@@ -182,6 +182,13 @@ class Settings:
         "which frames an ingest sends to Redis Streams beside the journal: those of `live` sockets,"
         " `all`, of recordings too, or `off`, as long as nobody reads them",
     )
+    service_host: str = setting(
+        "127.0.0.1", "address that `live` listens on; beyond loopback it needs TICKLAKE_SERVICE_TLS"
+    )
+    service_port: int = setting(8765, "port of `live`; 0: any", 0, 65_535)
+    service_tls: Path | None = setting(
+        None, "folder with server.crt and server.key that `live` is reached by; none: no TLS"
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",

@@ -31,6 +31,10 @@ GROUPS = {
         "import": "Take an earlier database over, table by table.",
         "sim": "Run a simulated exchange, with faults by option.",
     },
+    "Live": {
+        "live": "Run the speed layer and the live service with its page.",
+        "keys": "Say who may call the live service, and as what.",
+    },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",
         "verify": "Prove that no event was lost or doubled; or a receipt.",

@@ -1,8 +1,9 @@
 """The speed layer's process of a home: a worker for each shard, taken up again whenever it ends.
 
-    python -m serving.live.run HOME
+    python -m serving.live.run HOME [beside]
 
-A shard whose turn another process has is tried again; so is one whose Redis or database is away.
+beside: it ends where its standard input does, so with whoever started it. A shard whose turn
+another process has is tried again; so is one whose Redis or database is away.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ RECALLED_MAX = 20_000
 """Frames before the seed's mark whose events are remembered, since they may come again."""
 
 SHARDS_MAX = 64
+BESIDE = "beside"
 
 
 class Workers:
@@ -128,7 +130,14 @@ def main() -> None:
     workers = Workers(Path(sys.argv[1]).resolve(), SystemClock())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: workers.stop.set())
+    if sys.argv[2:] == [BESIDE]:
+        threading.Thread(target=_end_with_input, args=(workers.stop,), daemon=True).start()
     workers.run()
+
+
+def _end_with_input(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
 
 
 if __name__ == "__main__":

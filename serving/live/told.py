@@ -57,9 +57,9 @@ class Teller:
         rows = {
             "prices": list(_prices(given.tables.get("crypto_trades"), PRICES)),
             "quotes": list(_prices(given.tables.get("crypto_quotes"), QUOTES)),
-            "bars": list(_bars(given.bars)),
-            "gone": list(_bars(given.gone)),
-            "features": _features(given.features),
+            "bars": bar_rows(given.bars),
+            "gone": bar_rows(given.gone),
+            "features": _newest_features(given.features),
         }
         if not any(rows.values()) and not given.dropped:
             return
@@ -83,35 +83,44 @@ def _prices(rows: pa.Table | None, names: Mapping[str, str]) -> Iterator[dict[st
         yield {**_names(row), "t": _us(row["event_time"]), "s": row["seq"], **amounts}
 
 
-def _bars(rows: pa.Table | None) -> Iterator[dict[str, Any]]:
-    if rows is None or not rows.num_rows:
-        return
-    shown = rows.filter(pc.is_in(rows["interval"], pa.array(SHOWN_INTERVALS)))
-    for row in shown.to_pylist():
-        amounts = {name: text(row[name]) for name in BAR if name in row}
-        extra = {name: row[name] for name in ("change", "degraded") if name in row}
-        yield {**_names(row), "interval": row["interval"], "t": _us(row["event_time"]),
-               **amounts, **extra}  # fmt: skip
-
-
-def _features(rows: pa.Table | None) -> list[dict[str, Any]]:
-    """Return the newest row of each instrument's minute bars; minutes close once a minute."""
+def bar_rows(rows: pa.Table | None) -> list[dict[str, Any]]:
+    """Return bars of SHOWN_INTERVALS as they are told: amounts are text, t is when it began."""
     if rows is None or not rows.num_rows:
         return []
-    floats = [field.name for field in rows.schema if pa.types.is_floating(field.type)]
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    ordered = rows.filter(pc.equal(rows["interval"], "1m")).sort_by("event_time")
-    for row in ordered.to_pylist():
-        values = {name: row[name] for name in floats}
-        names = _names(row)
-        found[tuple(names.values())] = {
-            **names,
+    shown = rows.filter(pc.is_in(rows["interval"], pa.array(SHOWN_INTERVALS)))
+    return [
+        {
+            **_names(row),
             "interval": row["interval"],
             "t": _us(row["event_time"]),
-            "degraded": row["degraded"],
-            "values": values,
+            **{name: text(row[name]) for name in BAR if name in row},
+            **{name: row[name] for name in ("change", "degraded") if name in row},
         }
-    return list(found.values())
+        for row in shown.to_pylist()
+    ]
+
+
+def feature_rows(rows: pa.Table) -> list[dict[str, Any]]:
+    """Return features of minutes as they are told, in their order."""
+    floats = [field.name for field in rows.schema if pa.types.is_floating(field.type)]
+    minutes = rows.filter(pc.equal(rows["interval"], "1m")).sort_by("event_time")
+    return [
+        {
+            **_names(row),
+            "interval": row["interval"],
+            "t": _us(row["event_time"]),
+            "degraded": row.get("degraded", []),
+            "values": {name: row[name] for name in floats},
+        }
+        for row in minutes.to_pylist()
+    ]
+
+
+def _newest_features(rows: pa.Table | None) -> list[dict[str, Any]]:
+    """Return the newest row of each instrument; minutes close once a minute."""
+    if rows is None or not rows.num_rows:
+        return []
+    return list({tuple(_names(row).values()): row for row in feature_rows(rows)}.values())
 
 
 def _keep_bar(pipe: Pipeline, bar: Mapping[str, Any], keep: bool) -> None:

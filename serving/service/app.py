@@ -89,7 +89,10 @@ def _tasks(parts: Parts) -> Iterator[Any]:
 def _topics(parts: Parts) -> dict[str, tuple[Callable[[], Any], float]]:
     """Return what is told of besides the market: how it is asked for, and how often."""
     given = parts.given
-    found: dict[str, tuple[Callable[[], Any], float]] = {"kill": (parts.stop.state, OFTEN_S)}
+    found: dict[str, tuple[Callable[[], Any], float]] = {
+        "kill": (parts.stop.state, OFTEN_S),
+        "lag": (lambda: lag_of(parts), SELDOM_S),
+    }
     if given.book is not None:
         book = given.book
         found |= {
@@ -106,7 +109,5 @@ def _topics(parts: Parts) -> dict[str, tuple[Callable[[], Any], float]]:
             OFTEN_S,
         )
     if given.watch is not None:
-        watch = given.watch
-        found["alerts"] = (watch.alerts, SELDOM_S)
-        found["lag"] = (lambda: {**lag_of(parts), "freshness": watch.freshness()}, SELDOM_S)
+        found["alerts"] = (given.watch.alerts, SELDOM_S)
     return found

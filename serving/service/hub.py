@@ -15,14 +15,19 @@ from lake.clock import Clock
 from serving.service.board import Item
 from serving.service.counts import Counts
 
-PACE_S = 0.05
-"""Least time between two batches."""
+PACE_S = 0.025
+"""Least time between two batches: half of it is what a client waits for, on the average."""
 
 BATCHES_MAX = 4
 """Batches that wait for a client before they are made one."""
 
 ITEMS_MAX = 30_000
 """Things that may wait for a client; with more it is cut."""
+
+TEXT = 0x81
+SHORT_MAX = 125
+MIDDLE_MAX = 65_535
+"""The first byte of a whole text frame, and lengths by RFC 6455, 5.2."""
 
 SLOW_S_MAX = 5.0
 SLOW_CODE = 4008
@@ -38,6 +43,7 @@ class Batch:
     def __init__(self, items: Iterable[Item]) -> None:
         self.items = {(item.kind, item.key): item for item in items}
         self._message: bytes | None = None
+        self._frame: bytes | None = None
 
     def merge(self, newer: Batch) -> Batch:
         """Return both as one; what is newer takes the place of what is older."""
@@ -63,9 +69,23 @@ class Batch:
             self._message = b'{"type":"update",' + b",".join([*parts, *topics]) + b"}"
         return self._message
 
+    def frame(self) -> bytes:
+        """Return its message as the one WebSocket frame that all its listeners get."""
+        if self._frame is None:
+            message = self.message()
+            size = len(message)
+            if size <= SHORT_MAX:
+                head = bytes((TEXT, size))
+            elif size <= MIDDLE_MAX:
+                head = bytes((TEXT, SHORT_MAX + 1)) + size.to_bytes(2, "big")
+            else:
+                head = bytes((TEXT, SHORT_MAX + 2)) + size.to_bytes(8, "big")
+            self._frame = head + message
+        return self._frame
+
 
 class Client:
-    """One listener; its writer takes next_message() whenever `ready` is set."""
+    """One listener; its writer takes next_batch() whenever `ready` is set."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -88,8 +108,8 @@ class Client:
                 self.too_slow.set()
         self.ready.set()
 
-    def next_message(self) -> bytes | None:
-        """Return what waits as one message; None for nothing."""
+    def next_batch(self) -> Batch | None:
+        """Return what waits as one batch; None for nothing."""
         self.ready.clear()
         if not self._batches:
             return None
@@ -98,7 +118,7 @@ class Client:
             merged = merged.merge(each)
         self._batches = []
         self.sending_since_us = self._clock.monotonic_us()
-        return merged.message()
+        return merged
 
     def sent(self) -> None:
         """Note that the last message has gone out."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from serving.service.limits import MESSAGE_BYTES_MAX
@@ -20,11 +21,25 @@ STOP_S_MAX = 3
 PING_S = 20.0
 
 
+FRAME = "frame"
+"""In a message to send: the WebSocket frame itself, made once for many clients."""
+
+
 class CuttingProtocol(WebSocketsSansIOProtocol):
-    """Closes a connection whose buffer is full: uvicorn would wait for the client, for ever."""
+    """Closes a connection whose buffer is full: uvicorn would wait for the client, for ever.
+
+    It also sends frames that are made already. They are whole and without extensions, so nothing of
+    the protocol's state is about them.
+    """
 
     async def send(self, message: Any) -> None:
         """Send; a close goes out behind what waits, and after CUT_S the connection is dropped."""
+        if FRAME in message:
+            await self.writable.wait()
+            if self.disconnected or self.close_sent or self.transport.is_closing():
+                raise ClientDisconnected
+            self.transport.write(message[FRAME])
+            return
         if message["type"] == "websocket.close" and not self.writable.is_set():
             self.writable.set()
             self.loop.call_later(CUT_S, self.transport.abort)

@@ -27,7 +27,7 @@ BEGIN_ENTRIES = 300
 """Updates of a shard that a service which starts reads back."""
 
 AGAIN_S = 0.5
-SHARDS_S = 5.0
+SHARDS_S = 1.0
 ANSWER_S_MAX = 3.0
 CHECK_S = 1.0
 

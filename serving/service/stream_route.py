@@ -24,6 +24,7 @@ from serving.service.gate import Caller
 from serving.service.hub import SLOW_CODE, Batch, Client
 from serving.service.limits import NAME, TICKERS_MAX
 from serving.service.parts import Parts
+from serving.service.server import FRAME
 
 TOPICS = frozenset(
     {"orders", "events", "positions", "pnl", "breaches", "signals", "alerts", "lag", "kill"}
@@ -108,9 +109,9 @@ class Listener:
     async def _write(self) -> None:
         while True:
             await self._client.ready.wait()
-            message = self._client.next_message()
-            if message is not None:
-                await self._socket.send({"type": "websocket.send", "text": message.decode()})
+            batch = self._client.next_batch()
+            if batch is not None:
+                await self._socket.send({"type": "websocket.send", FRAME: batch.frame()})
                 self._client.sent()
                 self._parts.counts.messages.inc()
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from lake.errors import Unavailable
 from serving.service.answers import Json
 from serving.service.models import Health, Lag, Some
 from serving.service.parts import Parts, Reader, there
+from serving.service.ports import Row
 
 SILENT_S_MAX = 5.0
 """A Redis that did not answer for so long is away."""
@@ -39,8 +43,7 @@ def watch_routes(parts: Parts) -> APIRouter:
     @routes.get("/lag", response_model=Lag)
     def lag(_: Reader) -> Json:
         """Say how old everything is."""
-        freshness = parts.given.watch.freshness() if parts.given.watch else []
-        return Json({**lag_of(parts), "freshness": freshness})
+        return Json(lag_of(parts))
 
     @routes.get("/alerts", response_model=Some)
     def alerts(_: Reader) -> Json:
@@ -56,8 +59,12 @@ def watch_routes(parts: Parts) -> APIRouter:
 
 
 def lag_of(parts: Parts) -> dict[str, Any]:
-    """Return the ages that the service knows by itself."""
-    board = parts.board
+    """Return the ages of everything; those of the lake are left out while its watch is away."""
+    board, watch = parts.board, parts.given.watch
+    freshness: Sequence[Row] = []
+    if watch is not None:
+        with suppress(Unavailable):
+            freshness = watch.freshness()
     heard = board.received_us
     tick_s = max(0.0, (parts.clock.now_us() - heard) / 1e6) if heard else None
     return {
@@ -66,4 +73,5 @@ def lag_of(parts: Parts) -> dict[str, Any]:
         "dropped": board.dropped,
         "instruments": len(board),
         "clients": len(parts.hub),
+        "freshness": freshness,
     }

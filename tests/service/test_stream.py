@@ -10,8 +10,12 @@ from typing import Any
 
 import orjson
 import pytest
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
 from websockets.sync.client import ClientConnection
+from websockets.uri import parse_uri
 
 from lake.clock import ManualClock
 from serving.service.board import Item
@@ -162,8 +166,9 @@ def test_what_waits_for_a_slow_client_is_the_newest_of_each_and_no_more() -> Non
         hub.put([item("A", n), item("B", n), item("C", n)])
         hub.hand_out()
     assert client.waiting <= 2 * (BATCHES_MAX + 1)
-    assert client.next_message() == other.next_message() == b'{"type":"update","prices":[99,99]}'
-    assert client.next_message() is None
+    last = [each.next_batch() for each in (client, other)]
+    assert [each and each.message() for each in last] == [b'{"type":"update","prices":[99,99]}'] * 2
+    assert client.next_batch() is None
     hub.leave(client)
     hub.leave(other)
     assert len(hub) == 0
@@ -182,5 +187,16 @@ def test_clients_of_the_same_tickers_share_their_bytes() -> None:
         hub.subscribe(each, None, frozenset())
     hub.put([item("A", 1)])
     hub.hand_out()
-    one, two, three = (each.next_message() for each in clients)
+    one, two, three = (each.next_batch() for each in clients)
     assert one is two is three
+    assert one is not None
+
+
+@pytest.mark.parametrize("size", [0, 40, 125, 126, 65_535, 65_536, 200_000])
+def test_a_frame_is_what_a_client_reads(size: int) -> None:
+    batch = Batch([Item("prices", "A", "A", b'"' + b"x" * size + b'"')])
+    peer = ClientProtocol(parse_uri("ws://here/"), state=OPEN, max_size=None)
+    peer.receive_data(batch.frame())
+    (event,) = peer.events_received()
+    assert isinstance(event, Frame)
+    assert (event.opcode, event.fin, bytes(event.data)) == (Opcode.TEXT, True, batch.message())

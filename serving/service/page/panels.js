@@ -1,7 +1,7 @@
 // Everything beside prices and candles: lists that are told of as a whole, drawn when they change.
 
 import { inFrame } from "./frame.js";
-import { amount, clock, made, mark, money, put, seconds, signed } from "./words.js";
+import { amount, clock, made, mark, money, put, seconds, signed, size } from "./words.js";
 import { short, spread } from "./prices.js";
 
 const LIST_MAX = 30;
@@ -103,8 +103,8 @@ export class Panels {
     put(at("market-price"), amount(row.price));
     put(at("bid"), amount(row.bid_price));
     put(at("ask"), amount(row.ask_price));
-    put(at("bid-size"), amount(row.bid_size, 0));
-    put(at("ask-size"), amount(row.ask_size, 0));
+    put(at("bid-size"), size(row.bid_size));
+    put(at("ask-size"), size(row.ask_size));
     put(at("spread"), `spread ${spread(row)} bp`);
     const [bid, ask] = [Number(row.bid_size), Number(row.ask_size)];
     const most = Math.max(bid, ask);

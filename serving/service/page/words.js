@@ -11,6 +11,12 @@ export function amount(text, digitsMin = 2) {
   return trimmed ? `${said}.${trimmed}` : said;
 }
 
+// A size as a person reads it: five digits that count.
+export function size(text) {
+  if (text === null || text === undefined) return "–";
+  return Number(text).toLocaleString("en-US", { maximumSignificantDigits: 5 });
+}
+
 export function money(text) {
   if (text === null || text === undefined) return "–";
   return Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });

@@ -1,0 +1,121 @@
+"""ticklake live."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from infra.command.answer import Answer
+from infra.command.units import Duration
+from infra.command.verb import note, verb
+from lake.settings import Settings
+
+AGAIN_S_MIN, AGAIN_S_MAX = 0.5, 30.0
+"""A worker that ends is started again after this time, which doubles while it ends at once."""
+
+STOP_S_MAX = 5.0
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", help="Where to listen (or TICKLAKE_SERVICE_HOST).")
+@click.option("--port", type=click.IntRange(0, 65_535), help="0: any (or TICKLAKE_SERVICE_PORT).")
+@click.option(
+    "--tls",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with server.crt and server.key (or TICKLAKE_SERVICE_TLS).",
+)
+@click.option("--name", "names", multiple=True, help="A name that it is reached by; several.")
+@click.option("--for", "for_s", type=Duration(), help="End after this time (90s, 5m, 2h).")
+@verb
+def live(
+    settings: Settings,
+    host: str | None,
+    port: int | None,
+    tls: Path | None,
+    names: tuple[str, ...],
+    for_s: float | None,
+) -> Answer:
+    """Run the speed layer and the live service with its page, until Ctrl-C.
+
+    Needs the servers (`up`) and an `ingest` of live sockets beside it. Orders go to a broker of
+    paper and are forgotten at the end. Writes need a key: ticklake keys add NAME --role trade.
+    """
+    from infra.servers import ports
+    from lake.clock import SystemClock
+    from lake.errors import Unavailable
+    from lake.state import RUN_UP, valkey_url
+    from serving.service.house import Address, service_of
+
+    home = settings.home.resolve()
+    valkey_url(home)  # Unavailable before `up`
+    wanted = settings.service_port if port is None else port
+    if wanted and not ports.is_free(wanted):
+        raise Unavailable(f"port {wanted}", "is taken", "choose another with --port, 0 for any")
+    address = Address(
+        host or settings.service_host,
+        wanted or ports.choose(None),
+        tls or settings.service_tls,
+        names,
+    )
+    with worker(home), service_of(home, address, SystemClock()) as server:
+        note(f"live at {address.url}; Ctrl-C ends it")
+        timer = threading.Timer(for_s or 0.0, lambda: setattr(server, "should_exit", True))
+        if for_s is not None:
+            timer.start()
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            note("stopped")
+        finally:
+            timer.cancel()
+        if not server.started:
+            raise Unavailable("the service", "did not start", f"see above; {RUN_UP}")
+    return Answer({"url": address.url}, [])
+
+
+@contextmanager
+def worker(home: Path) -> Iterator[None]:
+    """Keep a worker's process running; it ends with us, however we end."""
+    ending = threading.Event()
+    log = home / "log" / "live.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    keeper = threading.Thread(target=_keep, args=(home, log, ending))
+    keeper.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        keeper.join()
+
+
+def _keep(home: Path, log: Path, ending: threading.Event) -> None:
+    """Start the worker again whenever it ends."""
+    wait_s = AGAIN_S_MIN
+    words = (sys.executable, "-m", "serving.live.run", str(home), "beside")
+    while not ending.is_set():
+        with log.open("ab") as out:
+            process: subprocess.Popen[Any] = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=out, stderr=out
+            )
+        while process.poll() is None and not ending.wait(AGAIN_S_MIN):
+            pass
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_S_MAX)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        if ending.wait(wait_s):
+            return
+        wait_s = min(AGAIN_S_MAX, wait_s * 2)

@@ -1,0 +1,99 @@
+"""The service of a home: its parts, from what the home has, and its server."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from lake.clock import Clock
+from lake.errors import BadInput, WrongUse
+from lake.state import valkey_url
+from serving.risk.kill_switch import KillSwitch
+from serving.risk.limits import RiskLimits
+from serving.service.api_keys import KeyBook
+from serving.service.app import app_of
+from serving.service.lake_facts import HotWatch, LakeHistory
+from serving.service.limits import Limits
+from serving.service.paper_desk import PaperDesk
+from serving.service.parts import Given, Parts
+from serving.service.server import server_of
+from serving.service.write_audit import WriteAudit
+from serving.streams.connect import connected
+
+KILLED = "run/killed.json"
+CERTIFICATE, KEY = "server.crt", "server.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service listens. tls: folder of its certificate, None without; names: by which it is
+    reached beside its own and localhost.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    tls: Path | None = None
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.is_here and self.tls is None:
+            fault = "would be reached from other machines without TLS"
+            raise WrongUse(f"service at {self.host}", fault, "name a folder of certificates: --tls")
+        for name in (CERTIFICATE, KEY) if self.tls else ():
+            if not (self.tls / name).is_file():  # type: ignore[operator]
+                raise BadInput(f"certificates {self.tls}", f"lacks {name}", "make it, or copy it")
+
+    @property
+    def is_here(self) -> bool:
+        """Tell whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def url(self) -> str:
+        """Return where its page is."""
+        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}/"
+
+
+@contextmanager
+def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.Server]:
+    """Give the server of a home (absolute path), not started, and close its parts at the end.
+
+    Reads need a key as soon as other machines reach it. Raises Unavailable before `up`.
+    """
+    url = valkey_url(home)
+    with ExitStack() as stack:
+        client = connected(url)
+        stack.callback(client.close)
+        audit = WriteAudit(home, clock)
+        stack.callback(audit.close)
+        parts = Parts(
+            clock,
+            KeyBook(home, clock),
+            audit,
+            KillSwitch(home / KILLED, client, clock),
+            client,
+            url,
+            Limits(open_reads=address.is_here),
+            (address.host, *address.names),
+        )
+        desk = PaperDesk(parts.board, parts.stop, clock, RiskLimits())
+        history, watch = LakeHistory(home), HotWatch(home)
+        stack.callback(history.close)
+        stack.callback(watch.close)
+        parts.given = Given(desk, desk, None, history, watch)
+        thread = threading.Thread(target=desk.run, daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(desk.ended.set)
+        tls = address.tls
+        certificate = None if tls is None else (str(tls / CERTIFICATE), str(tls / KEY))
+        yield server_of(app_of(parts), address.host, address.port, certificate=certificate)

@@ -1,0 +1,104 @@
+"""What a worker tells: the board that hears it shows what the rows say, whatever comes twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import orjson
+import pytest
+
+from feature_repo.feature_set import MARKET
+from lake.bars.kernel import MINUTE_US
+from lake.clock import ManualClock, SystemClock
+from lake.ingest.intake import Slice
+from serving.live.once import Once
+from serving.live.seed import SCHEMA, TRADES, Seed
+from serving.live.told import BARS_MAX, UPDATE, Teller
+from serving.live.worker import Worker
+from serving.service.board import Board
+from serving.streams import keys, reader
+from serving.streams.connect import connected
+from serving.streams.publisher import Publisher
+
+SHARDS = itertools.count(900)
+START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
+SECONDS = 130
+
+
+def frame(n: int) -> bytes:
+    """Return a trade and a quote a second."""
+    t = START_US // 1_000 + n * 1_000
+    trade = {"ev": "XT", "pair": "BTC-USD", "p": 100 + n, "s": 0.5, "t": t, "c": [2], "i": str(n)}
+    quote = {"ev": "XQ", "pair": "BTC-USD", "bp": 99 + n, "bs": 1.5, "ap": 101 + n, "as": 2, "t": t}
+    return json.dumps([each | {"x": 1, "r": t} for each in (trade, quote)]).encode()
+
+
+@pytest.fixture(scope="module")
+def told(valkey_url: str) -> dict[str, Any]:
+    """Let a worker tell of SECONDS; return what it left in Redis."""
+    client, shard = connected(valkey_url), next(SHARDS)
+    clock = ManualClock(START_US)
+    publisher = Publisher(valkey_url, shard, 1, 1, SystemClock())
+    opened = reader.opened(client, "told", shard, SystemClock())
+    assert opened is not None
+    empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
+    seed = Seed(START_US, 0, *empty)
+    with Worker(
+        opened, Once(), MARKET, clock, seed=seed, grace_us=0, effects=Teller(shard)
+    ) as worker:
+        for n in range(SECONDS):
+            received_us = START_US + n * 1_000_000 + 1_000
+            publisher.frames(Slice("sim", 0, n + 1, [frame(n)], [received_us]))
+        while publisher.done.frames < SECONDS:
+            SystemClock().sleep(0.005)
+        publisher.close()
+        clock.step(SECONDS * 1_000_000)
+        while worker.round(1) is not None:
+            pass
+    entries: Any = client.xrange(keys.updates(shard))
+    kept: Any = client.zrange(keys.bars("sim:1", "spot", "X:BTCUSD", "1m"), 0, -1)
+    found = {
+        "updates": [orjson.loads(fields[UPDATE]) for _, fields in entries],
+        "bars": [orjson.loads(raw) for raw in kept],
+        "features": client.get(keys.features("sim:1", "spot", "X:BTCUSD")),
+    }
+    client.close()
+    return found
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_the_board_has_the_last_trade_and_quote(told: dict[str, Any], times: int) -> None:
+    board = Board(ManualClock(START_US + SECONDS * 1_000_000))
+    for _ in range(times):  # an update that comes again changes nothing
+        for update in told["updates"]:
+            board.take(update)
+    (row,) = board.prices()
+    last = SECONDS - 1
+    assert float(row["price"]) == 100 + last
+    assert (float(row["bid_price"]), float(row["ask_price"])) == (99 + last, 101 + last)
+    assert row["t"] == START_US + last * 1_000_000
+    assert row["is_fresh"]
+    instrument = board.instrument("X:BTCUSD", "", "")
+    assert instrument is not None
+    assert board.features(instrument) is not None
+
+
+def test_an_older_update_takes_no_newer_ones_place(told: dict[str, Any]) -> None:
+    board = Board(ManualClock(START_US))
+    for update in told["updates"]:
+        board.take(update)
+    before = board.prices()
+    first = told["updates"][0]
+    old = {**first["prices"][0], "t": START_US - 1, "s": 0, "price": "1"}
+    assert board.take({**first, "prices": [old], "quotes": [], "bars": [], "features": []}) == []
+    assert board.prices() == before
+
+
+def test_closed_bars_are_kept_once_each_in_their_order(told: dict[str, Any]) -> None:
+    assert [bar["t"] for bar in told["bars"]] == [START_US, START_US + MINUTE_US]
+    first = told["bars"][0]
+    assert (float(first["open"]), float(first["close"]), float(first["high"])) == (100, 159, 159)
+    assert len(told["bars"]) <= BARS_MAX
+    assert orjson.loads(told["features"])["t"] == START_US + 2 * MINUTE_US  # known at its end

@@ -1,0 +1,121 @@
+"""ticklake live and keys: a home's ticks reach the service, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.command.main import run
+from infra.servers import ports
+from infra.servers.process import processes
+from lake.clock import SystemClock
+from lake.errors import BadInput, WrongUse
+from serving.service.house import Address
+
+CLOCK = SystemClock()
+ENDS_S_MAX = 60.0
+TICKLAKE = (sys.executable, "-m", "infra.command.main")
+
+
+def test_keys_are_made_listed_and_revoked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> Any:
+        assert run(["keys", *words, "--home", str(tmp_path), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    made = said("add", "desk", "--role", "trade")
+    assert made["key"].startswith("tlk_")
+    assert said("revoke", made["id"])["revoked_us"]
+    (listed,) = said("list")["keys"]
+    assert (listed["name"], listed["role"]) == ("desk", "trade")
+    assert "hash" not in listed
+    assert run(["keys", "revoke", "none", "--home", str(tmp_path)]) == 2
+
+
+def test_nothing_is_reached_from_elsewhere_without_tls(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match="TLS"):
+        Address("0.0.0.0")
+    with pytest.raises(BadInput, match=r"server\.crt"):
+        Address("0.0.0.0", tls=tmp_path)
+
+
+def test_it_needs_the_servers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["live", "--home", str(tmp_path)]) == 1
+    assert "ticklake up" in capsys.readouterr().err
+
+
+@contextmanager
+def beside(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a verb in a process of its own; end it at the end."""
+    process = subprocess.Popen([*TICKLAKE, *words], stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=ENDS_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, said = process.communicate()
+            raise AssertionError(f"{words[0]} does not end; it said: {said[-2_000:]}") from None
+
+
+def until(holds: Any, seconds: float = 40.0) -> None:
+    for _ in range(int(seconds / 0.1)):
+        if holds():
+            return
+        CLOCK.sleep(0.1)
+    raise AssertionError("it does not come to hold")
+
+
+def stays_heard(http: httpx.Client, home: str) -> None:
+    """Hear of ticks; kill the worker; hear of newer ones."""
+
+    def heard_us() -> int:
+        try:
+            return int(http.get("/v1/prices").json()["received_us"])
+        except httpx.HTTPError:
+            return 0
+
+    until(lambda: heard_us() > 0)
+    (worker,) = [p for p in processes() if p.words[1:4] == ("-m", "serving.live.run", home)]
+    os.kill(worker.pid, signal.SIGKILL)
+    before = CLOCK.now_us()
+    until(lambda: heard_us() > before)
+    assert http.get("/v1/alerts").status_code == 200
+    price = http.get("/v1/prices").json()["prices"][0]
+    where = {"exchange": price["exchange"], "market": price["market"]}
+    assert http.get(f"/v1/bars/{price['ticker']}", params=where).status_code == 200
+
+
+def test_ticks_reach_the_service_though_a_worker_dies(tmp_path: Path) -> None:
+    home, port = str(tmp_path / "home"), str(ports.choose(None))
+    assert run(["up", "--home", home]) == 0
+    try:
+        url = f"ws://127.0.0.1:{port}/crypto"
+        with (
+            beside("sim", "--port", port, "--rate", "200"),
+            beside("ingest", "sim", "--url", url, "--home", home),
+            beside("live", "--port", "0", "--home", home) as live,
+        ):
+            assert live.stderr is not None
+            found = re.search(r"http://\S+/", live.stderr.readline())
+            assert found is not None
+            with httpx.Client(base_url=found[0], timeout=5) as http:
+                stays_heard(http, home)
+        left = [p for p in processes() if "serving.live.run" in p.words and home in p.words]
+        assert left == []
+    finally:
+        run(["down", "--home", home])
