@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,9 @@ def test_a_window_is_of_one_series_and_ends_at_its_row() -> None:
         mine = rows.features[rows.series == series]
         found = windows[samples.rows.series == series]
         np.testing.assert_array_equal(found[:, 0], mine[:-3])
-    late = rows_of(training_rows(500), FEATURES)
-    late.available_us[100] += 10**12
+    one = rows_of(training_rows(500), FEATURES)
+    delay_us = np.where(np.arange(len(one.side)) == 100, 10**12, 0)
+    late = replace(one, available_us=one.available_us + delay_us)
     with pytest.raises(BadInput, match="were known only after newer ones"):
         recipe_of("sequence", SHORT).samples(late)
     with pytest.raises(BadInput, match="fewer than a window"):
