@@ -16,6 +16,7 @@ from lake.errors import BadInput, WrongUse
 from lake.state import valkey_url
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.limits import RiskLimits
+from serving.search.search import Search
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
 from serving.service.lake_facts import HotWatch, LakeHistory
@@ -89,7 +90,7 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
-        parts.given = Given(desk, desk, None, history, watch)
+        parts.given = Given(desk, desk, None, history, watch, Search(home, clock))
         thread = threading.Thread(target=desk.run, daemon=True)
         thread.start()
         stack.callback(thread.join)
