@@ -21,7 +21,8 @@ OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
 
 OFF = "off"
-STREAMS = ("live", "all", OFF)
+AUTO = "auto"
+STREAMS = (AUTO, "live", "all", OFF)
 PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -178,9 +179,10 @@ class Settings:
         "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
     )
     streams: str = setting(
-        OFF,
-        "which frames an ingest sends to Redis Streams beside the journal: those of `live` sockets,"
-        " `all`, of recordings too, or `off`, as long as nobody reads them",
+        AUTO,
+        "which frames an ingest sends to Redis Streams beside the journal: `auto`, those of live"
+        " sockets while a `ticklake live` reads them; `live`, those of sockets whoever reads;"
+        " `all`, of recordings too; or `off`",
     )
     service_host: str = setting(
         "127.0.0.1", "address that `live` listens on; beyond loopback it needs TICKLAKE_SERVICE_TLS"

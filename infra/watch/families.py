@@ -114,10 +114,11 @@ def _add_lags(samples: Samples, shard: int, status: Mapping[str, Any]) -> None:
 
 
 def _add_streams(samples: Samples, shard: int, said: Mapping[str, int]) -> None:
-    for fate in ("sent", "dropped_quotes", "dropped_trades"):
+    for fate in ("sent", "unheard", "dropped_quotes", "dropped_trades"):
         samples.add("ticklake_streams_frames_total", said[fate], shard, fate)
     samples.add("ticklake_streams_waiting_frames", said["waiting"], shard)
     samples.add("ticklake_streams_up", said["closed"], shard)
+    samples.add("ticklake_streams_heard", said["heard"], shard)
     samples.add("ticklake_streams_faults_total", said["faults"], shard)
 
 

@@ -57,8 +57,8 @@ INGEST = (
         "ticklake_streams_frames_total",
         "counter",
         ("shard", "fate"),
-        "Frames on their way to Redis Streams: sent, dropped_quotes, or dropped_trades, which are"
-        " all others.",
+        "Frames on their way to Redis Streams: sent, unheard (nobody read them), dropped_quotes, or"
+        " dropped_trades, which are all others.",
     ),
     Metric("ticklake_streams_waiting_frames", "gauge", SHARD, "Frames that wait for Redis."),
     Metric(
@@ -66,6 +66,12 @@ INGEST = (
         "gauge",
         SHARD,
         "1 while frames go to Redis; 0 while it is left alone, or another owns the shard.",
+    ),
+    Metric(
+        "ticklake_streams_heard",
+        "gauge",
+        SHARD,
+        "1 while frames are sent: somebody reads them, or TICKLAKE_STREAMS says so.",
     ),
     Metric("ticklake_streams_faults_total", "counter", SHARD, "Round trips to Redis that failed."),
     Metric(
