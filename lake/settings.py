@@ -178,6 +178,11 @@ class Settings:
     s3_models_bucket: str = setting(
         "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
     )
+    s3_encrypt: str = setting(
+        "off",
+        "on: the stack's store encrypts what it writes from now on (SSE-KMS), with the home's"
+        " keys/store.key; once there, it is used whatever is said",
+    )
     streams: str = setting(
         AUTO,
         "which frames an ingest sends to Redis Streams beside the journal: `auto`, those of live"
@@ -188,8 +193,13 @@ class Settings:
         "127.0.0.1", "address that `live` listens on; beyond loopback it needs TICKLAKE_SERVICE_TLS"
     )
     service_port: int = setting(8765, "port of `live`; 0: any", 0, 65_535)
-    service_tls: Path | None = setting(
-        None, "folder with server.crt and server.key that `live` is reached by; none: no TLS"
+    service_tls: str = setting(
+        "",
+        "certificate of `live`: `made` here, a folder with server.crt and server.key, or `off`;"
+        " none: the stack's servers', where they have TLS",
+    )
+    service_names: str = setting(
+        "", "names by which `live` is reached by other machines, joined by spaces or commas"
     )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
@@ -220,7 +230,12 @@ class Settings:
     def __post_init__(self) -> None:
         if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
-        words = {"flows": ("on", "off"), "old_write": ("on", "off"), "streams": STREAMS}
+        words = {
+            "flows": ("on", "off"),
+            "old_write": ("on", "off"),
+            "s3_encrypt": ("on", "off"),
+            "streams": STREAMS,
+        }
         for name, known in words.items():
             if getattr(self, name) not in known:
                 fault = f"{getattr(self, name)!r} is unknown"
@@ -256,6 +271,11 @@ class Settings:
     def pinned(self) -> tuple[str, ...]:
         """Return the pinned tickers."""
         return tuple(filter(None, (each.strip() for each in self.hot_pinned_tickers.split(","))))
+
+    @property
+    def service_name_list(self) -> tuple[str, ...]:
+        """Return the names of the live service."""
+        return tuple(self.service_names.replace(",", " ").split())
 
     @property
     def journal(self) -> Path:

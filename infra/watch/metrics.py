@@ -6,29 +6,9 @@ Names follow Prometheus: base units, the unit last, counters end in _total.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric; the labels are in the order in which samples give them."""
-
-    name: str
-    kind: Literal["gauge", "counter", "histogram"]
-    labels: tuple[str, ...]
-    meaning: str
-
-    @property
-    def sample_names(self) -> tuple[str, ...]:
-        """Return the names that its samples have in the text format."""
-        if self.kind != "histogram":
-            return (self.name,)
-        return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
-
-
-SHARD = ("shard",)
-FEED = ("shard", "feed")
+from infra.watch.live_metrics import LIVE
+from infra.watch.metric import FEED, SHARD, Metric
 
 INGEST = (
     Metric("ticklake_ingest_up", "gauge", SHARD, "1 while the ingest says that it runs."),
@@ -267,7 +247,7 @@ HOME = (
 )
 """What the exporter sees of a home as a whole."""
 
-BY_NAME = {each.name: each for each in (*INGEST, *HOME)}
+BY_NAME = {each.name: each for each in (*INGEST, *HOME, *LIVE)}
 
 
 def markdown() -> Iterator[str]:
@@ -275,7 +255,11 @@ def markdown() -> Iterator[str]:
     yield "# Metrics"
     yield ""
     yield "Made by `ticklake metrics --list`; a test holds the two equal."
-    parts = (("Of each ingest and its mover", INGEST), ("Of the home, by the exporter", HOME))
+    parts = (
+        ("Of each ingest and its mover", INGEST),
+        ("Of the home, by the exporter", HOME),
+        ("Of the speed layer and the live service", LIVE),
+    )
     for title, metrics in parts:
         yield from ("", f"## {title}", "")
         yield "| metric | kind | labels | meaning |"

@@ -30,6 +30,7 @@ from lake.roles import role_dsn
 from lake.state import valkey_url
 from serving.live.journal_runs import journal_runs
 from serving.live.once import Once
+from serving.live.report import WORKER, end_report, write_report
 from serving.live.seed import Seed, seed_of
 from serving.live.told import Teller
 from serving.live.worker import Worker
@@ -61,6 +62,7 @@ class Workers:
         self._home = home
         self._clock = clock
         self._features = features
+        self._working: dict[int, Worker] = {}
         self._threads: dict[int, threading.Thread] = {}
         self._wait_until_us = clock.monotonic_us() + int(LAKE_S_MAX * 1e6)
         self.stop = threading.Event()
@@ -91,6 +93,12 @@ class Workers:
     def _keep_saying(self) -> None:
         while not self.stop.wait(listeners.SAY_S):
             self._say()
+            with suppress(OSError):
+                write_report(self._home, WORKER, {"shards": self._figures()}, self._clock)
+        end_report(self._home, WORKER)
+
+    def _figures(self) -> dict[int, dict[str, Any]]:
+        return {shard: worker.figures() for shard, worker in list(self._working.items())}
 
     def _shards(self) -> list[int]:
         dsn = role_dsn(self._home, "service")
@@ -129,6 +137,7 @@ class Workers:
             worker.recall(self._journal(shard, seed.through - RECALLED_MAX, seed.through))
             through = max(opened.applied.frame, unheard)
             worker.catch_up(self._journal(shard, seed.through, through), unheard)
+            self._working[shard] = worker
             LOG.info("shard %d: from frame %d on", shard, opened.applied.frame)
             while not self.stop.is_set():
                 worker.round()

@@ -9,7 +9,7 @@ journal since, so it knows what the one before knew.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -101,6 +101,11 @@ class Worker(Closes):
         """Let go of the memory."""
         self.bars.close()
 
+    def figures(self) -> dict[str, Any]:
+        """Return what became of entries and frames so far, and when the newest was received."""
+        said = {**asdict(self._reader.counts), "drops": dict(self.degraded.drops)}
+        return {**said, "received_us": self._received_us}
+
     def recall(self, runs: Iterable[tuple[str, Frames]]) -> None:
         """Take frames that are in the bars already: what they said is known when it comes again."""
         for run in runs:
@@ -138,11 +143,13 @@ class Worker(Closes):
         upto = max(applied.frame, unheard + 1)
         for feed, frames in runs:
             known = frames.slice(0, min(len(frames), max(0, upto - frames.first_frame)))
+            self._reader.renew_if_due()
             if len(known):
                 yield feed, known
                 self._through = max(self._through, known.last_frame)
         at = Place(applied.epoch, self._through)
         while again := self._reader.since(at, ENTRIES_AT_ONCE):
+            self._reader.renew_if_due()
             yield from self._runs(again)
             at = again[-1].place
 

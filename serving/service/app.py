@@ -61,6 +61,7 @@ def app_of(parts: Parts) -> FastAPI:
         lifespan=beside,
         responses=REFUSALS,
     )
+    app.state.counts = parts.counts
     answer_errors(app)
     app.include_router(MarketRoutes(parts).router())
     app.include_router(OrderRoutes(parts).router())

@@ -23,6 +23,7 @@ from serving.service.lake_facts import HotWatch, LakeHistory
 from serving.service.limits import Limits
 from serving.service.paper_desk import PaperDesk
 from serving.service.parts import Given, Parts
+from serving.service.report import reported
 from serving.service.server import server_of
 from serving.service.write_audit import WriteAudit
 from serving.streams.connect import connected
@@ -91,6 +92,7 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
         stack.callback(history.close)
         stack.callback(watch.close)
         parts.given = Given(desk, desk, None, history, watch, Search(home, clock))
+        stack.enter_context(reported(home, parts, clock))
         thread = threading.Thread(target=desk.run, daemon=True)
         thread.start()
         stack.callback(thread.join)
