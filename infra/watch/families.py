@@ -20,7 +20,7 @@ from infra.watch.wrong import KINDS, wrong
 from lake.durations import BOUNDS_S
 from lake.hot.promises import Promise
 from lake.hot.slots import skew
-from lake.hot.standing import Backfills, Standing, Tiers
+from lake.hot.standing import Backfills, OrderAudit, Standing, Tiers
 
 Labels = tuple[str, ...]
 
@@ -212,6 +212,14 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_verify_duration_seconds", proof.took_ms / 1000)
         samples.add("ticklake_verify_lost_rows", proof.lost)
         samples.add("ticklake_verify_duplicated_rows", proof.duplicated)
+    _add_order_audit(samples, standing.order_audit)
+
+
+def _add_order_audit(samples: Samples, audit: OrderAudit | None) -> None:
+    if audit is not None:
+        samples.add("ticklake_order_audit_holds", audit.holds)
+        samples.add("ticklake_order_audit_coverage_ratio", audit.percent / 100)
+        samples.add("ticklake_order_audit_timestamp_seconds", audit.ran_at.timestamp())
 
 
 def _add_backfills(samples: Samples, found: Backfills) -> None:

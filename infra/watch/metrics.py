@@ -242,6 +242,19 @@ HOME = (
     Metric("ticklake_verify_duration_seconds", "gauge", (), "How long it took."),
     Metric("ticklake_verify_lost_rows", "gauge", (), "Rows that it missed."),
     Metric("ticklake_verify_duplicated_rows", "gauge", (), "Rows that it found twice."),
+    Metric(
+        "ticklake_order_audit_holds",
+        "gauge",
+        (),
+        "1 where the last audit of orders found no fault.",
+    ),
+    Metric(
+        "ticklake_order_audit_coverage_ratio",
+        "gauge",
+        (),
+        "Part of orders, fills and positions that it traced to their events.",
+    ),
+    Metric("ticklake_order_audit_timestamp_seconds", "gauge", (), "When it was made."),
     Metric("ticklake_look_age_seconds", "gauge", ("look",), "Time since the exporter looked."),
     Metric("ticklake_look_seconds", "gauge", ("look",), "How long its last look took."),
 )

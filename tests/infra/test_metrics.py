@@ -50,6 +50,9 @@ ONLY_SOMETIMES = {
     "ticklake_backups",  # where they are on
     "ticklake_backup_age_seconds",
     "ticklake_backup_log_behind_bytes",
+    "ticklake_order_audit_holds",  # after an audit, each quarter
+    "ticklake_order_audit_coverage_ratio",
+    "ticklake_order_audit_timestamp_seconds",
     *(name for each in LIVE for name in each.sample_names),  # while `ticklake live` runs
 }
 NOT_ON_THE_BOARD = {
