@@ -61,6 +61,7 @@ class SheddingQueue:
         self._waiting: deque[Waiting] = deque()
         self._drops: dict[tuple[str, Kind], Drop] = {}
         self._changed = threading.Condition()
+        self._passing: dict[str, list[int]] = {}
         self._shut = False
         self.muted = False
         """While nobody listens."""
@@ -133,6 +134,10 @@ class SheddingQueue:
         """Take what is offered again."""
         with self._changed:
             self._shut = self.muted = False
+            for feed, (count, *ends) in self._passing.items():
+                first, last, from_us, to_us = ends
+                self._note(Drop(feed, "trades", count, first, last, from_us, to_us))
+            self._passing.clear()
 
     def mute(self) -> None:
         """Let pass by what is offered from now on, since nobody listens; it is no drop of ours.
@@ -160,10 +165,15 @@ class SheddingQueue:
                 self._drop_all(one)
 
     def _pass_by(self, feed: str, numbers: Sequence[int], received_us: Sequence[int]) -> None:
-        times = received_us[0], received_us[-1]
-        self.unheard += len(numbers)
-        ends = numbers[0], numbers[-1], min(times), max(times)
-        self._note(Drop(feed, "trades", len(numbers), *ends))
+        count, from_us, to_us = len(numbers), received_us[0], received_us[-1]
+        self.unheard += count
+        known = self._passing.get(feed)
+        if known is None:
+            self._passing[feed] = [count, numbers[0], numbers[-1], from_us, to_us]
+            return
+        known[0] += count
+        known[2] = numbers[-1]
+        known[3], known[4] = min(known[3], from_us), max(known[4], to_us)
 
     def _fits(self, one: Waiting) -> bool:
         return (
