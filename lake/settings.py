@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import BadInput
-
-PREFIX = "TICKLAKE_"
-TEST_PREFIX = "TICKLAKE_TEST_"
-"""Variables that the tests read for themselves."""
+from lake.variables import PREFIX, is_ours, names, parsed, variable
 
 OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
@@ -273,11 +270,6 @@ class Settings:
         return tuple(filter(None, (each.strip() for each in self.hot_pinned_tickers.split(","))))
 
     @property
-    def service_name_list(self) -> tuple[str, ...]:
-        """Return the names of the live service."""
-        return tuple(self.service_names.replace(",", " ").split())
-
-    @property
     def journal(self) -> Path:
         """Return the folder of the journals, one below it per shard."""
         return self.home / "journal"
@@ -308,35 +300,20 @@ def from_env(
         elif environ.get(variable(each.name)):
             values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
     known = {variable(each.name) for each in fields(Settings)}
-    unknown = sorted(k for k in environ if _is_ours(k) and k not in known)
+    unknown = sorted(k for k in environ if is_ours(k) and k not in known)
     if unknown:
         raise BadInput(unknown[0], "no such setting", names(sorted(known)))
     return Settings(**values)
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)
-
-
-def variable(name: str) -> str:
-    """Return the environment variable of a setting."""
-    return PREFIX + name.upper()
-
-
-def parsed(name: str, kind: str, text: str) -> object:
-    """Read a setting's text as its field's type."""
-    if kind.startswith("Path"):
-        return Path(text).expanduser()
-    if kind != "int":
-        return text
-    try:
-        return int(text.replace("_", ""))
-    except ValueError as error:
-        raise BadInput(
-            variable(name), f"{text!r} is no whole number", "write it as 1000"
-        ) from error
-
-
-def names(choices: tuple[str, ...] | list[str]) -> str:
-    """Say what there is to choose from."""
-    return f"one of {', '.join(choices)}"
+__all__ = [
+    "AUTO",
+    "GIBIBYTE",
+    "MEBIBYTE",
+    "OFF",
+    "PREFIX",
+    "PROFILES",
+    "Settings",
+    "from_env",
+    "variable",
+]

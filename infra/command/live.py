@@ -64,7 +64,7 @@ def live(
     home = settings.home.resolve()
     valkey_url(home)  # Unavailable before `up`
     wanted = settings.service_port if port is None else port
-    names += settings.service_name_list
+    names += tuple(settings.service_names.replace(",", " ").split())
     if wanted and not ports.is_free(wanted):
         raise Unavailable(f"port {wanted}", "is taken", "choose another with --port, 0 for any")
     host = host or settings.service_host

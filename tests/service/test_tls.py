@@ -17,7 +17,6 @@ from infra.servers.process import wait_until
 from infra.servers.service_tls import FOLDER, folder_of
 from lake.clock import SystemClock
 from lake.errors import WrongUse
-from lake.settings import Settings
 from serving.service.house import Address
 from serving.service.server import server_of
 
@@ -35,8 +34,6 @@ def test_it_has_the_servers_one_made_for_it_or_that_of_others(tmp_path: Path) ->
     assert (home / FOLDER / "server.key").stat().st_mode & 0o077 == 0
     with pytest.raises(WrongUse, match="without TLS"):
         Address("0.0.0.0", 1, None)
-    names = Settings(service_names="desk.example.org, 10.0.0.5").service_name_list
-    assert names == ("desk.example.org", "10.0.0.5")
 
 
 def test_health_is_believed_of_the_right_certificate_alone(tmp_path: Path) -> None:
