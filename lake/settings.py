@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import BadInput
-
-PREFIX = "TICKLAKE_"
-TEST_PREFIX = "TICKLAKE_TEST_"
-"""Variables that the tests read for themselves."""
+from lake.variables import PREFIX, is_ours, names, parsed, variable
 
 OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
 
 OFF = "off"
-STREAMS = ("live", "all", OFF)
+AUTO = "auto"
+STREAMS = (AUTO, "live", "all", OFF)
 PROFILES = ("embedded", "stack", "given")
 MEBIBYTE = 2**20
 GIBIBYTE = 2**30
@@ -177,17 +175,28 @@ class Settings:
     s3_models_bucket: str = setting(
         "", "bucket of that store for MLflow's artefacts; none: the home's, at first `models`"
     )
+    s3_encrypt: str = setting(
+        "off",
+        "on: the stack's store encrypts what it writes from now on (SSE-KMS), with the home's"
+        " keys/store.key; once there, it is used whatever is said",
+    )
     streams: str = setting(
-        OFF,
-        "which frames an ingest sends to Redis Streams beside the journal: those of `live` sockets,"
-        " `all`, of recordings too, or `off`, as long as nobody reads them",
+        AUTO,
+        "which frames an ingest sends to Redis Streams beside the journal: `auto`, those of live"
+        " sockets while a `ticklake live` reads them; `live`, those of sockets whoever reads;"
+        " `all`, of recordings too; or `off`",
     )
     service_host: str = setting(
         "127.0.0.1", "address that `live` listens on; beyond loopback it needs TICKLAKE_SERVICE_TLS"
     )
     service_port: int = setting(8765, "port of `live`; 0: any", 0, 65_535)
-    service_tls: Path | None = setting(
-        None, "folder with server.crt and server.key that `live` is reached by; none: no TLS"
+    service_tls: str = setting(
+        "",
+        "certificate of `live`: `made` here, a folder with server.crt and server.key, or `off`;"
+        " none: the stack's servers', where they have TLS",
+    )
+    service_names: str = setting(
+        "", "names by which `live` is reached by other machines, joined by spaces or commas"
     )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
@@ -218,7 +227,12 @@ class Settings:
     def __post_init__(self) -> None:
         if self.profile and self.profile not in PROFILES:
             raise BadInput(variable("profile"), f"{self.profile!r} is unknown", names(PROFILES))
-        words = {"flows": ("on", "off"), "old_write": ("on", "off"), "streams": STREAMS}
+        words = {
+            "flows": ("on", "off"),
+            "old_write": ("on", "off"),
+            "s3_encrypt": ("on", "off"),
+            "streams": STREAMS,
+        }
         for name, known in words.items():
             if getattr(self, name) not in known:
                 fault = f"{getattr(self, name)!r} is unknown"
@@ -286,35 +300,20 @@ def from_env(
         elif environ.get(variable(each.name)):
             values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
     known = {variable(each.name) for each in fields(Settings)}
-    unknown = sorted(k for k in environ if _is_ours(k) and k not in known)
+    unknown = sorted(k for k in environ if is_ours(k) and k not in known)
     if unknown:
         raise BadInput(unknown[0], "no such setting", names(sorted(known)))
     return Settings(**values)
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(PREFIX) and not name.startswith(TEST_PREFIX)
-
-
-def variable(name: str) -> str:
-    """Return the environment variable of a setting."""
-    return PREFIX + name.upper()
-
-
-def parsed(name: str, kind: str, text: str) -> object:
-    """Read a setting's text as its field's type."""
-    if kind.startswith("Path"):
-        return Path(text).expanduser()
-    if kind != "int":
-        return text
-    try:
-        return int(text.replace("_", ""))
-    except ValueError as error:
-        raise BadInput(
-            variable(name), f"{text!r} is no whole number", "write it as 1000"
-        ) from error
-
-
-def names(choices: tuple[str, ...] | list[str]) -> str:
-    """Say what there is to choose from."""
-    return f"one of {', '.join(choices)}"
+__all__ = [
+    "AUTO",
+    "GIBIBYTE",
+    "MEBIBYTE",
+    "OFF",
+    "PREFIX",
+    "PROFILES",
+    "Settings",
+    "from_env",
+    "variable",
+]

@@ -16,6 +16,7 @@ import psycopg
 
 from feature_repo.ledger.commands import ORIGIN
 from feature_repo.ledger.event_rows import CHAINS, ORDERS, POSITIONS, orders_in_turn
+from feature_repo.ledger.lake_copy import copy_faults
 from feature_repo.ledger.order_state import OrderState, fault_of, opened
 from feature_repo.ledger.projection import PROJECTIONS, select_sql
 from feature_repo.ledger.replay import take_events
@@ -23,6 +24,7 @@ from feature_repo.ledger.second_place import SecondPlace
 from feature_repo.ledger.verify import FAULTS_MAX, Verified, verify
 from lake.audit.signing import PublicKey
 from lake.contracts.contract import load
+from lake.views.client import Client
 from lake.views.engine import HOT_EXTENSIONS, attach_hot, open_duckdb
 
 
@@ -36,12 +38,16 @@ class Covered:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What an audit of orders found. origins: orders that name all they rest on, of all orders."""
+    """What an audit of orders found. origins: orders that name all they rest on, of all orders.
+
+    copied: rows that the lake has as the hot tier has them; None where no lake was asked.
+    """
 
     verified: Verified
     tables: dict[str, Covered]
     origins: Covered
     faults: list[str]
+    copied: int | None = None
 
     @property
     def percent(self) -> str:
@@ -63,6 +69,7 @@ class Coverage:
                 for name, each in self.tables.items()
             },
             "origins": {"orders": self.origins.rows, "whole": self.origins.traced},
+            "copied": self.copied,
             "events": found.events,
             "anchored": found.anchored,
             "anchors": len(found.anchors),
@@ -83,12 +90,15 @@ class Coverage:
             f" {found.anchored:,} behind {len(found.anchors):,} anchors",
             *words,
             f"{self.origins.traced:,} of {self.origins.rows:,} orders name what they rest on",
+            *([] if self.copied is None else [f"{self.copied:,} rows alike in the lake"]),
             *self.faults,
         ]
 
 
-def audit_orders(dsn: str, place: SecondPlace, public: PublicKey) -> Coverage:
-    """Audit everything that has been projected; changes nothing."""
+def audit_orders(
+    dsn: str, place: SecondPlace, public: PublicKey, lake: Client | None = None
+) -> Coverage:
+    """Audit everything that has been projected, and the lake's copy of it; changes nothing."""
     verified = verify(dsn, place, public, segments=True)
     faults = list(verified.faults)
     with closing(open_duckdb(HOT_EXTENSIONS)) as connection:
@@ -110,7 +120,11 @@ def audit_orders(dsn: str, place: SecondPlace, public: PublicKey) -> Coverage:
         for name, each in tables.items()
         if each.rows != each.traced
     ]
-    return Coverage(verified, tables, origins, faults[:FAULTS_MAX])
+    copied = None
+    if lake is not None:
+        copied, apart = copy_faults(lake)
+        faults += apart
+    return Coverage(verified, tables, origins, faults[:FAULTS_MAX], copied)
 
 
 def _covered(connection: duckdb.DuckDBPyConnection, name: str) -> Covered:

@@ -10,15 +10,19 @@ from feature_repo.ledger.projection import project
 from lake.audit.places import audit_key, results_folder
 from lake.audit.results import Kept, keep
 from lake.audit.signing import signer_at
+from lake.client import connect
 from lake.clock import Clock, utc_from_us
 from lake.settings import Settings
+
+READS_AS = "verifier"
 
 
 def audit_and_keep(settings: Settings, dsn: str, clock: Clock) -> tuple[Kept, list[str]]:
     """Audit the orders of a home; return the kept result, and it in words."""
     project(dsn, clock)
     public = signer_at(ledger_key(settings)).public
-    found = audit_orders(dsn, second_place(settings, clock), public)
+    with connect(settings.home, role=READS_AS) as lake:
+        found = audit_orders(dsn, second_place(settings, clock), public, lake)
     now = utc_from_us(clock.now_us())
     signer = signer_at(audit_key(settings))
     with psycopg.connect(dsn) as connection:

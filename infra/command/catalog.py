@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from infra.command.answer import Answer
-from infra.command.verb import verb
+from infra.command.verb import note, verb
 from lake.errors import Unavailable
 from lake.settings import Settings
 from lake.state import postgres_dsn
+from serving.search.entry import KINDS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from infra.catalog.facts import Facts
     from lake.clock import Clock
     from lake.contracts.contract import Contract
+    from serving.search.entry import Entry
 
 FOLDER = "catalog"
 
 
 @click.group()
 def catalog() -> None:
-    """A site of files that says what data there is."""
+    """What data there is: a site of files that says it, and a search by meaning."""
 
 
 @catalog.command()
@@ -70,6 +72,48 @@ def build(settings: Settings, folder: Path | None, contracts_only: bool) -> Answ
         lines.append(f"contracts only: {silent}")
     document = {"folder": str(target), "files": sorted(found), "contracts_only": silent or None}
     return Answer(document, lines, holds=contracts_only or not silent)
+
+
+@catalog.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True)
+@verb
+def search(
+    settings: Settings, words: tuple[str, ...], kinds: tuple[Kind, ...], limit: int
+) -> Answer:
+    """Find datasets, columns, features, models, statements and verbs by what they mean.
+
+    Ask as you would a colleague: ticklake catalog search how volatile was it. Words that mean the
+    same in a market are known, and misspelt ones are taken for the nearest. No server is needed
+    but for models.
+    """
+    from infra.command.main import GROUPS
+    from lake.clock import SystemClock
+    from serving.search.entry import Entry
+    from serving.search.search import Search, found_row
+
+    verbs = [
+        Entry("verb", f"ticklake {name}", text, more=group)
+        for group, each in GROUPS.items()
+        for name, text in each.items()
+    ]
+    result = Search(settings.home, SystemClock(), verbs).ask(" ".join(words), limit, kinds)
+    lines = [
+        f"{each.entry.kind:9}  {each.entry.name}{_unit(each.entry)}\n           {each.entry.text}"
+        for each in result.found
+    ]
+    if result.lacking:
+        note(f"models are left out: {result.lacking}")
+    document = {
+        "found": [{**found_row(each), "because": dict(each.because)} for each in result.found],
+        "lacking": result.lacking,
+    }
+    return Answer(document, lines or ["nothing is like that"], holds=bool(lines))
+
+
+def _unit(entry: Entry) -> str:
+    return f" [{entry.unit}]" if entry.unit else ""
 
 
 def live_facts(settings: Settings, contracts: Sequence[Contract], clock: Clock) -> dict[str, Facts]:

@@ -21,7 +21,7 @@ from lake.ingest.run import ingest as run_ingest
 from lake.ingest.share import share_of
 from lake.ingest.status import Show, Status
 from lake.roles import role_dsn
-from lake.settings import OFF, Settings
+from lake.settings import AUTO, OFF, Settings
 from lake.state import read_state
 
 FATES = {
@@ -133,7 +133,8 @@ def published(settings: Settings) -> Iterator[TapOf | None]:
     def tap(shard: int, epoch: int, next_frame: int) -> Tap:
         recorded = settings.streams == "all"
         where = shard, epoch, next_frame
-        made.append(Publisher(address, *where, SystemClock(), recorded=recorded))
+        always = settings.streams != AUTO
+        made.append(Publisher(address, *where, SystemClock(), recorded=recorded, always=always))
         return made[-1]
 
     try:

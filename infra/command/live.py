@@ -29,19 +29,25 @@ STOP_S_MAX = 5.0
 @click.option("--port", type=click.IntRange(0, 65_535), help="0: any (or TICKLAKE_SERVICE_PORT).")
 @click.option(
     "--tls",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder with server.crt and server.key (or TICKLAKE_SERVICE_TLS).",
+    metavar="made|FOLDER|off",
+    help="Its certificate (or TICKLAKE_SERVICE_TLS); default the servers', where they have one.",
 )
 @click.option("--name", "names", multiple=True, help="A name that it is reached by; several.")
 @click.option("--for", "for_s", type=Duration(), help="End after this time (90s, 5m, 2h).")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    help="Serve its own metrics without a key (or TICKLAKE_METRICS_PORT; 0: not).",
+)
 @verb
 def live(
     settings: Settings,
     host: str | None,
     port: int | None,
-    tls: Path | None,
+    tls: str | None,
     names: tuple[str, ...],
     for_s: float | None,
+    metrics_port: int | None,
 ) -> Answer:
     """Run the speed layer and the live service with its page, until Ctrl-C.
 
@@ -49,6 +55,7 @@ def live(
     paper and are forgotten at the end. Writes need a key: ticklake keys add NAME --role trade.
     """
     from infra.servers import ports
+    from infra.servers.service_tls import folder_of
     from lake.clock import SystemClock
     from lake.errors import Unavailable
     from lake.state import RUN_UP, valkey_url
@@ -57,15 +64,18 @@ def live(
     home = settings.home.resolve()
     valkey_url(home)  # Unavailable before `up`
     wanted = settings.service_port if port is None else port
+    names += tuple(settings.service_names.replace(",", " ").split())
     if wanted and not ports.is_free(wanted):
         raise Unavailable(f"port {wanted}", "is taken", "choose another with --port, 0 for any")
-    address = Address(
-        host or settings.service_host,
-        wanted or ports.choose(None),
-        tls or settings.service_tls,
-        names,
-    )
-    with worker(home), service_of(home, address, SystemClock()) as server:
+    host = host or settings.service_host
+    folder = folder_of(home, host, tls or settings.service_tls, names)
+    address = Address(host, wanted or ports.choose(None), folder, names)
+    metrics = settings.metrics_port if metrics_port is None else metrics_port
+    with (
+        worker(home),
+        service_of(home, address, SystemClock()) as server,
+        served(settings, home, metrics),
+    ):
         note(f"live at {address.url}; Ctrl-C ends it")
         timer = threading.Timer(for_s or 0.0, lambda: setattr(server, "should_exit", True))
         if for_s is not None:
@@ -79,6 +89,19 @@ def live(
         if not server.started:
             raise Unavailable("the service", "did not start", f"see above; {RUN_UP}")
     return Answer({"url": address.url}, [])
+
+
+@contextmanager
+def served(settings: Settings, home: Path, port: int) -> Iterator[None]:
+    """Serve the metrics of the live half; port 0: not. Unavailable when it is taken."""
+    from infra.watch.exporter import live_collector, serving
+    from lake.clock import SystemClock
+
+    if not port:
+        yield
+        return
+    with serving(live_collector(home, SystemClock()), settings.metrics_host, port):
+        yield
 
 
 @contextmanager

@@ -42,4 +42,6 @@ def named(name: str, settings: Settings) -> Profile:
     from infra.native.stack import Stack
 
     software = Software(settings.stack_software.resolve())
-    return Stack(software, settings.s3_bucket, settings.s3_models_bucket)
+    return Stack(
+        software, settings.s3_bucket, settings.s3_models_bucket, settings.s3_encrypt == "on"
+    )

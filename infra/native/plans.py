@@ -16,7 +16,7 @@ from flows.pool import POOL
 from infra.native import trino_door
 from infra.native.software import Software
 from infra.native.tools import Tool
-from infra.servers import store_users
+from infra.servers import at_rest, store_users
 from infra.servers.buckets import Buckets
 from infra.servers.door import LOCAL, Door
 from infra.servers.ports import LOOPBACK
@@ -92,7 +92,7 @@ def minio(software: Software, home: Path, password: str, door: Door) -> Callable
     """Return how MinIO is started; its folder is one drive, without erasure coding."""
     words = [str(software.minio), "server", "--quiet", "--address"]
     secrets = {"MINIO_ROOT_USER": S3_USER, "MINIO_ROOT_PASSWORD": password}
-    environment = variables(CONFIG / "minio.env") | secrets
+    environment = variables(CONFIG / "minio.env") | secrets | at_rest.variables_of(home)
     folder = str(home / "minio")
     certificates = [door.tls / "minio" / "public.crt"] if door.tls else []
     tls = [part for path in certificates for part in ("--certs-dir", str(path.parent))]

@@ -19,7 +19,7 @@ from infra.native.debian_part import REDIS
 from infra.native.part import Place
 from infra.native.software import INSTALL, Software
 from infra.native.stack_state import stores_state, trino_user, trusted, users_state
-from infra.servers import store_users, valkey_server
+from infra.servers import at_rest, store_users, valkey_server
 from infra.servers.buckets import Buckets, buckets_of, see_to_buckets
 from infra.servers.certificates import set_door
 from infra.servers.door import LOCAL, MADE, check, door_of
@@ -82,11 +82,15 @@ class Servers:
 
 @dataclass(frozen=True)
 class Stack:
-    """The profile, on this software; names of its buckets, "" for a home's own or the usual."""
+    """The profile, on this software; names of its buckets, "" for a home's own or the usual.
+
+    encrypts: its store encrypts what it writes from now on; once a home has a key, it goes on.
+    """
 
     software: Software
     bucket: str = ""
     models_bucket: str = ""
+    encrypts: bool = False
 
     def servers(self, home: Path, clock: Clock) -> Servers:
         """Return the servers of a home (absolute path)."""
@@ -123,6 +127,8 @@ class Stack:
         clock = clock or SystemClock()
         home = prepared(home)
         with locked(home, clock, LOCK_S_MAX):
+            if self.encrypts:
+                at_rest.see_to_key(home)
             before = pids(self.servers(home, clock))
             self._set_backup(home, clock, backup)
             set_door(home, *door, clock)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.metrics_core import Metric as Family
@@ -19,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from infra.watch.families import Samples, add_home, add_ingests
 from infra.watch.ingest_report import IngestReport, read_reports
+from infra.watch.live_families import add_live, service_families
 from infra.watch.probes import WATCHES_AS, Health, probe_all
 from infra.watch.seen import FlowsSeen, Look, Seen, disk, journals, tried
 from lake.clock import Clock
@@ -48,8 +50,8 @@ class Watcher:
         """flows: looks at their process, which is for who started it to find."""
         self._settings = settings
         self._flows = flows
-        self._home = settings.home
-        self._clock = clock
+        self.home = settings.home
+        self.clock = clock
         self._servers: dict[str, Health] = {}
         self._standing: Standing | None = None
         self._hot: HotLook | None = None
@@ -59,9 +61,9 @@ class Watcher:
 
     def look(self, name: str) -> None:
         """Look at the servers, the hot tier or the lake, and keep what is seen."""
-        start_us = self._clock.monotonic_us()
+        start_us = self.clock.monotonic_us()
         {"servers": self._look_servers, "hot": self._look_hot, "lake": self._look_lake}[name]()
-        now_us = self._clock.monotonic_us()
+        now_us = self.clock.monotonic_us()
         self.looks[name] = Look(now_us, (now_us - start_us) / 1e6)
 
     def seen(self) -> Seen:
@@ -75,9 +77,9 @@ class Watcher:
         is_up = servers.get("postgres", Health(False, 0.0)).up
         return Seen(
             servers=servers,
-            reports=read_reports(self._home, self._clock),
-            journals=journals(self._home),
-            disk=disk(self._home, self._settings.journal_bytes_max),
+            reports=read_reports(self.home, self.clock),
+            journals=journals(self.home),
+            disk=disk(self.home, self._settings.journal_bytes_max),
             standing=self._standing if is_up else None,
             hot=self._hot if is_up else None,
             sizes=self._sizes if is_up else {},
@@ -88,18 +90,18 @@ class Watcher:
     def age_s(self, name: str) -> float | None:
         """Return the time since a look ended; None before the first."""
         found = self.looks.get(name)
-        return (self._clock.monotonic_us() - found.at_us) / 1e6 if found else None
+        return (self.clock.monotonic_us() - found.at_us) / 1e6 if found else None
 
     def _look_servers(self) -> None:
-        self._servers = probe_all(read_state(self._home), self._clock)
+        self._servers = probe_all(read_state(self.home), self.clock)
 
     def _look_hot(self) -> None:
         if not self._servers.get("postgres", Health(False, 0.0)).up:
             self._standing = self._hot = None
             return
-        self._standing = tried(lambda: standing(role_dsn(self._home, WATCHES_AS)))
+        self._standing = tried(lambda: standing(role_dsn(self.home, WATCHES_AS)))
         if self._hot is None or self._hot_looks % SLOTS_EVERY == 0:
-            self._hot = tried(lambda: look(role_dsn(self._home, WATCHES_AS)))
+            self._hot = tried(lambda: look(role_dsn(self.home, WATCHES_AS)))
         self._hot_looks += 1
 
     def _look_lake(self) -> None:
@@ -107,20 +109,26 @@ class Watcher:
             self._sizes = tried(self._table_sizes) or {}
 
     def _table_sizes(self) -> dict[str, TableSize]:
-        dsn, files = role_dsn(self._home, WATCHES_AS), warehouse_of(self._home, WATCHES_AS)
+        dsn, files = role_dsn(self.home, WATCHES_AS), warehouse_of(self.home, WATCHES_AS)
         with closing(open_catalog(dsn, files)) as catalog:
             found = {dataset: table_size(catalog, dataset) for dataset in LAKE_DATASETS}
         return {dataset: size for dataset, size in found.items() if size is not None}
 
 
 class _Collector(Collector):
-    def __init__(self, collect: Callable[[Samples], None]) -> None:
+    def __init__(
+        self,
+        collect: Callable[[Samples], None],
+        more: Callable[[], Iterable[Family]] = lambda: (),
+    ) -> None:
         self._collect = collect
+        self._more = more
 
     def collect(self) -> Iterable[Family]:
         samples = Samples()
         self._collect(samples)
-        return samples.families()
+        yield from samples.families()
+        yield from self._more()
 
 
 def home_collector(watcher: Watcher) -> Collector:
@@ -133,8 +141,16 @@ def home_collector(watcher: Watcher) -> Collector:
         for name, found in watcher.looks.items():
             samples.add("ticklake_look_age_seconds", watcher.age_s(name), name)
             samples.add("ticklake_look_seconds", found.took_s, name)
+        add_live(samples, watcher.home, watcher.clock)
 
-    return _Collector(collect)
+    return _Collector(collect, lambda: service_families(watcher.home, watcher.clock))
+
+
+def live_collector(home: Path, clock: Clock) -> Collector:
+    """Return what collects the live half of a home (absolute path) alone."""
+    return _Collector(
+        lambda samples: add_live(samples, home, clock), lambda: service_families(home, clock)
+    )
 
 
 def ingest_collector(report: Callable[[], IngestReport | None]) -> Collector:

@@ -20,7 +20,7 @@ from infra.watch.wrong import KINDS, wrong
 from lake.durations import BOUNDS_S
 from lake.hot.promises import Promise
 from lake.hot.slots import skew
-from lake.hot.standing import Backfills, Standing, Tiers
+from lake.hot.standing import Backfills, OrderAudit, Standing, Tiers
 
 Labels = tuple[str, ...]
 
@@ -114,10 +114,11 @@ def _add_lags(samples: Samples, shard: int, status: Mapping[str, Any]) -> None:
 
 
 def _add_streams(samples: Samples, shard: int, said: Mapping[str, int]) -> None:
-    for fate in ("sent", "dropped_quotes", "dropped_trades"):
+    for fate in ("sent", "unheard", "dropped_quotes", "dropped_trades"):
         samples.add("ticklake_streams_frames_total", said[fate], shard, fate)
     samples.add("ticklake_streams_waiting_frames", said["waiting"], shard)
     samples.add("ticklake_streams_up", said["closed"], shard)
+    samples.add("ticklake_streams_heard", said["heard"], shard)
     samples.add("ticklake_streams_faults_total", said["faults"], shard)
 
 
@@ -211,6 +212,14 @@ def _add_hot(samples: Samples, seen: Seen) -> None:
         samples.add("ticklake_verify_duration_seconds", proof.took_ms / 1000)
         samples.add("ticklake_verify_lost_rows", proof.lost)
         samples.add("ticklake_verify_duplicated_rows", proof.duplicated)
+    _add_order_audit(samples, standing.order_audit)
+
+
+def _add_order_audit(samples: Samples, audit: OrderAudit | None) -> None:
+    if audit is not None:
+        samples.add("ticklake_order_audit_holds", audit.holds)
+        samples.add("ticklake_order_audit_coverage_ratio", audit.percent / 100)
+        samples.add("ticklake_order_audit_timestamp_seconds", audit.ran_at.timestamp())
 
 
 def _add_backfills(samples: Samples, found: Backfills) -> None:

@@ -6,29 +6,9 @@ Names follow Prometheus: base units, the unit last, counters end in _total.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric; the labels are in the order in which samples give them."""
-
-    name: str
-    kind: Literal["gauge", "counter", "histogram"]
-    labels: tuple[str, ...]
-    meaning: str
-
-    @property
-    def sample_names(self) -> tuple[str, ...]:
-        """Return the names that its samples have in the text format."""
-        if self.kind != "histogram":
-            return (self.name,)
-        return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
-
-
-SHARD = ("shard",)
-FEED = ("shard", "feed")
+from infra.watch.live_metrics import LIVE
+from infra.watch.metric import FEED, SHARD, Metric
 
 INGEST = (
     Metric("ticklake_ingest_up", "gauge", SHARD, "1 while the ingest says that it runs."),
@@ -57,8 +37,8 @@ INGEST = (
         "ticklake_streams_frames_total",
         "counter",
         ("shard", "fate"),
-        "Frames on their way to Redis Streams: sent, dropped_quotes, or dropped_trades, which are"
-        " all others.",
+        "Frames on their way to Redis Streams: sent, unheard (nobody read them), dropped_quotes, or"
+        " dropped_trades, which are all others.",
     ),
     Metric("ticklake_streams_waiting_frames", "gauge", SHARD, "Frames that wait for Redis."),
     Metric(
@@ -66,6 +46,12 @@ INGEST = (
         "gauge",
         SHARD,
         "1 while frames go to Redis; 0 while it is left alone, or another owns the shard.",
+    ),
+    Metric(
+        "ticklake_streams_heard",
+        "gauge",
+        SHARD,
+        "1 while frames are sent: somebody reads them, or TICKLAKE_STREAMS says so.",
     ),
     Metric("ticklake_streams_faults_total", "counter", SHARD, "Round trips to Redis that failed."),
     Metric(
@@ -256,12 +242,25 @@ HOME = (
     Metric("ticklake_verify_duration_seconds", "gauge", (), "How long it took."),
     Metric("ticklake_verify_lost_rows", "gauge", (), "Rows that it missed."),
     Metric("ticklake_verify_duplicated_rows", "gauge", (), "Rows that it found twice."),
+    Metric(
+        "ticklake_order_audit_holds",
+        "gauge",
+        (),
+        "1 where the last audit of orders found no fault.",
+    ),
+    Metric(
+        "ticklake_order_audit_coverage_ratio",
+        "gauge",
+        (),
+        "Part of orders, fills and positions that it traced to their events.",
+    ),
+    Metric("ticklake_order_audit_timestamp_seconds", "gauge", (), "When it was made."),
     Metric("ticklake_look_age_seconds", "gauge", ("look",), "Time since the exporter looked."),
     Metric("ticklake_look_seconds", "gauge", ("look",), "How long its last look took."),
 )
 """What the exporter sees of a home as a whole."""
 
-BY_NAME = {each.name: each for each in (*INGEST, *HOME)}
+BY_NAME = {each.name: each for each in (*INGEST, *HOME, *LIVE)}
 
 
 def markdown() -> Iterator[str]:
@@ -269,7 +268,11 @@ def markdown() -> Iterator[str]:
     yield "# Metrics"
     yield ""
     yield "Made by `ticklake metrics --list`; a test holds the two equal."
-    parts = (("Of each ingest and its mover", INGEST), ("Of the home, by the exporter", HOME))
+    parts = (
+        ("Of each ingest and its mover", INGEST),
+        ("Of the home, by the exporter", HOME),
+        ("Of the speed layer and the live service", LIVE),
+    )
     for title, metrics in parts:
         yield from ("", f"## {title}", "")
         yield "| metric | kind | labels | meaning |"

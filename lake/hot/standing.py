@@ -32,6 +32,15 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderAudit:
+    """The newest audit of orders: when (UTC), whether it held, percent of rows traced to events."""
+
+    ran_at: datetime
+    holds: bool
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tiers:
     """What retention measured last: (tier, dataset) -> bytes; tier -> dollars a month.
 
@@ -99,6 +108,7 @@ class Standing:
     tiers: Tiers | None = None
     backup: BackupStanding | None = None
     backfills: Backfills = Backfills()
+    order_audit: OrderAudit | None = None
 
 
 def standing(dsn: str) -> Standing:
@@ -123,6 +133,7 @@ def standing(dsn: str) -> Standing:
                 _tiers(run(_TIERS).fetchall()),
                 _backup(connection),
                 Backfills(*(run(_BACKFILLS).fetchone() or ())),
+                OrderAudit(*audited) if (audited := run(_ORDER_AUDIT).fetchone()) else None,
             )
     except psycopg.Error as error:
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -176,6 +187,10 @@ _PROOF = (
     "SELECT ran_at, took_ms, holds, lost, duplicated FROM market.verify_runs"
     " ORDER BY ran_at DESC LIMIT 1"
 )
+_ORDER_AUDIT = """
+SELECT ran_at, holds, (result::jsonb ->> 'coverage_percent')::double precision
+FROM market.audits WHERE result::jsonb ->> 'what' = 'orders' ORDER BY number DESC LIMIT 1
+"""
 _TIERS = (
     "SELECT tier, dataset, rows, bytes, dollars_month FROM market.tier_sizes"
     " WHERE measured_at = (SELECT max(measured_at) FROM market.tier_sizes)"

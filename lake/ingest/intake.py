@@ -51,7 +51,14 @@ class Slice:
 
 
 class Tap(Protocol):
-    """Sees frames before they are durable. Its calls are the reader's own loop: they never wait."""
+    """Sees frames before they are durable. Its calls are the reader's own loop: they never wait.
+
+    heard: whether what it is shown goes anywhere, so that soon is better than many at once.
+    """
+
+    @property
+    def heard(self) -> bool:
+        """Tell whether anybody waits for frames."""
 
     def frames(self, given: Slice) -> None:
         """Take frames, once each, by rising number."""
@@ -136,9 +143,11 @@ class Intake:
     def hand_over(self) -> None:
         """Number what was handed in so far, and show it to the tap.
 
-        Nothing while the disk is far behind: the lanes then fill, and whoever fills them pauses.
+        Nothing while nobody waits for it, or the disk is far behind: the lanes then fill, and
+        whoever fills them pauses.
         """
-        if self._sealed_frames <= FRAMES_WAITING_MAX:
+        heard = self.tap is not None and self.tap.heard
+        if heard and self._sealed_frames <= FRAMES_WAITING_MAX:
             self._seal()
 
     async def flush(self) -> int:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from redis import Redis
@@ -29,10 +30,11 @@ from lake.roles import role_dsn
 from lake.state import valkey_url
 from serving.live.journal_runs import journal_runs
 from serving.live.once import Once
+from serving.live.report import WORKER, end_report, write_report
 from serving.live.seed import Seed, seed_of
 from serving.live.told import Teller
 from serving.live.worker import Worker
-from serving.streams import keys, reader
+from serving.streams import keys, listeners, reader
 from serving.streams.connect import connected
 
 LOG = logging.getLogger("ticklake.live")
@@ -45,6 +47,10 @@ CONNECT_S_MAX = 5
 RECALLED_MAX = 20_000
 """Frames before the seed's mark whose events are remembered, since they may come again."""
 
+LAKE_S_MAX = 150.0
+"""How long after its start a process without the journal waits for the lake's bars to have what
+passed by before; then it goes without, and marks its bars degraded."""
+
 SHARDS_MAX = 64
 BESIDE = "beside"
 
@@ -56,11 +62,16 @@ class Workers:
         self._home = home
         self._clock = clock
         self._features = features
+        self._working: dict[int, Worker] = {}
         self._threads: dict[int, threading.Thread] = {}
+        self._wait_until_us = clock.monotonic_us() + int(LAKE_S_MAX * 1e6)
         self.stop = threading.Event()
 
     def run(self) -> None:
         """Start a thread for each shard there is, until stopped."""
+        if self._say():
+            self.stop.wait(2 * listeners.LOOK_S)  # ingests begin to send
+        threading.Thread(target=self._keep_saying, daemon=True).start()
         while not self.stop.is_set():
             for shard in self._shards():
                 if shard not in self._threads and len(self._threads) < SHARDS_MAX:
@@ -70,6 +81,24 @@ class Workers:
             self.stop.wait(LOOK_S if self._threads else AGAIN_S)
         for thread in self._threads.values():
             thread.join(AGAIN_S)
+
+    def _say(self) -> bool:
+        """Have ingests send what they take in; tell whether nobody had before."""
+        try:
+            with connected(valkey_url(self._home)) as client:
+                return listeners.say(client)
+        except (RedisError, TicklakeError):
+            return False  # its shards say what is wrong
+
+    def _keep_saying(self) -> None:
+        while not self.stop.wait(listeners.SAY_S):
+            self._say()
+            with suppress(OSError):
+                write_report(self._home, WORKER, {"shards": self._figures()}, self._clock)
+        end_report(self._home, WORKER)
+
+    def _figures(self) -> dict[int, dict[str, Any]]:
+        return {shard: worker.figures() for shard, worker in list(self._working.items())}
 
     def _shards(self) -> list[int]:
         dsn = role_dsn(self._home, "service")
@@ -95,6 +124,10 @@ class Workers:
 
     def _work(self, client: Redis, shard: int) -> None:
         seed = self._seed(client, shard)
+        unheard = last_unheard(client, shard) if seed.through else 0
+        if unheard > seed.through and not self._folder(shard).is_dir() and self._may_wait():
+            fault = f"ends before frame {unheard}, the last that passed by unheard"
+            raise Unavailable(f"lake, shard {shard}", fault, "wait for its next bars")
         opened = reader.opened(client, GROUP, shard, self._clock)
         if opened is None:
             return
@@ -102,7 +135,9 @@ class Workers:
             opened, Once(), self._features, self._clock, seed=seed, effects=Teller(shard)
         ) as worker:
             worker.recall(self._journal(shard, seed.through - RECALLED_MAX, seed.through))
-            worker.catch_up(self._journal(shard, seed.through, opened.applied.frame))
+            through = max(opened.applied.frame, unheard)
+            worker.catch_up(self._journal(shard, seed.through, through), unheard)
+            self._working[shard] = worker
             LOG.info("shard %d: from frame %d on", shard, opened.applied.frame)
             while not self.stop.is_set():
                 worker.round()
@@ -115,13 +150,31 @@ class Workers:
         with connect(self._home, role="service") as lake:
             return seed_of(lake, shard, closed_us, self._features, self._clock.now_us())
 
+    def _may_wait(self) -> bool:
+        return self._clock.monotonic_us() < self._wait_until_us
+
+    def _folder(self, shard: int) -> Path:
+        return self._home / "journal" / f"shard-{shard}"
+
     def _journal(self, shard: int, after: int, through: int) -> Iterator[tuple[str, Frames]]:
         """Yield runs of the home's journal; none where it is on another machine, or gone."""
-        directory = self._home / "journal" / f"shard-{shard}"
+        directory = self._folder(shard)
         if not directory.is_dir():
             return
         with suppress(Unavailable):
             yield from journal_runs(directory, shard, max(0, after), through)
+
+
+def last_unheard(client: Redis, shard: int) -> int:
+    """Return the last frame that was not sent since nobody listened, 0 where none is of interest.
+
+    It is not where a worker has gone beyond it.
+    """
+    found: Any = client.mget(keys.whole_from(shard), keys.applied(GROUP, shard))
+    whole, applied = found
+    if not whole or (applied and keys.place_of(applied).frame >= int(whole)):
+        return 0
+    return int(whole) - 1
 
 
 def main() -> None:

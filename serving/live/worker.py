@@ -9,7 +9,7 @@ journal since, so it knows what the one before knew.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,6 +89,7 @@ class Worker(Closes):
         self._grace_us = grace_us
         self._effects = effects
         self._through = seed.through
+        self._seed_us = seed.closed_us
         self.bars = LiveBars(seed.closed_us, seed.held)
         self.bars.take(seed.waiting)
         self.features = LiveFeatures(feature_set, seed.windows)
@@ -100,14 +101,20 @@ class Worker(Closes):
         """Let go of the memory."""
         self.bars.close()
 
+    def figures(self) -> dict[str, Any]:
+        """Return what became of entries and frames so far, and when the newest was received."""
+        said = {**asdict(self._reader.counts), "drops": dict(self.degraded.drops)}
+        return {**said, "received_us": self._received_us}
+
     def recall(self, runs: Iterable[tuple[str, Frames]]) -> None:
         """Take frames that are in the bars already: what they said is known when it comes again."""
         for run in runs:
             self._once.take([run])
 
-    def catch_up(self, runs: Iterable[tuple[str, Frames]]) -> None:
+    def catch_up(self, runs: Iterable[tuple[str, Frames]], unheard: int = 0) -> None:
         """Take the journal's frames since the seed that are applied, without any effect.
 
+        unheard: frames through this one are taken too, since the stream lacks some of them.
         runs: as of journal_runs, from the seed's frame on. What is not applied is left: it
         comes through the stream; the entry applied last is read from there, too, since its id
         says its first frame alone. What an epoch published and its journal lost is void. What an
@@ -116,7 +123,7 @@ class Worker(Closes):
         """
         closed_us, closing = self._reader.closed()
         is_closed = False
-        for feed, frames in self._again(runs):
+        for feed, frames in self._again(runs, unheard):
             known = max(0, min(len(frames), closing + 1 - frames.first_frame))
             if known:
                 self._take([(feed, frames.slice(0, known))])
@@ -128,16 +135,21 @@ class Worker(Closes):
         if not is_closed:
             self.features.take(self.bars.step(closed_us))
 
-    def _again(self, runs: Iterable[tuple[str, Frames]]) -> Iterator[tuple[str, Frames]]:
+    def _again(
+        self, runs: Iterable[tuple[str, Frames]], unheard: int
+    ) -> Iterator[tuple[str, Frames]]:
         """Yield what is applied: of the journal, then of the stream."""
         applied = self._reader.applied
+        upto = max(applied.frame, unheard + 1)
         for feed, frames in runs:
-            known = frames.slice(0, min(len(frames), max(0, applied.frame - frames.first_frame)))
+            known = frames.slice(0, min(len(frames), max(0, upto - frames.first_frame)))
+            self._reader.renew_if_due()
             if len(known):
                 yield feed, known
                 self._through = max(self._through, known.last_frame)
         at = Place(applied.epoch, self._through)
         while again := self._reader.since(at, ENTRIES_AT_ONCE):
+            self._reader.renew_if_due()
             yield from self._runs(again)
             at = again[-1].place
 
@@ -175,10 +187,10 @@ class Worker(Closes):
 
     def _runs(self, delivered: Sequence[Delivered]) -> list[tuple[str, Frames]]:
         return merged_runs(
-            (each.entry.feed, run)
+            (each.entry.feed, run.slice(max(0, self._through + 1 - run.first_frame), len(run)))
             for each in delivered
-            if each.place.frame > self._through
             for run in each.entry.runs(self._reader.shard)
+            if run.last_frame > self._through
         )
 
     def _take(self, runs: Sequence[tuple[str, Frames]]) -> dict[str, pa.Table]:
@@ -204,6 +216,10 @@ class Worker(Closes):
         count = 0
         for each in delivered:
             for drop in each.entry.drops:
+                if drop.last_frame <= self._through:
+                    continue  # seed or journal had them
+                if drop.first_frame <= self._through:
+                    drop = replace(drop, from_us=max(drop.from_us, self._seed_us))
                 self.degraded.note(drop)
                 count += drop.count
             if each.lost:

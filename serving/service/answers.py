@@ -83,8 +83,10 @@ async def _ours(_: Request, error: Exception) -> Response:
     return of_error(error)
 
 
-async def _risk(_: Request, error: Exception) -> Response:
+async def _risk(request: Request, error: Exception) -> Response:
     assert isinstance(error, RiskRefused)
+    for each in error.breaches:
+        request.app.state.counts.breaches.labels(str(each["rule"])).inc()
     fault, remedy = f"would pass a limit ({error})", "make it smaller, or see the limits"
     return refusal(409, "order", fault, remedy, breaches=list(error.breaches))
 

@@ -18,6 +18,7 @@ from serving.service.market_routes import MarketRoutes, prediction_row
 from serving.service.models import Refusal
 from serving.service.order_routes import OrderRoutes, kill_routes
 from serving.service.parts import Parts
+from serving.service.search_route import search_route
 from serving.service.source import Asked, watch_slow
 from serving.service.stream_route import stream_route
 from serving.service.watch_routes import lag_of, watch_routes
@@ -60,10 +61,11 @@ def app_of(parts: Parts) -> FastAPI:
         lifespan=beside,
         responses=REFUSALS,
     )
+    app.state.counts = parts.counts
     answer_errors(app)
     app.include_router(MarketRoutes(parts).router())
     app.include_router(OrderRoutes(parts).router())
-    for routes in (kill_routes, watch_routes, stream_route):
+    for routes in (kill_routes, search_route, watch_routes, stream_route):
         app.include_router(routes(parts))
 
     @app.get("/", include_in_schema=False)

@@ -47,6 +47,15 @@ class Counts:
         self.faults = Counter(
             "ticklake_service_stream_faults", "Times that Redis was away.", registry=by
         )
+        self.breaches = Counter(
+            "ticklake_service_breaches",
+            "Orders over HTTP that a limit refused, by rule.",
+            ("rule",),
+            registry=by,
+        )
+        self.killed = Gauge(
+            "ticklake_service_killed", "1 while the kill switch stops trading.", registry=by
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request; route: its pattern, so that labels stay few; "" for none."""

@@ -16,12 +16,14 @@ from lake.errors import BadInput, WrongUse
 from lake.state import valkey_url
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.limits import RiskLimits
+from serving.search.search import Search
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
 from serving.service.lake_facts import HotWatch, LakeHistory
 from serving.service.limits import Limits
 from serving.service.paper_desk import PaperDesk
 from serving.service.parts import Given, Parts
+from serving.service.report import reported
 from serving.service.server import server_of
 from serving.service.write_audit import WriteAudit
 from serving.streams.connect import connected
@@ -89,7 +91,8 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
-        parts.given = Given(desk, desk, None, history, watch)
+        parts.given = Given(desk, desk, None, history, watch, Search(home, clock))
+        stack.enter_context(reported(home, parts, clock))
         thread = threading.Thread(target=desk.run, daemon=True)
         thread.start()
         stack.callback(thread.join)

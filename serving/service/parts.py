@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from lake.clock import Clock
 from lake.errors import Unavailable
 from serving.risk.kill_switch import KillSwitch
+from serving.search.search import Search
 from serving.service.api_keys import KeyBook, Role
 from serving.service.board import Board
 from serving.service.counts import Counts
@@ -65,6 +66,7 @@ class Given:
     predictor: Predictor | None = None
     history: History | None = None
     watch: Watch | None = None
+    search: Search | None = None
 
 
 @dataclass

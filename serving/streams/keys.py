@@ -45,6 +45,11 @@ def starts(shard: int) -> str:
     return f"{PREFIX}starts:{shard}"
 
 
+def whole_from(shard: int) -> str:
+    """Return the key of the first frame that was sent after some had passed by unheard."""
+    return f"{PREFIX}whole:{shard}"
+
+
 def aside(shard: int) -> str:
     """Return the stream of entries that nobody could work on."""
     return f"{PREFIX}aside:{shard}"
@@ -100,6 +105,9 @@ def features(exchange: str, market: str, ticker: str) -> str:
 
 SHARDS = f"{PREFIX}shards"
 """The set of shards that have had a worker."""
+
+LISTENS = f"{PREFIX}listens"
+"""Is there while somebody reads frames."""
 
 KILLED = f"{PREFIX}killed"
 """Says who stopped trading, when, and why; no key: it is not stopped here."""

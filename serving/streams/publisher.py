@@ -23,6 +23,7 @@ from serving.streams.breaker import Breaker
 from serving.streams.connect import connected
 from serving.streams.entry import Drop
 from serving.streams.keys import Place
+from serving.streams.listeners import LOOK_S, Ear
 from serving.streams.shedding import SheddingQueue, Waiting
 
 FRAMES_AT_ONCE = 2_000
@@ -66,6 +67,7 @@ class Publisher:
 
     url: of the Redis. epoch: of the shard's lease. next_frame: the first that this ingest numbers.
     recorded: whether frames of recordings go there too, and not only those of live sockets.
+    always: whether they go there though nobody listens (serving.streams.listeners).
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Publisher:
         clock: Clock,
         *,
         recorded: bool = False,
+        always: bool = True,
         queue: SheddingQueue | None = None,
         stream_bytes_max: int = STREAM_BYTES_MAX,
     ) -> None:
@@ -96,6 +99,10 @@ class Publisher:
         self._said_durable = -1
         self._began = False
         self._client: Redis | None = None
+        self._ear = None if always else Ear(url, clock)
+        self.heard = always
+        """Whether somebody listens, or frames are sent whoever does."""
+        self._passed_by = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
@@ -119,7 +126,9 @@ class Publisher:
             "dropped_quotes": self.queue.dropped["quotes"],
             "dropped_trades": self.queue.dropped["trades"],
             "faults": self.done.faults,
+            "unheard": self.queue.unheard,
             "opened": self.breaker.opened,
+            "heard": self.heard,
             "closed": self.breaker.state == "closed" and not self.done.fenced,
         }
 
@@ -133,6 +142,12 @@ class Publisher:
         batch: _Batch | None = None
         try:
             while not (self._stop.is_set() and self._is_empty()):
+                if not self._is_heard():
+                    self._pass_by(batch)
+                    batch = None
+                    if self._stop.wait(LOOK_S):
+                        break
+                    continue
                 if self.done.fenced or not self.breaker.allows():
                     self._let_pass(batch)
                     batch = None
@@ -145,8 +160,21 @@ class Publisher:
                     batch = None
         finally:
             self._let_pass(batch)
-            if self._client is not None:
-                self._client.close()
+            for each in (self._client, self._ear):
+                if each is not None:
+                    each.close()
+
+    def _is_heard(self) -> bool:
+        if self._ear is not None:
+            self.heard = self._ear.hears()
+        return self.heard
+
+    def _pass_by(self, batch: _Batch | None) -> None:
+        """Let pass what comes, while nobody listens."""
+        if batch is not None:
+            self.queue.give_up(batch.taken, batch.drops)
+        self.queue.mute()
+        self._passed_by = True
 
     def _is_empty(self) -> bool:
         return not self.queue.frames and self._durable == self._said_durable
@@ -203,6 +231,8 @@ class Publisher:
             pipe.xtrim(stream, minid=self._kept[0][0].id, approximate=False)
         if durable != self._said_durable:
             self._say_durable(pipe, durable)
+        if self._passed_by and batch.commands:
+            pipe.set(keys.whole_from(self._shard), batch.commands[0][0].frame)
         if self.breaker.state != "closed":
             pipe.ping()
         return list(pipe.execute(raise_on_error=False))
@@ -224,6 +254,7 @@ class Publisher:
             raise ResponseError(f"shard {self._shard} has another owner now")
         self.done.known += known
         self.done.entries += len(of_frames)
+        self._passed_by = self._passed_by and not batch.commands
         self.done.frames += sum(count for _, _, count in batch.commands)
         self._kept += [(place, len(raw)) for place, raw, _ in batch.commands]
         self._kept_bytes += sum(len(raw) for _, raw, _ in batch.commands)

@@ -78,7 +78,7 @@ class ShardReader:
 
     def take(self, entries_max: int, wait_ms: int) -> list[Delivered]:
         """Return what comes next, in its order: first what others left, then what is new."""
-        self._renew_if_due()
+        self.renew_if_due()
         if self._claiming:
             found = self._claim()
             if found:
@@ -140,7 +140,8 @@ class ShardReader:
         closed_us, _, frame = (found or b"0 0").partition(b" ")
         return int(closed_us), int(frame)
 
-    def _renew_if_due(self) -> None:
+    def renew_if_due(self) -> None:
+        """Keep the turn; whoever works long between two calls of take() calls this meanwhile."""
         now_us = self._clock.monotonic_us()
         if now_us - self._renewed_us >= owner.TURN_MS * 1_000 / 3:
             self._turn.renew()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,15 +61,26 @@ class SheddingQueue:
         self._waiting: deque[Waiting] = deque()
         self._drops: dict[tuple[str, Kind], Drop] = {}
         self._changed = threading.Condition()
+        self._passing: dict[str, list[int]] = {}
         self._shut = False
+        self.muted = False
+        """While nobody listens."""
         self.frames = 0
         self.bytes = 0
         self.shedding = False
         self.dropped: dict[Kind, int] = {"quotes": 0, "trades": 0}
         """Frames left out so far."""
+        self.unheard = 0
+        """Frames that came while nobody listened."""
 
     def offer(self, given: Slice) -> None:
         """Take frames, or count what does not fit."""
+        if self.muted:  # told by the first and the last: it costs the reader's loop nothing
+            with self._changed:
+                if self.muted:
+                    last = given.first_frame + len(given.frames) - 1
+                    self._pass_by(given.feed, range(given.first_frame, last + 1), given.received_us)
+                    return
         first = given.first_frame
         numbers = list(range(first, first + len(given.frames)))
         size = sum(map(len, given.frames))
@@ -122,7 +133,23 @@ class SheddingQueue:
     def open(self) -> None:
         """Take what is offered again."""
         with self._changed:
-            self._shut = False
+            self._shut = self.muted = False
+            for feed, (count, *ends) in self._passing.items():
+                first, last, from_us, to_us = ends
+                self._note(Drop(feed, "trades", count, first, last, from_us, to_us))
+            self._passing.clear()
+
+    def mute(self) -> None:
+        """Let pass by what is offered from now on, since nobody listens; it is no drop of ours.
+
+        Whoever listens later hears that it is missing, as of drops; so is what waits.
+        """
+        with self._changed:
+            self.muted = True
+            while self._waiting:
+                one = self._waiting.popleft()
+                self._pass_by(one.given.feed, one.numbers, one.received_us)
+            self.frames = self.bytes = 0
 
     def wake(self) -> None:
         """End a wait of take()."""
@@ -136,6 +163,17 @@ class SheddingQueue:
                 self._note(each)
             for one in taken:
                 self._drop_all(one)
+
+    def _pass_by(self, feed: str, numbers: Sequence[int], received_us: Sequence[int]) -> None:
+        count, from_us, to_us = len(numbers), received_us[0], received_us[-1]
+        self.unheard += count
+        known = self._passing.get(feed)
+        if known is None:
+            self._passing[feed] = [count, numbers[0], numbers[-1], from_us, to_us]
+            return
+        known[0] += count
+        known[2] = numbers[-1]
+        known[3], known[4] = min(known[3], from_us), max(known[4], to_us)
 
     def _fits(self, one: Waiting) -> bool:
         return (

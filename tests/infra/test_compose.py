@@ -185,7 +185,7 @@ def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any
 
 def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> None:
     ours = {name: each for name, each in services.items() if each["image"].startswith("ticklake:")}
-    assert {"set-up", "ingest", "metrics", "exchange"} <= ours.keys()
+    assert {"set-up", "ingest", "metrics", "exchange", "live"} <= ours.keys()
     for name, each in ours.items():
         if name not in OTHER_PROGRAMS:
             parsed(ticklake, list(each["command"]))
@@ -253,7 +253,7 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
         for name, each in behind_tls.items()
     }
     beyond = {name for name, hosts in ports.items() if hosts - {"127.0.0.1"}}
-    assert beyond == {"timescaledb", "minio", "redis", "trino"}
+    assert beyond == {"timescaledb", "minio", "redis", "trino", "live"}
     for name in beyond:
         assert behind_tls[name]["depends_on"]["certificates"], name
         assert "/tls" in {mount["target"] for mount in behind_tls[name]["volumes"]}, name
@@ -272,6 +272,7 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
         mounts = {mount["target"] for mount in behind_tls[name]["volumes"]}
         assert "/etc/ticklake/trust" in mounts, name
         assert "/tls" not in mounts, name
+    assert behind_tls["live"]["environment"]["TICKLAKE_SERVICE_TLS"] == "/tls"
 
 
 def test_the_folder_of_certificates_has_what_the_services_are_told(

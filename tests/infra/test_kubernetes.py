@@ -90,6 +90,7 @@ def test_everything_is_applied_and_every_file_is_there() -> None:
 def test_secrets_are_references_to_those_that_are_named() -> None:
     assert [named(each) for each in documents() if each["kind"] == "Secret"] == []
     asked = {each["name"] for each in everywhere(list(documents()), "secretKeyRef")}
+    asked |= set(everywhere(list(documents()), "secretName"))
     for key in ("passwordSecret", "accessKeyId", "secretAccessKey"):
         asked |= {each["name"] for each in everywhere(list(documents()), key)}
     assert asked == SECRETS
@@ -145,7 +146,7 @@ def test_what_the_given_profile_needs_is_given_wherever_it_starts() -> None:
         for each in containers(template)
         if each.get("args", [])[:1] == ["up"]
     ]
-    assert len(starting) == 5
+    assert len(starting) == 6
     for each in starting:
         given = {
             name

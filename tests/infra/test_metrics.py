@@ -23,6 +23,7 @@ from infra.command.metrics import samples
 from infra.servers import embedded
 from infra.servers.ports import choose
 from infra.servers.process import processes, wait_until
+from infra.watch.live_metrics import LIVE
 from infra.watch.metrics import BY_NAME, markdown
 from lake.clock import SystemClock
 
@@ -49,6 +50,10 @@ ONLY_SOMETIMES = {
     "ticklake_backups",  # where they are on
     "ticklake_backup_age_seconds",
     "ticklake_backup_log_behind_bytes",
+    "ticklake_order_audit_holds",  # after an audit, each quarter
+    "ticklake_order_audit_coverage_ratio",
+    "ticklake_order_audit_timestamp_seconds",
+    *(name for each in LIVE for name in each.sample_names),  # while `ticklake live` runs
 }
 NOT_ON_THE_BOARD = {
     "ticklake_mover_committer",  # its takeovers are shown, by the lease's epoch

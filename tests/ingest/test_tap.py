@@ -22,6 +22,8 @@ from lake.steps import Steps
 class Seen:
     """A tap that keeps what it is shown."""
 
+    heard = True
+
     def __init__(self) -> None:
         self.shown: dict[int, tuple[str, int, bytes, int]] = {}
         self.durable_frame = 0

@@ -11,11 +11,16 @@ import pytest
 from feature_repo.ledger.anchor import make_anchor
 from feature_repo.ledger.commands import Cash
 from feature_repo.ledger.coverage import Coverage, audit_orders
+from feature_repo.ledger.lake_copy import copy_faults
 from feature_repo.ledger.projection import project
 from feature_repo.ledger.second_place import LockedFolder
 from feature_repo.ledger.writer import Writer
+from flows.numbered_to_lake import take
 from lake.audit.signing import signer_at
+from lake.client import connect
 from lake.clock import ManualClock
+from lake.contracts.contract import LEDGER_DATASETS
+from lake.warehouse import Folder
 from tests.order_ledger.orders import ONE, START_US, change, fill, place
 
 Audit = Callable[..., Coverage]
@@ -100,3 +105,22 @@ def test_a_fill_that_changed_no_position_is_said(audit: Audit) -> None:
         "UPDATE market.position_events SET order_event_id = NULL WHERE id = 2",
     )
     assert any("1 fills changed no position" in each for each in found.faults), found.faults
+
+
+def test_the_lake_s_copy_is_held_against_the_hot_tier(
+    audit: Audit, migrated_dsn: str, tmp_path: Path
+) -> None:
+    """Rows that lack, and rows that were changed after they were copied, are said."""
+    place = Folder(tmp_path / "warehouse")
+    for dataset in LEDGER_DATASETS:
+        take(migrated_dsn, place, dataset)
+    with connect(dsn=migrated_dsn, warehouse=place) as client:
+        alike, faults = copy_faults(client)
+        assert faults == []
+        assert alike == sum(client.arrow(f"FROM hot.{name}").num_rows for name in LEDGER_DATASETS)
+        with psycopg.connect(migrated_dsn) as connection:
+            connection.execute("UPDATE market.fills SET fee = fee + 1 WHERE event_id = 3")
+            connection.execute("UPDATE market.orders SET fees = 7")
+        _, faults = copy_faults(client)
+        assert [fault.partition(":")[0] for fault in faults] == ["orders", "fills", "fills"]
+        assert "has others" in faults[0]

@@ -19,6 +19,7 @@ from infra.servers import ports
 from lake.clock import SystemClock
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.limits import RiskLimits
+from serving.search.search import Search
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
 from serving.service.limits import Limits
@@ -122,7 +123,7 @@ def served(
     parts = Parts(CLOCK, book, audit, kill, client, url, limits or Limits())
     desk = PaperDesk(parts.board, parts.stop, CLOCK, risk or RiskLimits(duplicate_us=None))
     if whole:
-        parts.given = Given(desk, desk, Predictor(), None, Watch())
+        parts.given = Given(desk, desk, Predictor(), None, Watch(), Search(None, CLOCK))
     taken = port or ports.choose(None)
     server = server_of(app_of(parts), "127.0.0.1", taken)
     threads = [threading.Thread(target=server.run), threading.Thread(target=desk.run)]

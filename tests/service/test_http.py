@@ -310,3 +310,15 @@ def test_metrics_and_lag_say_what_happens(service: Served) -> None:
         assert lag["tick_s"] < 60
         assert lag["instruments"] >= 2
         assert httpx.get(f"{service.url}/v1/openapi.json").json()["info"]["title"] == "ticklake"
+
+
+def test_the_catalog_is_searched_by_meaning(service: Served) -> None:
+    with service.http() as http:
+        words = {"q": "spread between buyers and sellers", "limit": 5}
+        answer = http.get("/v1/search", params=words).json()
+        assert "features_microstructure.spread" in [row["name"] for row in answer["rows"]]
+        assert answer["lacking"] == "no home was asked"
+        only = http.get("/v1/search", params={"q": "volatile", "kind": "feature"}).json()["rows"]
+        assert {row["kind"] for row in only} == {"feature"}
+        for wrong in ({}, {"q": ""}, {"q": "x" * 1_000}, {"q": "x", "kind": "nothing"}):
+            assert http.get("/v1/search", params=wrong).status_code == 422

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from lake.clock import SystemClock
+from lake.clock import ManualClock, SystemClock
 from lake.errors import Fenced
 from lake.ingest.intake import Slice
-from serving.streams import entry, keys, latest, owner
+from serving.live.run import last_unheard
+from serving.streams import entry, keys, latest, listeners, owner
 from serving.streams.connect import connected
 from serving.streams.durable_watch import DurableWatch
 from serving.streams.keys import Place
+from serving.streams.listeners import Ear
 from serving.streams.publisher import Publisher
 from serving.streams.reader import DELIVERIES_MAX, Delivered, ShardReader, opened
 from serving.streams.shedding import SheddingQueue
@@ -234,3 +236,77 @@ def test_a_turn_runs_out_and_the_next_has_a_higher_number(client: Redis, shard: 
     with pytest.raises(Fenced):
         first.renew()
     second.renew()
+
+
+@pytest.fixture
+def nobody(client: Redis) -> Iterator[None]:
+    """See to it that nobody listens, before and after."""
+    client.delete(keys.LISTENS)
+    yield
+    client.delete(keys.LISTENS)
+
+
+def test_frames_go_to_redis_from_when_somebody_listens_and_what_passed_by_is_told(
+    valkey_url: str, client: Redis, shard: int, nobody: None
+) -> None:
+    publisher = Publisher(valkey_url, shard, 1, 1, CLOCK, always=False)
+    for n in range(1, 101):
+        publisher.frames(Slice("sim", 0, n, [b'[{"ev":"XT"}]'], [n]))
+    until(lambda: publisher.queue.unheard == 100)
+    assert client.xlen(keys.frames(shard)) == 0
+    figures = publisher.figures()
+    assert (figures["heard"], figures["unheard"], figures["closed"]) == (False, 100, True)
+    assert (figures["dropped_trades"], figures["waiting"]) == (0, 0)
+    assert listeners.say(client)
+    assert not listeners.say(client)
+    until(lambda: not publisher.queue.muted)
+    publisher.frames(Slice("sim", 0, 101, [b"[1]"], [101]))
+    publisher.durable(101)
+    until(lambda: publisher.done.frames == 1)
+    publisher.close()
+    assert client.get(keys.whole_from(shard)) == b"101"
+    (delivered,) = all_of(reader_of(client, shard))
+    assert delivered.place == Place(1, 101)
+    assert delivered.entry.drops == (entry.Drop("sim", "trades", 100, 1, 100, 1, 100),)
+    assert last_unheard(client, shard) == 100
+    client.set(keys.applied("live", shard), Place(1, 101).id)
+    assert last_unheard(client, shard) == 0
+
+
+def test_a_listener_that_is_there_misses_nothing_of_an_ingest_that_starts(
+    valkey_url: str, client: Redis, shard: int, nobody: None
+) -> None:
+    listeners.say(client)
+    publisher = Publisher(valkey_url, shard, 1, 1, CLOCK, always=False)
+    for n in range(1, 51):
+        publisher.frames(Slice("sim", 0, n, [b"[1]"], [n]))
+    until(lambda: publisher.done.frames == 50)
+    publisher.close()
+    assert publisher.queue.unheard == 0
+    assert len(all_of(reader_of(client, shard))) == 50
+
+
+def test_who_falls_silent_is_missed_after_a_while_and_a_redis_that_is_away_changes_nothing(
+    valkey_url: str, client: Redis, nobody: None
+) -> None:
+    clock = ManualClock(1_000_000)
+
+    def after(seconds: float, ear: Ear) -> bool:
+        clock.sleep(seconds)
+        return ear.hears()
+
+    ear = Ear(valkey_url, clock)
+    assert not ear.hears()
+    listeners.say(client)
+    assert not after(listeners.LOOK_S / 2, ear)  # it does not look again so soon
+    assert after(listeners.LOOK_S, ear)
+    client.delete(keys.LISTENS)  # as of a Redis that was emptied
+    assert after(listeners.GONE_S_MIN / 2, ear)
+    assert not after(listeners.GONE_S_MIN, ear)
+    ear.close()
+    with closed_port() as (dead, listener):
+        listener.close()
+        away = Ear(f"redis://127.0.0.1:{dead}/0", clock)
+        assert not after(listeners.LOOK_S, away)
+        away._is_there = True
+        assert after(10 * listeners.GONE_S_MIN, away)

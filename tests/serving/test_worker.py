@@ -16,7 +16,7 @@ from redis.client import Pipeline
 from feature_repo.feature_set import MARKET
 from lake.bars.kernel import MINUTE_US, bars_of_trades
 from lake.clock import ManualClock, SystemClock
-from lake.feeds.codec import frames_of
+from lake.feeds.codec import Frames, frames_of
 from lake.ingest.codecs import codecs
 from lake.ingest.intake import Slice
 from serving.live.once import Once
@@ -70,13 +70,13 @@ class Shard:
         while self.publisher.done.frames < through:
             SystemClock().sleep(0.005)
 
-    def worker(self) -> Worker:
+    def worker(self, journal: Frames | None = None) -> Worker:
         self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
         opened = reader.opened(self.client, GROUP, self.number, SystemClock())
         assert opened is not None
         seed = Seed(START_US, 0, NO_BARS, NO_BARS, NO_TRADES)
         made = Worker(opened, Once(), MARKET, self.clock, seed=seed, effects=self.note, grace_us=0)
-        made.catch_up([])
+        made.catch_up([("sim", journal)] if journal else [], len(journal) if journal else 0)
         return made
 
     def note(self, pipe: Pipeline, given: Round) -> None:
@@ -117,6 +117,39 @@ def test_every_bar_is_given_out_once_whoever_dies_and_ends_as_the_batch_has_it(
     shard.clock.step(3 * MINUTE_US)
     worker.round(1)
     worker.close()
+    ends_as_the_batch(shard)
+
+
+def test_what_passed_by_unheard_comes_of_the_journal_and_no_bar_lacks_it(shard: Shard) -> None:
+    """The mark lies amid a slice: of what came after it, nothing is missing and nothing twice."""
+    before = 95
+    shard.publisher.queue.mute()
+    for n in range(before):
+        shard.publisher.frames(Slice("sim", 0, n + 1, [RAW[n]], [RECEIVED_US[n]]))
+    shard.publisher.queue.open()
+    ends = (before, before + 10)
+    shard.publisher.frames(
+        Slice("sim", 0, before + 1, RAW[slice(*ends)], RECEIVED_US[slice(*ends)])
+    )
+    while shard.publisher.done.frames < 10:
+        SystemClock().sleep(0.005)
+    shard.sent = before + 10
+    journal = frames_of(
+        RAW[: before + 5], received_us=RECEIVED_US[: before + 5], shard=shard.number
+    )
+    worker = shard.worker(journal)
+    shard.publisher.done.frames = shard.sent
+    shard.send(FRAMES)
+    shard.clock.step(RECEIVED_US[-1] + 3 * MINUTE_US - shard.clock.now_us())
+    while worker.round(1) is not None:
+        pass
+    assert not worker.degraded.any
+    worker.close()
+    ends_as_the_batch(shard)
+
+
+def ends_as_the_batch(shard: Shard) -> None:
+    """See that bars were given out once each, corrected where they were, and are the batch's."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
     for row in shard.noted():
         key = row["ticker"], row["event_time"]

@@ -1,0 +1,63 @@
+"""What the live half says of itself, in files of the home that any process may read.
+
+home/run/live/NAME.json, replaced every second, gone after an orderly end. A file that grows old is
+of a process that hangs or was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lake.clock import Clock
+
+FOLDER = "run/live"
+WORKER, SERVICE = "worker", "service"
+REPORT_S = 1.0
+SILENT_S = 5.0
+"""Who has said nothing for so long is not up."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """said: by the process itself; age_s: since then."""
+
+    said: Mapping[str, Any]
+    age_s: float
+
+    @property
+    def speaks(self) -> bool:
+        """Tell whether it runs and says so."""
+        return self.age_s < SILENT_S
+
+
+def write_report(home: Path, name: str, said: Mapping[str, Any], clock: Clock) -> None:
+    """Replace a report at once; raises OSError."""
+    path = _path(home, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}.new")
+    new.write_text(json.dumps({"at_us": clock.now_us(), "said": said}))
+    new.replace(path)
+
+
+def end_report(home: Path, name: str) -> None:
+    """Say no more: the process ends in order."""
+    _path(home, name).unlink(missing_ok=True)
+
+
+def read_report(home: Path, name: str, clock: Clock) -> LiveReport | None:
+    """Return the last report; None where there is none, or it is not whole."""
+    try:
+        found = json.loads(_path(home, name).read_bytes())
+        age_s = max(0.0, (clock.now_us() - int(found["at_us"])) / 1e6)
+        return LiveReport(dict(found["said"]), age_s)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _path(home: Path, name: str) -> Path:
+    return home / FOLDER / f"{name}.json"

@@ -1,0 +1,1 @@
+"""Search over what there is, by what it means."""

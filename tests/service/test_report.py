@@ -1,0 +1,62 @@
+"""What the live half tells of itself reaches Prometheus; who falls silent is down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.command.metrics import samples
+from infra.servers.process import wait_until
+from infra.watch.exporter import live_collector, text
+from infra.watch.live_metrics import LIVE
+from lake.clock import ManualClock, SystemClock
+from serving.live.report import SERVICE, WORKER, end_report, read_report, write_report
+from serving.service.report import reported
+from tests.service.serving import served
+
+FIGURES = {"applied": 7, "claimed": 0, "lost": 1, "aside": 0, "drops": {"quotes": 4, "trades": 2}}
+
+
+def told(home: Path, clock: ManualClock | SystemClock) -> Mapping[str, float]:
+    return samples(text(live_collector(home, clock)))
+
+
+def test_a_service_tells_what_it_counts(valkey_url: str, tmp_path: Path) -> None:
+    clock = SystemClock()
+    with served(valkey_url, tmp_path) as service:
+        with reported(tmp_path, service.parts, clock), service.http("trade") as http:
+            service.tell(("X:BTCUSD", "100"))
+            assert wait_until(clock, lambda: bool(http.get("/v1/prices").json()["prices"]), 10)
+            order = {"client_order_id": "far", "ticker": "X:BTCUSD", "side": "buy", "size": "1"}
+            order |= {"kind": "limit", "price": "900"}  # beyond the collar
+            assert http.post("/v1/orders", json=order).status_code == 409
+            assert http.post("/v1/kill", json={"reason": "a test"}).status_code == 200
+            assert wait_until(
+                clock, lambda: told(tmp_path, clock).get("ticklake_service_killed") == 1, 10
+            )
+            write_report(tmp_path, WORKER, {"shards": {"0": {**FIGURES, "received_us": 0}}}, clock)
+            found = told(tmp_path, clock)
+        assert read_report(tmp_path, SERVICE, clock) is None
+    assert found["ticklake_service_up"] == found['ticklake_live_up{shard="0"}'] == 1
+    assert sum(v for k, v in found.items() if k.startswith("ticklake_service_breaches_total")) >= 1
+    assert found['ticklake_live_dropped_frames_total{kind="trades",shard="0"}'] == 2
+    wanted = {name for each in LIVE for name in each.sample_names}
+    assert {name.partition("{")[0] for name in found} == wanted
+
+
+def test_who_falls_silent_is_down_and_who_ends_is_forgotten(tmp_path: Path) -> None:
+    clock = ManualClock()
+    write_report(tmp_path, SERVICE, {"text": ""}, clock)
+    said = {"shards": {"3": {**FIGURES, "received_us": clock.now_us()}}}
+    write_report(tmp_path, WORKER, said, clock)
+    assert told(tmp_path, clock)['ticklake_live_up{shard="3"}'] == 1
+    clock.sleep(60)
+    found = told(tmp_path, clock)
+    assert (found["ticklake_service_up"], found['ticklake_live_up{shard="3"}']) == (0, 0)
+    assert found['ticklake_live_tick_age_seconds{shard="3"}'] == 60
+    end_report(tmp_path, WORKER)
+    end_report(tmp_path, SERVICE)
+    assert told(tmp_path, clock) == {}
+    (tmp_path / "run/live/worker.json").write_text(json.dumps({"said": 1}))
+    assert told(tmp_path, clock) == {}
