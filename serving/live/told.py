@@ -67,7 +67,7 @@ class Teller:
             "received_us": given.received_us,
             "dropped": given.dropped,
             "shard": self._shard,
-            "frames": given.frames,
+            "frames": [list(each) for each in given.frames],
             **rows,
         }
         pipe.sadd(keys.SHARDS, self._shard)

@@ -14,7 +14,7 @@ from lake.clock import Clock
 from lake.errors import BadInput, WrongUse
 from lake.roles import role_dsn
 from lake.state import valkey_url
-from serving.risk.kill_switch import KillSwitch
+from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
 from serving.service.lake_facts import HotWatch, LakeHistory
@@ -25,7 +25,6 @@ from serving.service.server import server_of
 from serving.service.write_audit import WriteAudit
 from serving.streams.connect import connected
 
-KILLED = "run/killed.json"
 CERTIFICATE, KEY = "server.crt", "server.key"
 
 
