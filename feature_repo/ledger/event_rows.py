@@ -41,6 +41,12 @@ def read_orders(connection: psycopg.Connection, order_ids: Sequence[str]) -> lis
     return [order_event(row) for row in connection.execute(query.encode(), (list(order_ids),))]
 
 
+def newest_events(connection: psycopg.Connection, limit: int) -> list[OrderEvent]:
+    """Return the newest events of all orders, the newest first."""
+    query = f"SELECT {_fields(ORDERS)} FROM market.{ORDERS} ORDER BY id DESC LIMIT %s"
+    return [order_event(row) for row in connection.execute(query.encode(), (limit,))]
+
+
 def orders_in_turn(connection: psycopg.Connection, upto: int) -> Iterator[OrderEvent]:
     """Yield every event up to an id, order by order, each order's in its sequence."""
     with connection.cursor(name="orders_in_turn") as cursor:

@@ -76,10 +76,10 @@ class Taken:
 
     def line(self) -> str:
         """Return it in words."""
-        left = f"; {len(self.refused):,} left out, the first: {self.refused[0]}"
-        return f"{self.table}: {self.new:,} of {self.rows:,} rows entered" + (
-            left if self.refused else ""
-        )
+        said = f"{self.table}: {self.new:,} of {self.rows:,} rows entered"
+        if not self.refused:
+            return said
+        return f"{said}; {len(self.refused):,} left out, the first: {self.refused[0]}"
 
 
 def import_orders(old_dsn: str, schema: str, account: str, writer: Writer) -> list[Taken]:

@@ -40,13 +40,17 @@ class Projected:
 
 def project(dsn: str, clock: Clock) -> Projected:
     """Bring every table up to the last event, and snapshots up to now."""
-    events = 0
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for chain in (ORDERS, POSITIONS):
-            while taken := _step(connection, chain):
-                events += taken
-        snapshots = _draw(connection, clock.now_us() // MOMENT_US)
-    return Projected(events, snapshots)
+        return project_over(connection, clock)
+
+
+def project_over(connection: psycopg.Connection, clock: Clock) -> Projected:
+    """Do the same over a connection that commits by itself."""
+    events = 0
+    for chain in (ORDERS, POSITIONS):
+        while taken := _step(connection, chain):
+            events += taken
+    return Projected(events, _draw(connection, clock.now_us() // MOMENT_US))
 
 
 def select_sql(name: str) -> str:

@@ -16,7 +16,7 @@ from feature_repo.ledger.event_rows import CHAINS, write
 from feature_repo.ledger.known import Batch, Head, Known, Outcome
 from lake.clock import Clock
 from lake.database import BY_RANGE, with_options
-from lake.errors import Unavailable, WrongUse
+from lake.errors import Fenced, Unavailable, WrongUse
 
 COMMANDS_MAX = 1_000
 """Commands of one transaction."""
@@ -25,14 +25,31 @@ LOCK = "market.ledger"
 LOCK_MS_MAX = 5_000
 """How long a writer waits for another."""
 
+CONNECT_S_MAX = 2
+SILENT_MS_MAX = 5_000
+"""The server ends the session of a leader that is silent for so long, and its lead with it."""
+
+LEADER = {
+    "lock_timeout": LOCK_MS_MAX,
+    "idle_session_timeout": SILENT_MS_MAX,
+    "idle_in_transaction_session_timeout": SILENT_MS_MAX,
+}
+"""Settings of a leader's session, in milliseconds."""
+
 
 class Writer:
-    """Writes to one ledger, from one thread."""
+    """Writes to one ledger, from one thread.
 
-    def __init__(self, dsn: str, clock: Clock) -> None:
+    lead: what only one process may do at a time, "" for none. It is held by the session that
+    writes and ends with it: once another holds it, nothing of ours can reach the ledger any more,
+    however long we slept. It is never taken again: a new lead needs a new writer.
+    """
+
+    def __init__(self, dsn: str, clock: Clock, *, lead: str = "") -> None:
         # The newest rows are not in any statistics yet: by them a whole table would be read.
         self._dsn = with_options(dsn, **BY_RANGE)
         self._clock = clock
+        self._lead = lead
         self._connection: psycopg.Connection | None = None
         self._known = Known()
         self._heads: dict[str, Head] = {}
@@ -42,6 +59,42 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def take_lead(self) -> None:
+        """Take the lead; Unavailable where another has it, or the server is away."""
+        try:
+            connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_S_MAX)
+        except psycopg.Error as error:
+            raise _away(error) from error
+        try:
+            for name, value in LEADER.items():
+                connection.execute(f"SET {name} = {value}".encode())
+            query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+            row = connection.execute(query, (f"{LOCK}.lead.{self._lead}",)).fetchone()
+            if row is None or not row[0]:
+                remedy = "ask that one; this one takes over once it ends"
+                raise Unavailable(self._lead, "another process leads", remedy)
+        except psycopg.Error as error:
+            connection.close()
+            raise _away(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether the lead is ours, as far as we have heard."""
+        return self._connection is not None and not self._connection.closed
+
+    def beat(self) -> None:
+        """Let the server hear of us; where it does not, the lead is over."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error:
+            self.close()
 
     def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         """Do commands in their order, all durable when this returns; refusals among them.
@@ -59,8 +112,7 @@ class Writer:
         except psycopg.Error as error:
             self._known.forget()
             self.close()
-            said = str(error).splitlines()[0]
-            raise Unavailable("ledger", said, "give the same commands again") from error
+            raise _away(error) from error
         except BaseException:
             self._known.forget()
             raise
@@ -68,6 +120,8 @@ class Writer:
         return outcomes
 
     def _connected(self) -> psycopg.Connection:
+        if self._lead and not self.leads:
+            raise Fenced(self._lead, "is over with its session", "begin anew")
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._dsn, autocommit=True)
             self._connection.execute(f"SET lock_timeout = {LOCK_MS_MAX}".encode())
@@ -87,6 +141,11 @@ class Writer:
             if batch.events[chain]:
                 write(connection, chain, batch.events[chain], batch.hashes[chain])
         return outcomes
+
+
+def _away(error: psycopg.Error) -> Unavailable:
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    return Unavailable("ledger", said, "give the same commands again")
 
 
 def hold(connection: psycopg.Connection) -> None:

@@ -75,12 +75,31 @@ def tables(settings: Settings, dsn: str | None, name: str, schema: str) -> Answe
 @of_old
 @verb
 def run(settings: Settings, dsn: str | None, name: str, schema: str) -> Answer:
-    """Take in what is not in yet, day by day; stopped or repeated, it goes on."""
+    """Take in what is not in yet, day by day; stopped or repeated, it goes on.
+
+    Orders, positions and snapshots are also opening events of the ledger, of the account --name;
+    a row that does not fit is left out and said, and ends with 1. See: ticklake ledger import.
+    """
+    from contextlib import closing
+
+    from feature_repo.ledger.old_orders import TABLES, import_orders
+    from feature_repo.ledger.writer import Writer
     from flows.old_tables_to_journal import import_all
     from lake.clock import SystemClock
 
-    done = import_all(*_sides(settings, dsn, name, schema), SystemClock())
-    return Answer({"tables": [vars_of(each) for each in done]}, [each.line() for each in done])
+    old, place = _sides(settings, dsn, name, schema)
+    done = import_all(old, place, SystemClock())
+    lines = [each.line() for each in done]
+    taken = []
+    if any(each.table in TABLES for each in done):
+        with closing(Writer(place.dsn, SystemClock())) as writer:
+            taken = import_orders(old.dsn, old.schema, old.name, writer)
+    lines += [f"ledger: {each.line()}" for each in taken]
+    document = {
+        "tables": [vars_of(each) for each in done],
+        "ledger": [vars_of(each) for each in taken],
+    }
+    return Answer(document, lines, holds=not any(each.refused for each in taken))
 
 
 @import_.command()

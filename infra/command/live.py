@@ -52,7 +52,8 @@ def live(
     """Run the speed layer and the live service with its page, until Ctrl-C.
 
     Needs the servers (`up`) and an `ingest` of live sockets beside it. Orders go to a broker of
-    paper and are forgotten at the end. Writes need a key: ticklake keys add NAME --role trade.
+    paper and into the ledger; one process of a home leads. Writes need a key: ticklake keys add
+    NAME --role trade.
     """
     from infra.servers import ports
     from infra.servers.service_tls import folder_of

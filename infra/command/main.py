@@ -34,6 +34,7 @@ GROUPS = {
     "Live": {
         "live": "Run the speed layer and the live service with its page.",
         "keys": "Say who may call the live service, and as what.",
+        "kill": "Stop all trading, or let it go on.",
     },
     "Look": {
         "sql": "Query the fresh union view with DuckDB.",

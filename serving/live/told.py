@@ -1,9 +1,9 @@
 """What a worker tells whoever shows it: newest prices and quotes, closed bars, their features.
 
 Each round becomes one entry of the shard's stream of updates, in the transaction that acknowledges
-the round. A service reads the stream and needs no codec; the newest bars and features of each
-instrument are kept beside it, for a service that starts. All of it is bounded, and may be lost: the
-lake has the rows.
+the round; it names the frames that it rests on, since they may not be durable yet. A service reads
+the stream and needs no codec; the newest bars and features of each instrument are kept beside it,
+for a service that starts. All of it is bounded, and may be lost: the lake has the rows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,13 @@ class Teller:
         }
         if not any(rows.values()) and not given.dropped:
             return
-        update = {"received_us": given.received_us, "dropped": given.dropped, **rows}
+        update = {
+            "received_us": given.received_us,
+            "dropped": given.dropped,
+            "shard": self._shard,
+            "frames": [list(each) for each in given.frames],
+            **rows,
+        }
         pipe.sadd(keys.SHARDS, self._shard)
         entry: Any = {UPDATE: orjson.dumps(update)}
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)

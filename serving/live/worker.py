@@ -45,7 +45,8 @@ class Round:
 
     trades, quotes: rows as the lake will have them, in their order. bars, features: of the minutes
     that closed, with `change` and `degraded` columns; None where none did. drops: frames that were
-    left out before these, whole entries that were lost included, as one each.
+    left out before these, whole entries that were lost included, as one each. frames: the last
+    frame of each epoch among them: once those are durable, all are.
     """
 
     place: Place
@@ -55,6 +56,7 @@ class Round:
     gone: pa.Table | None = None
     features: pa.Table | None = None
     dropped: int = 0
+    frames: tuple[Place, ...] = ()
 
 
 class Effects(Protocol):
@@ -170,7 +172,8 @@ class Worker(Closes):
         if not delivered and bars is None:
             return None
         place = delivered[-1].place if delivered else self._reader.applied
-        found = Round(place, self._received_us, tables, bars, gone, features, dropped)
+        frames = frames_of(delivered)
+        found = Round(place, self._received_us, tables, bars, gone, features, dropped, frames)
         self._write(delivered, found)
         return found
 
@@ -239,6 +242,16 @@ class Worker(Closes):
             none = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
             return rows.append_column("degraded", none)
         return rows.append_column("degraded", self.features.degraded(rows, self.degraded))
+
+
+def frames_of(delivered: Sequence[Delivered]) -> tuple[Place, ...]:
+    """Return the last frame of each epoch; an entry's id says its first."""
+    last: dict[int, int] = {}
+    for each in delivered:
+        if len(each.entry.numbers):
+            epoch = each.place.epoch
+            last[epoch] = max(last.get(epoch, 0), int(each.entry.numbers.max()))
+    return tuple(Place(*each) for each in last.items())
 
 
 def put_latest(pipe: Pipeline, tables: Mapping[str, pa.Table]) -> None:

@@ -20,6 +20,9 @@ from redis.exceptions import RedisError
 from lake.clock import Clock
 from serving.streams import keys
 
+KILLED = "run/killed.json"
+"""The file of a home."""
+
 LOOK_US = 100_000
 """Between two looks at Redis; the file is looked at whenever it is asked."""
 
@@ -43,7 +46,7 @@ FREE = Word(False, 0, "", "")
 class KillSwitch:
     """Asked before every order.
 
-    path: of the file, for instance HOME/run/killed.json. client: None where there is no Redis.
+    path: of the file, HOME/KILLED. client: None where there is no Redis.
     """
 
     def __init__(self, path: Path, client: Redis | None, clock: Clock) -> None:

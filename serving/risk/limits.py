@@ -114,6 +114,12 @@ class RiskDesk:
         self._sent.extend(sent)
         self._known.update(order.client_id for _, order in sent)
 
+    def withdraw(self, client_id: str) -> None:
+        """Forget an order that passed and was not sent after all: it may be asked for again."""
+        kept = [each for each in self._sent if each[1].client_id != client_id]
+        self._sent = deque(kept)
+        self._known.discard(client_id)
+
     def _forget(self, now_us: int) -> None:
         reach_us = max(self.limits.per_us, self.limits.duplicate_us or 0)
         while self._sent and (

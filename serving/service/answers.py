@@ -22,7 +22,7 @@ from lake.errors import (
     Unavailable,
     WrongUse,
 )
-from serving.service.ports import RiskRefused
+from serving.desk.said import RiskRefused
 
 STATUS: Mapping[type[TicklakeError], int] = {
     WrongUse: 422,

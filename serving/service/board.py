@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from feature_repo.trading.market import Instrument
+from feature_repo.trading.market import Instrument, Quote, Trade
+from feature_repo.trading.money import units
 from lake.clock import Clock
+from serving.desk.market import Rest, Told
+from serving.streams.keys import Place
 from serving.streams.latest import PRICE_MS
 
 INSTRUMENTS_MAX = 20_000
@@ -46,12 +49,14 @@ class Board:
         self.received_us = max(self.received_us, int(update["received_us"]))
         self.dropped += int(update["dropped"])
         changed: dict[str, dict[str, Any]] = {}
+        rest = _rest(update)
         for given, names, mark in ((update["prices"], TRADE, "t"), (update["quotes"], QUOTE, "qt")):
             for each in given:
                 row = self._row(each)
                 if row is not None and (each["t"], each["s"]) >= row[f"{mark}_at"]:
                     row.update({name: each[name] for name in names})
                     row[f"{mark}_at"] = (each["t"], each["s"])
+                    row[f"{mark}_rest_at"] = rest
                     row[mark] = each["t"]
                     changed[row["id"]] = row
         items = [
@@ -90,6 +95,19 @@ class Board:
         ]
         return found[0] if len(found) == 1 else None
 
+    def told(self, instrument: Instrument) -> Told | None:
+        """Return the newest trade and quote, with their frames; see serving.desk.market."""
+        row = self._rows.get(name_of(instrument.exchange, instrument.market, instrument.ticker))
+        if row is None:
+            return None
+        row = dict(row)  # the reader of updates goes on meanwhile
+        trade = quote = None
+        if row["t"] is not None:
+            trade = Trade(instrument, row["t"], row["t"], *(units(row[name]) for name in TRADE))
+        if row["qt"] is not None:
+            quote = Quote(instrument, row["qt"], row["qt"], *(units(row[name]) for name in QUOTE))
+        return Told(trade, row["t_rest_at"], quote, row["qt_rest_at"])
+
     def features(self, instrument: Instrument) -> dict[str, Any] | None:
         """Return the newest features of an instrument that were heard of."""
         return self._features.get(name_of(instrument.exchange, instrument.market, instrument[0]))
@@ -106,7 +124,8 @@ class Board:
                 return None
             names = {name: each[name] for name in ("ticker", "exchange", "market")}
             empty = dict.fromkeys((*TRADE, *QUOTE, "t", "qt"))
-            row = {"id": key, **names, **empty, "t_at": (0, 0), "qt_at": (0, 0)}
+            marks = {"t_at": (0, 0), "qt_at": (0, 0), "t_rest_at": None, "qt_rest_at": None}
+            row = {"id": key, **names, **empty, **marks}
             self._rows[key] = row
         return row
 
@@ -132,6 +151,14 @@ class Board:
 def name_of(exchange: str, market: str, ticker: str) -> str:
     """Return an instrument's name in one word."""
     return f"{exchange}/{market}/{ticker}"
+
+
+def _rest(update: Mapping[str, Any]) -> Rest | None:
+    """Return the frames that an update rests on; None for a worker of before that tells none."""
+    if not update.get("frames"):
+        return None
+    places = tuple(Place(*map(int, each)) for each in update["frames"])
+    return Rest(int(update["shard"]), places)
 
 
 def _shown(row: Mapping[str, Any], received_us: int) -> dict[str, Any]:

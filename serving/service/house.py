@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,22 +12,21 @@ import uvicorn
 
 from lake.clock import Clock
 from lake.errors import BadInput, WrongUse
+from lake.roles import role_dsn
 from lake.state import valkey_url
-from serving.risk.kill_switch import KillSwitch
-from serving.risk.limits import RiskLimits
+from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.search.search import Search
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
 from serving.service.lake_facts import HotWatch, LakeHistory
 from serving.service.limits import Limits
-from serving.service.paper_desk import PaperDesk
+from serving.service.paper import paper_desk
 from serving.service.parts import Given, Parts
 from serving.service.report import reported
 from serving.service.server import server_of
 from serving.service.write_audit import WriteAudit
 from serving.streams.connect import connected
 
-KILLED = "run/killed.json"
 CERTIFICATE, KEY = "server.crt", "server.key"
 
 
@@ -87,16 +85,12 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
             Limits(open_reads=address.is_here),
             (address.host, *address.names),
         )
-        desk = PaperDesk(parts.board, parts.stop, clock, RiskLimits())
+        desk, book = stack.enter_context(paper_desk(role_dsn(home, "service"), parts))
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
-        parts.given = Given(desk, desk, None, history, watch, Search(home, clock))
+        parts.given = Given(desk, book, None, history, watch, Search(home, clock))
         stack.enter_context(reported(home, parts, clock))
-        thread = threading.Thread(target=desk.run, daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(desk.ended.set)
         tls = address.tls
         certificate = None if tls is None else (str(tls / CERTIFICATE), str(tls / KEY))
         yield server_of(app_of(parts), address.host, address.port, certificate=certificate)

@@ -22,8 +22,8 @@ from lake.hot.alerts import open_alerts
 from lake.hot.promises import standings
 from lake.roles import role_dsn
 from lake.views.engine import quote
+from serving.desk.said import Row
 from serving.live.told import bar_rows, feature_rows
-from serving.service.ports import Row
 
 ROLE = "service"
 FRESHNESS = "freshness"

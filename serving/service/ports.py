@@ -10,28 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An order as it stands, and whether this call placed it."""
-
-    order: Row
-    is_new: bool
-
-
-class RiskRefused(Exception):
-    """Limits that an order would pass: rows of rule, reason, measured, limit."""
-
-    def __init__(self, breaches: Sequence[Row]) -> None:
-        super().__init__("; ".join(str(each["reason"]) for each in breaches))
-        self.breaches = breaches
+from serving.desk.said import Placed, Row
 
 
 class OrderDesk(Protocol):
@@ -40,7 +23,8 @@ class OrderDesk(Protocol):
     def place(self, account: str, order: Order, by: str) -> Placed:
         """Place an order once by its client id; RiskRefused where a limit says no.
 
-        Raises Refused where the id is another order's already, and while trading is stopped.
+        It is durable when this returns. Raises Refused where the id is another order's already, and
+        while trading is stopped; Unavailable where the same is to be asked again.
         """
 
     def cancel(self, account: str, client_order_id: str, by: str) -> Row:

@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from lake.errors import Unavailable
+from serving.desk.said import Row
 from serving.service.answers import Json
 from serving.service.models import Health, Lag, Some
 from serving.service.parts import Parts, Reader, there
-from serving.service.ports import Row
 
 SILENT_S_MAX = 5.0
 """A Redis that did not answer for so long is away."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,8 +15,10 @@ from feature_repo.ledger.replay import replay
 from feature_repo.ledger.verify import chain_faults
 from feature_repo.ledger.writer import Writer
 from feature_repo.trading.money import units
+from infra.command.main import run
 from lake.clock import ManualClock
 from lake.errors import BadInput
+from lake.state import write_state
 from tests.order_ledger.orders import START_US
 
 OLD = """
@@ -100,3 +104,19 @@ def test_what_changed_over_there_is_said_and_stays_as_it_was_here(
 def test_a_database_without_orders_is_refused(writer: Writer, postgres_dsn: str) -> None:
     with pytest.raises(BadInput, match="has none of"):
         import_orders(postgres_dsn, "public", "rrr", writer)
+
+
+def test_import_run_enters_them_too(
+    tmp_path: Path, migrated_dsn: str, postgres_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect(postgres_dsn) as old:
+        old.execute(OLD.encode())
+    write_state(tmp_path, {"postgres": {"dsn": migrated_dsn}})
+    words = ["import", "run", "--old", postgres_dsn, "--home", str(tmp_path), "--json"]
+    assert run(words) == 1  # two rows do not fit, which is said
+    found = json.loads(capsys.readouterr().out)["ledger"]
+    assert [(each["table"], each["new"], len(each["refused"])) for each in found] == [
+        ("orders", 3, 2),
+        ("positions", 2, 0),
+        ("portfolio_snapshots", 2, 0),
+    ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from serving.search.search import Search
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
 from serving.service.limits import Limits
-from serving.service.paper_desk import PaperDesk
+from serving.service.paper import paper_desk
 from serving.service.parts import Given, Parts
 from serving.service.ports import Prediction
 from serving.service.server import server_of
@@ -74,6 +74,7 @@ class Served:
     shard: int
     words: dict[str, str]
     end: Callable[[], None]
+    frames: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def stop(self) -> None:
         """End it before its time; a second call does nothing."""
@@ -89,7 +90,10 @@ class Served:
         return connect(self.url.replace("http", "ws") + "/v1/stream", **more)
 
     def tell(self, *prices: tuple[str, str], **more: Any) -> None:
-        """Tell of trades (ticker, price), and a quote around each, as a worker does."""
+        """Tell of trades (ticker, price), and a quote around each, as a worker does.
+
+        Each is a frame of its own, and durable.
+        """
         now_us = CLOCK.now_us()
         trades, quotes = [], []
         for ticker, price in prices:
@@ -99,7 +103,18 @@ class Served:
             sizes = {"bid_size": "3", "ask_size": "2"}
             quotes.append({**row, "bid_price": bid, "ask_price": ask, **sizes})
         empty: dict[str, Any] = {name: [] for name in ("bars", "gone", "features")}
-        update = {"received_us": now_us, "dropped": 0, "prices": trades, "quotes": quotes, **empty}
+        frame = next(self.frames)
+        update = {
+            "received_us": now_us,
+            "dropped": 0,
+            "shard": self.shard,
+            "frames": [[1, frame]],
+            "prices": trades,
+            "quotes": quotes,
+            **empty,
+        }
+        self.client.hset(keys.starts(self.shard), "1", 1)
+        self.client.xadd(keys.durable(self.shard), {"start": 1}, id=f"1-{frame}", maxlen=64)
         self.client.sadd(keys.SHARDS, self.shard)
         self.client.xadd(keys.updates(self.shard), {"u": orjson.dumps({**update, **more})})
 
@@ -112,29 +127,33 @@ def served(
     limits: Limits | None = None,
     risk: RiskLimits | None = None,
     port: int | None = None,
-    whole: bool = True,
+    dsn: str = "",
 ) -> Iterator[Served]:
-    """Run a service. whole: with orders on paper, a predictor and a watch."""
+    """Run a service. dsn: of its orders on paper; without one no predictor and watch, either."""
     client = connected(url)
     book = KeyBook(home, CLOCK)
     words = {role: book.add(f"a {role}er", role)[1] for role in ("read", "trade", "admin")}  # type: ignore[arg-type]
     audit = WriteAudit(home, CLOCK)
     kill = KillSwitch(home / "run" / "killed.json", client, CLOCK)
     parts = Parts(CLOCK, book, audit, kill, client, url, limits or Limits())
-    desk = PaperDesk(parts.board, parts.stop, CLOCK, risk or RiskLimits(duplicate_us=None))
-    if whole:
-        parts.given = Given(desk, desk, Predictor(), None, Watch(), Search(None, CLOCK))
+    stack = ExitStack()
+    if dsn:
+        limits_of = risk or RiskLimits(duplicate_us=None)
+        desk, orders = stack.enter_context(paper_desk(dsn, parts, limits_of))
+        parts.given = Given(desk, orders, Predictor(), None, Watch(), Search(None, CLOCK))
+        for _ in range(500):
+            if desk.leads:
+                break
+            CLOCK.sleep(0.02)
     taken = port or ports.choose(None)
     server = server_of(app_of(parts), "127.0.0.1", taken)
-    threads = [threading.Thread(target=server.run), threading.Thread(target=desk.run)]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(target=server.run)
+    thread.start()
 
     def end() -> None:
-        desk.ended.set()
         server.should_exit = True
-        for thread in threads:
-            thread.join(20)
+        thread.join(20)
+        stack.close()
 
     address = f"http://127.0.0.1:{taken}"
     try:

@@ -21,8 +21,10 @@ def operations(url: str) -> Iterator[schemathesis.APIOperation]:
         yield found.ok()
 
 
-def test_no_request_is_answered_with_a_fault_of_ours(valkey_url: str, tmp_path: Path) -> None:
-    with served(valkey_url, tmp_path, limits=MANY) as service:
+def test_no_request_is_answered_with_a_fault_of_ours(
+    valkey_url: str, ledger_dsn: str, tmp_path: Path
+) -> None:
+    with served(valkey_url, tmp_path, limits=MANY, dsn=ledger_dsn) as service:
         service.tell(("X:BTCUSD", "50000"))
         headers = {"Authorization": f"Bearer {service.words['admin']}"}
         paths = set()

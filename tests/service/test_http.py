@@ -23,9 +23,13 @@ ORDER = {"client_order_id": "o-1", "ticker": "X:BTCUSD", "side": "buy", "size": 
 
 
 @pytest.fixture(scope="module")
-def service(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def service(
+    valkey_url: str, ledger_dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     many = Limits(writes_burst=10_000, reads_burst=10_000, refused_burst=10_000)
-    with served(valkey_url, tmp_path_factory.mktemp("service"), limits=many) as found:
+    with served(
+        valkey_url, tmp_path_factory.mktemp("service"), limits=many, dsn=ledger_dsn
+    ) as found:
         found.tell(("X:BTCUSD", "50000"), ("X:ETHUSD", "3000"))
         assert until(lambda: len(found.parts.board) == 2)
         yield found
@@ -155,8 +159,11 @@ def test_a_limit_that_says_no_is_answered_and_noted(service: Served) -> None:
         answer = http.post("/v1/orders", json=far)
         assert answer.status_code == 409
         assert answer.json()["breaches"][0]["rule"] == "collar"
-        assert http.get("/v1/orders/far").status_code == 404
+        kept = http.get("/v1/orders/far").json()
+        assert kept["order"]["current_state"] == "rejected"
+        assert kept["events"][1]["reason"].startswith("collar: ")
         assert http.get("/v1/breaches").json()["rows"][0]["client_order_id"] == "far"
+        assert http.post("/v1/orders", json=far).json()["order"] == kept["order"]
 
 
 def test_the_kill_switch_cancels_and_refuses_until_an_admin_lets_go(service: Served) -> None:
@@ -289,7 +296,7 @@ def test_a_key_is_hashed_at_rest_and_ends_at_once(service: Served) -> None:
 
 def test_who_asks_too_often_waits(valkey_url: str, tmp_path: Path) -> None:
     few = Limits(reads_burst=3, reads_per_s=0.5, open_reads=False)
-    with served(valkey_url, tmp_path, limits=few, whole=False) as service:
+    with served(valkey_url, tmp_path, limits=few) as service:
         with service.http("read") as http:
             codes = [http.get("/v1/prices").status_code for _ in range(5)]
             assert codes == [200, 200, 200, 429, 429]

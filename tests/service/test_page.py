@@ -38,8 +38,10 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def service(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(valkey_url, tmp_path_factory.mktemp("page"), limits=MANY) as found:
+def service(
+    valkey_url: str, ledger_dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    with served(valkey_url, tmp_path_factory.mktemp("page"), limits=MANY, dsn=ledger_dsn) as found:
         candles(found)
         found.tell(("X:BTCUSD", "50000"), ("X:ETHUSD", "3000"))
         yield found

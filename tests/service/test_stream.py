@@ -28,9 +28,13 @@ EVENTS = {"action": "subscribe", "tickers": [], "topics": ["kill", "orders"]}
 
 
 @pytest.fixture(scope="module")
-def service(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def service(
+    valkey_url: str, ledger_dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     limits = Limits(clients_of_one_max=4)
-    with served(valkey_url, tmp_path_factory.mktemp("stream"), limits=limits) as found:
+    with served(
+        valkey_url, tmp_path_factory.mktemp("stream"), limits=limits, dsn=ledger_dsn
+    ) as found:
         yield found
 
 
@@ -123,7 +127,7 @@ def test_one_caller_has_so_many_connections(service: Served) -> None:
 def test_where_reads_are_closed_the_first_message_is_the_key(
     valkey_url: str, tmp_path: Path
 ) -> None:
-    with served(valkey_url, tmp_path, limits=Limits(open_reads=False), whole=False) as service:
+    with served(valkey_url, tmp_path, limits=Limits(open_reads=False)) as service:
         for words, is_let in ((service.words["read"], True), ("tlk_a_b", False)):
             with service.stream() as stream:
                 say(stream, {"action": "auth", "key": words})

@@ -21,6 +21,7 @@ from infra.servers import ports
 from infra.servers.process import processes
 from lake.clock import SystemClock
 from lake.errors import BadInput, WrongUse
+from serving.service.api_keys import KeyBook
 from serving.service.house import Address
 
 CLOCK = SystemClock()
@@ -100,7 +101,38 @@ def stays_heard(http: httpx.Client, home: str) -> None:
     assert http.get(f"/v1/bars/{price['ticker']}", params=where).status_code == 200
 
 
-def test_ticks_reach_the_service_though_a_worker_dies(tmp_path: Path) -> None:
+def trades(http: httpx.Client, home: str) -> None:
+    """Place an order at a price of real frames; the ledger has it, and the kill verb ends all."""
+    _, words = KeyBook(Path(home), CLOCK).add("desk", "trade")
+    http.headers["Authorization"] = f"Bearer {words}"
+    row = next(each for each in http.get("/v1/prices").json()["prices"] if each["is_fresh"])
+    where = {name: row[name] for name in ("ticker", "exchange", "market")}
+    asked = {**where, "client_order_id": "first", "side": "buy", "size": "0.01"}
+
+    def is_placed() -> bool:
+        answer = http.post("/v1/orders", json=asked)
+        assert answer.status_code in (201, 409, 503), answer.text
+        return bool(answer.json().get("order"))
+
+    until(is_placed)
+    until(lambda: http.get("/v1/orders/first").json()["order"]["current_state"] == "filled")
+    found = http.get("/v1/orders/first").json()["events"]
+    assert [each["event_type"] for each in found] == ["created", "accepted", "filled"]
+    assert re.fullmatch(r"\d+:\d+-\d+", found[0]["origin"]["ticks"])
+    far = {**asked, "client_order_id": "rests", "kind": "limit", "price": row["price"]}
+    far["price"] = f"{float(row['price']) * 0.97:.4f}"
+    assert http.post("/v1/orders", json=far).status_code == 201
+    assert run(["kill", "--reason", "a test", "--home", home]) == 0
+    until(lambda: http.get("/v1/orders/rests").json()["order"]["current_state"] == "cancelled", 2.0)
+    assert http.post("/v1/orders", json={**asked, "client_order_id": "late"}).status_code == 409
+    assert run(["kill", "--release", "--home", home]) == 0
+    assert run(["ledger", "show", "first", "--home", home]) == 0
+
+
+def test_ticks_reach_the_service_though_a_worker_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TICKLAKE_STREAMS", "live")
     home, port = str(tmp_path / "home"), str(ports.choose(None))
     assert run(["up", "--home", home]) == 0
     try:
@@ -115,6 +147,7 @@ def test_ticks_reach_the_service_though_a_worker_dies(tmp_path: Path) -> None:
             assert found is not None
             with httpx.Client(base_url=found[0], timeout=5) as http:
                 stays_heard(http, home)
+                trades(http, home)
         left = [p for p in processes() if "serving.live.run" in p.words and home in p.words]
         assert left == []
     finally:

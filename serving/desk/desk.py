@@ -1,0 +1,296 @@
+"""Orders of one account on the ledger: asked, checked, written, and only then sent to a broker.
+
+Whoever asks hears of an order once it is durable; whatever the broker says becomes an event before
+anything is counted on it. One process leads; the others refuse, and take over when its session
+ends. A thread of the desk's own takes the lead, shows the broker the market, writes what it says,
+and notes prices for the snapshots.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from feature_repo.ledger.commands import Change, ChangeType, Place, order_id
+from feature_repo.ledger.known import Outcome
+from feature_repo.ledger.order_event import OrderEvent
+from feature_repo.ledger.order_state import OrderState, opened
+from feature_repo.trading.order import Order
+from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
+from serving.desk import refusals
+from serving.desk.book import LedgerBook
+from serving.desk.lead import ANSWER_S_MAX, DeskParts, DeskRules, Lead
+from serving.desk.ledger_to_state import asked_for
+from serving.desk.market import Rest
+from serving.desk.marks import marks_of, moment_of
+from serving.desk.origin import origin_of
+from serving.desk.rests import hold_until_durable
+from serving.desk.rows import order_row
+from serving.desk.said import Placed, RiskRefused, Row
+from serving.desk.term import Held, Step, Term
+from serving.risk.limits import Asked, Breach, Price
+
+LOG = logging.getLogger("ticklake.desk")
+TURN_S = 0.02
+FAULT_S = 0.2
+"""Between two turns, and after one that failed."""
+
+HELD_MAX = 10_000
+"""Orders that work at a time."""
+
+CANCEL_US = 500_000
+"""Between two cancels of all while trading is stopped and some order still works."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An order as it was taken in, with the limits that it would pass."""
+
+    order: Order
+    held: Held
+    breaches: list[Breach]
+    rest: Rest | None
+    at_us: int
+
+
+class LedgerDesk:
+    """An OrderDesk; any thread may use it, run() has one of its own."""
+
+    def __init__(self, parts: DeskParts, rules: DeskRules) -> None:
+        self._parts = parts
+        self._rules = rules
+        self._clock = parts.clock
+        self._lead = Lead(parts, rules)
+        self._lock = self._lead.lock
+        self._ledger = LedgerBook(parts.dsn, parts.clock, parts.market)
+        self._marked = moment_of(parts.clock.now_us())
+        self._cancelled_us: int | None = None
+        self.ended = threading.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Tell whether this process may write for the account."""
+        return self._lead.leads
+
+    def run(self) -> None:
+        """Work until `ended` is set; whatever fails is tried again."""
+        wait_s = TURN_S
+        while not self.ended.wait(wait_s):
+            wait_s = TURN_S
+            try:
+                self.turn()
+            except TicklakeError as error:
+                LOG.warning("%s", error)
+                wait_s = FAULT_S
+        self.close()
+
+    def close(self) -> None:
+        """Let the lead go."""
+        if self._lead.term is not None:
+            self._lead.term.ledger.close()
+        self._ledger.close()
+
+    def turn(self) -> None:
+        """Do once what is to be done: lead, send, hear, write. Raises TicklakeError."""
+        if not self.leads:
+            self._lead.begin()
+            return
+        with self._lock:
+            term = self._lead.leading()
+            now_us = self._clock.now_us()
+            for held in term.unsent():
+                self._send(term, held)
+            if self._parts.is_stopped():
+                self._cancel_again(term, now_us)
+            term.venue.look(now_us, term.instruments())
+            self._hear(term, now_us)
+            steps = [*term.steps]
+            term.steps.clear()
+        self._write(term, steps)
+        self._mark(term, now_us)
+
+    def place(self, account: str, order: Order, by: str) -> Placed:
+        """Place an order once; see OrderDesk. It is durable when this returns."""
+        self._check(account, order.client_id)
+        known = self._known(order)
+        if known is not None:
+            return known
+        with self._lock:
+            term = self._lead.leading()
+            other = term.found(order.client_id)
+            asked = self._ask(term, order) if other is None else None
+        if asked is None:
+            assert other is not None
+            return _same(other, order)
+        try:
+            return self._enter(term, asked, by)
+        except BaseException:
+            with self._lock:
+                if asked.held.state is None:
+                    term.drop(asked.held)
+            raise
+
+    def cancel(self, account: str, client_order_id: str, by: str) -> Row:
+        """Ask for the end of an order, and wait for it a moment; see OrderDesk."""
+        self._check(account, client_order_id)
+        with self._lock:
+            term = self._lead.leading()
+            held = term.held.get(client_order_id)
+        if held is not None:
+            held.known.wait(ANSWER_S_MAX)
+        if held is None or held.state is None:
+            state = self._ledger.state(order_id(account, client_order_id))
+            thing = f"order {client_order_id}"
+            if state is None:
+                raise WrongUse(thing, "is not there", "see /v1/orders")
+            raise Refused(thing, f"is {state.state}", "nothing is left to cancel")
+        with self._lock:
+            term.venue.broker.cancel(client_order_id, self._clock.now_us())
+        held.ended.wait(self._rules.cancel_s)
+        return order_row(held.state)
+
+    def cancel_all(self, by: str) -> int:
+        """Ask for the end of every order; return how many there are. Needs no ledger."""
+        with self._lock:
+            term = self._lead.term
+            return 0 if term is None else term.cancel_all(self._clock.now_us())
+
+    def _check(self, account: str, name: str) -> None:
+        if account != self._rules.account:
+            remedy = f"orders by hand are {self._rules.account}'s"
+            raise WrongUse(f"account {account}", "is not here", remedy)
+        if not name:
+            raise WrongUse("order", "has no client id", "give each its own")
+
+    def _known(self, order: Order) -> Placed | None:
+        """Return an order that is durable already, as it stands."""
+        with self._lock:
+            term = self._lead.term
+            held = term.found(order.client_id) if term is not None and term.leads else None
+        if held is not None:
+            return None if held.state is None else _placed(held.state, order)
+        state = self._ledger.state(order_id(self._rules.account, order.client_id))
+        return None if state is None else _placed(state, order)
+
+    def _ask(self, term: Term, order: Order) -> _Asked:
+        """Ask switch and limits; count the order in."""
+        if self._parts.is_stopped():
+            raise Refused("trading", "is stopped", "an admin lets it go on")
+        if len(term.held) >= HELD_MAX:
+            raise Refused(f"{HELD_MAX:,} orders", "work already", "cancel some")
+        now_us = self._clock.now_us()
+        told = self._parts.market.told(order.instrument)
+        price = None
+        if told is not None and told.trade is not None:
+            price = Price(told.trade.price, told.trade.time_us)
+            term.account.marks[order.instrument] = price.value
+        term.risk.at(now_us, term.account)
+        breaches = term.risk.breaches(Asked(order, term.account, price, now_us))
+        held = term.hold(order, now_us, counts=not breaches)
+        return _Asked(order, held, breaches, told.trade_rest if told else None, now_us)
+
+    def _enter(self, term: Term, asked: _Asked, by: str) -> Placed:
+        """Write an order once what it rests on is durable, and send it."""
+        held = asked.held
+        if not asked.breaches:
+            hold_until_durable(self._parts.rests, asked.rest, self._clock)
+        place = Place(self._rules.account, asked.order, asked.at_us, origin_of(asked.rest, by))
+        if asked.breaches:
+            raise self._refused(term, asked, place)
+        outcome = self._lead.done(term, term.ledger.submit(place))
+        if not outcome.is_new:
+            raise Unavailable(f"order {asked.order.client_id}", "was there already", "ask again")
+        with self._lock:
+            held.state = opened(_event(outcome))
+            held.known.set()
+            row = order_row(held.state)
+            if term.leads:
+                self._send(term, held)
+        return Placed(row, True)
+
+    def _refused(self, term: Term, asked: _Asked, place: Place) -> RiskRefused:
+        """Keep a refusal in the ledger: an order that is created and rejected, in one step."""
+        reason = refusals.words_of(asked.breaches)
+        name, what = asked.order.client_id, refusals.COMMAND
+        account, at_us = self._rules.account, asked.at_us
+        rejected = Change(account, name, "rejected", what, at_us, reason=reason)
+        futures = term.ledger.submit_together([place, rejected])
+        *_, outcome = [self._lead.done(term, each) for each in futures]
+        return RiskRefused(refusals.breaches_of(_event(outcome)))
+
+    def _send(self, term: Term, held: Held) -> None:
+        """Send what is durable; where trading was stopped meanwhile, it ends here."""
+        if self._parts.is_stopped():
+            self._end(term, held, "cancelled", "trading was stopped before it was sent")
+            return
+        try:
+            term.send(held, self._clock.now_us())
+        except Unavailable as error:
+            LOG.warning("%s", error)  # it may be there: the next turn sends it again
+        except TicklakeError as error:
+            self._end(term, held, "rejected", str(error))
+
+    def _end(self, term: Term, held: Held, how: ChangeType, reason: str) -> None:
+        """End an order that the broker is not to have."""
+        held.is_sent = True
+        account, name = self._rules.account, held.order.client_id
+        now_us = self._clock.now_us()
+        term.steps.append(Step(held, Change(account, name, how, "ended", now_us, reason=reason)))
+
+    def _cancel_again(self, term: Term, now_us: int) -> None:
+        at_us = self._clock.monotonic_us()
+        if self._cancelled_us is None or at_us - self._cancelled_us >= CANCEL_US:
+            self._cancelled_us = at_us
+            term.cancel_all(now_us)
+
+    def _hear(self, term: Term, now_us: int) -> None:
+        """Note what the broker says, to be written."""
+        for report in term.venue.broker.reports(now_us):
+            step = term.step_of(report, self._rules.account)
+            if step is None:
+                LOG.error("the broker tells of %s, which is not held", report.client_id)
+            else:
+                term.steps.append(step)
+
+    def _write(self, term: Term, steps: list[Step]) -> None:
+        """Make events of what happened; the account changes once they are durable."""
+        try:
+            futures = [term.ledger.submit(each.change) for each in steps]
+            for step, future in zip(steps, futures, strict=True):
+                outcome = self._lead.done(term, future)
+                with self._lock:
+                    term.book(step, _event(outcome), outcome.is_new)
+        except TicklakeError as error:
+            self._lead.lose(term, error)  # the next term begins with what is written
+            raise
+
+    def _mark(self, term: Term, now_us: int) -> None:
+        """Note prices of what is held, of every account, before a snapshot is drawn."""
+        moment = moment_of(now_us)
+        if moment == self._marked:
+            return
+        self._marked = moment
+        for mark in marks_of(self._ledger.held(), self._parts.market, now_us):
+            term.ledger.submit(mark)
+
+
+def _same(other: Held, order: Order) -> Placed:
+    """Wait for an order that another caller is placing, and return it."""
+    other.known.wait(ANSWER_S_MAX)
+    if other.state is None:
+        fault = "was asked for at the same time, and failed"
+        raise Unavailable(f"order {order.client_id}", fault, "ask again")
+    return _placed(other.state, order)
+
+
+def _placed(state: OrderState, order: Order) -> Placed:
+    if asked_for(state.first) != order:
+        fault, remedy = "is another order", "another order needs another id"
+        raise Refused(f"order {order.client_id}", fault, remedy)
+    return Placed(order_row(state), False)
+
+
+def _event(outcome: Outcome) -> OrderEvent:
+    assert isinstance(outcome.event, OrderEvent)
+    return outcome.event

@@ -1,0 +1,31 @@
+"""Prices of what is held, noted before each snapshot of the accounts, so that it has a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from feature_repo.ledger.commands import Mark
+from feature_repo.ledger.projection import MOMENT_US
+from feature_repo.trading.market import Instrument
+from serving.desk.market import Market
+
+AHEAD_US = 10_000_000
+"""How long before a snapshot: what is written before its moment counts."""
+
+AGE_US_MAX = 60_000_000
+"""An older price is not noted again: the one of the ledger stays."""
+
+
+def moment_of(now_us: int) -> int:
+    """Return the number of the next snapshot that is to be marked by now."""
+    return (now_us + AHEAD_US) // MOMENT_US
+
+
+def marks_of(held: Iterable[tuple[str, Instrument]], market: Market, now_us: int) -> Iterator[Mark]:
+    """Yield a mark for each (account, instrument) that has a price, once for each snapshot."""
+    for account, instrument in held:
+        told = market.told(instrument)
+        if told is None or told.trade is None or now_us - told.trade.time_us > AGE_US_MAX:
+            continue
+        name = f"mark {moment_of(now_us)}"
+        yield Mark(account, instrument, told.trade.price, told.trade.time_us, name)

@@ -1,0 +1,21 @@
+"""What an order by hand rests on, as the ledger keeps it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from serving.desk.market import Rest
+
+NONE = "none"
+BY_HAND = "by hand: "
+"""Stands where an order of a strategy names its model: who asked for it."""
+
+
+def origin_of(rest: Rest | None, by: str) -> dict[str, str]:
+    """Return the origin of an order that somebody asked for at a price of these frames."""
+    return {
+        "ticks": rest.words if rest is not None and rest.frames else NONE,
+        "features": NONE,
+        "model": f"{BY_HAND}{by}",
+        "code": f"ticklake {version('ticklake')}",
+    }

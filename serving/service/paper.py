@@ -1,0 +1,54 @@
+"""Orders by hand on paper: the account, its money, costs and limits, and its desk on the ledger."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from feature_repo.trading.costs import Costs
+from feature_repo.trading.money import UNIT
+from serving.desk.book import LedgerBook
+from serving.desk.desk import LedgerDesk
+from serving.desk.lead import DeskParts, DeskRules
+from serving.desk.rests import FrameRests
+from serving.desk.venue import PaperVenue
+from serving.risk.limits import RiskLimits
+from serving.service.parts import Parts
+
+ACCOUNT = "paper"
+CASH = 100_000 * UNIT
+COSTS = Costs(maker=0, taker=1_000, latency_us=5_000)
+"""10 basis points of who takes, and 5 ms to the venue."""
+
+
+@contextmanager
+def paper_desk(
+    dsn: str, parts: Parts, limits: RiskLimits | None = None
+) -> Iterator[tuple[LedgerDesk, LedgerBook]]:
+    """Run the desk of orders by hand; give it with the book of all accounts.
+
+    dsn: of a role that may add to the ledger. It leads, or waits for who leads to end.
+    """
+    board, clock, client = parts.board, parts.clock, parts.client
+    seen = FrameRests(client, clock)
+    desk = LedgerDesk(
+        DeskParts(
+            dsn,
+            clock,
+            board,
+            FrameRests(client, clock),
+            lambda: bool(parts.stop.state()["killed"]),
+            lambda: PaperVenue(COSTS, board, seen),
+        ),
+        DeskRules(ACCOUNT, CASH, RiskLimits() if limits is None else limits),
+    )
+    book = LedgerBook(dsn, clock, board)
+    thread = threading.Thread(target=desk.run, name="desk", daemon=True)
+    thread.start()
+    try:
+        yield desk, book
+    finally:
+        desk.ended.set()
+        thread.join()
+        book.close()

@@ -1,0 +1,17 @@
+"""A database of each module's own, for the orders of its services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Databases
+
+
+@pytest.fixture(scope="module")
+def ledger_dsn(databases: Databases, migrated_template: str) -> Iterator[str]:
+    """Return the URI of a migrated database."""
+    name = databases.create(migrated_template)
+    yield databases.dsn(name)
+    databases.drop(name)
