@@ -24,6 +24,7 @@ from serving.service.paper_desk import PaperDesk
 from serving.service.parts import Given, Parts
 from serving.service.server import server_of
 from serving.service.write_audit import WriteAudit
+from serving.signals.predictor import predictor_of
 from serving.streams.connect import connected
 
 KILLED = "run/killed.json"
@@ -89,7 +90,8 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
-        parts.given = Given(desk, desk, None, history, watch)
+        predictor = stack.enter_context(predictor_of(home, client, clock))
+        parts.given = Given(desk, desk, predictor, history, watch)
         thread = threading.Thread(target=desk.run, daemon=True)
         thread.start()
         stack.callback(thread.join)

@@ -112,8 +112,9 @@ def served(
     risk: RiskLimits | None = None,
     port: int | None = None,
     whole: bool = True,
+    predictor: Any = None,
 ) -> Iterator[Served]:
-    """Run a service. whole: with orders on paper, a predictor and a watch."""
+    """Run a service. whole: with orders on paper, a predictor (None: one of these) and a watch."""
     client = connected(url)
     book = KeyBook(home, CLOCK)
     words = {role: book.add(f"a {role}er", role)[1] for role in ("read", "trade", "admin")}  # type: ignore[arg-type]
@@ -122,7 +123,7 @@ def served(
     parts = Parts(CLOCK, book, audit, kill, client, url, limits or Limits())
     desk = PaperDesk(parts.board, parts.stop, CLOCK, risk or RiskLimits(duplicate_us=None))
     if whole:
-        parts.given = Given(desk, desk, Predictor(), None, Watch())
+        parts.given = Given(desk, desk, predictor or Predictor(), None, Watch())
     taken = port or ports.choose(None)
     server = server_of(app_of(parts), "127.0.0.1", taken)
     threads = [threading.Thread(target=server.run), threading.Thread(target=desk.run)]
