@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from feature_repo.models.trees import confidence, prediction
+from feature_repo.models.learner import confidence, prediction
 from lake.clock import Clock
 from lake.errors import BadInput
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from feature_repo.models.learner import confidence, prediction
 from feature_repo.models.predictions import KEYS, TIMES, US, Said, Speaker, said_rows
-from feature_repo.models.trees import confidence, prediction
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
 from lake.errors import TicklakeError
