@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 
 from feature_repo.models.beside import beside
 from feature_repo.models.drift import profile_of
-from feature_repo.models.learner import Model, Recipe, Samples, recipe_of
+from feature_repo.models.learner import Model, Recipe, Samples, prediction, recipe_of
 from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
 from feature_repo.models.training import Trained, train
-from feature_repo.models.trees import TreeRecipe, prediction
+from feature_repo.models.trees import TreeRecipe
 from flows.release_to_training_rows import ask_of, rows_of_release
 from lake.client import connect
 from lake.clock import Clock, SystemClock, utc_from_us

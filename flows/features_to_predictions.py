@@ -139,7 +139,7 @@ def _said(
     """Write what a version has to say, piece by piece; yield the rows of each."""
     for _ in range(TRIES_MAX):
         try:
-            rows = client.arrow(unsaid_sql(connection, card, speaker, rows_max))
+            rows = client.arrow(unsaid_sql(connection, client, card, speaker, rows_max))
             for first in range(0, rows.num_rows, PIECE_ROWS_MAX):
                 piece = rows.slice(first, PIECE_ROWS_MAX)
                 append(connection, DATASET, prediction_rows(model, speaker, piece, clock))
@@ -150,10 +150,14 @@ def _said(
     raise Unavailable(DATASET, "the live path is first each time", "run it again")
 
 
-def unsaid_sql(connection: psycopg.Connection, card: Card, speaker: Speaker, rows_max: int) -> str:
+def unsaid_sql(
+    connection: psycopg.Connection, client: Client, card: Card, speaker: Speaker, rows_max: int
+) -> str:
     """Select the rows of features that a version has said nothing of, in the order they were made.
 
-    Rows that lack a feature are none, nor are those that the version was trained on.
+    Rows that lack a feature are none, nor are those that the version was trained on. What the live
+    path said stands at the time of its own vector, long before the lake's row where that is late:
+    it is found by the bar.
     """
     ask = ask_of(card.facts["source"])
     who = (speaker.model, speaker.version)
@@ -163,6 +167,11 @@ def unsaid_sql(connection: psycopg.Connection, card: Card, speaker: Speaker, row
     vector = ", ".join(f'"{name}"' for name in card.features)
     keys = ", ".join(f'"{name}"' for name in KEYS)
     whole = " AND ".join(f'isfinite("{name}")' for name in card.features)
+    first = client.arrow(
+        f"SELECT min(event_time) AS first FROM {FEATURES}"
+        f" WHERE {of_ask(ask)} AND recorded_time {since}"
+    )["first"][0].as_py()
+    live = f" OR p.event_time >= {_time(first)}" if first else ""
     return (
         f"SELECT {keys}, event_time, available_time AS features_time,"
         f" recorded_time AS features_recorded_time, {vector} FROM {FEATURES} AS f"
@@ -170,7 +179,7 @@ def unsaid_sql(connection: psycopg.Connection, card: Card, speaker: Speaker, row
         f" AND event_time > {quote(card.facts['last_time'])}::TIMESTAMPTZ"
         f" AND NOT EXISTS (SELECT 1 FROM hot.{DATASET} AS p"
         f" WHERE p.model = {quote(speaker.model)} AND p.model_version = {speaker.version}"
-        f" AND p.features_recorded_time {since}"
+        f" AND (p.features_recorded_time {since}{live})"
         ' AND (p.ticker, p.exchange, p.market, p."interval", p.event_time, p.features_time) ='
         ' (f.ticker, f.exchange, f.market, f."interval", f.event_time, f.available_time))'
         f" QUALIFY row_number() OVER (PARTITION BY {keys}, event_time, available_time"

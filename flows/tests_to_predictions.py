@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_repo.models.learner import prediction
 from feature_repo.models.rows import whole_rows
 from feature_repo.models.training import Trained
-from feature_repo.models.trees import prediction
 from lake.errors import BadInput
 
 COLUMNS = ("ticker", "exchange", "market", "event_time", "available_time")

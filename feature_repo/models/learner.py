@@ -1,6 +1,7 @@
 """What every way to learn has in common, so that training, search and registry know none of them.
 
-A learner is a module: its recipe says how models are made, its models what is predicted.
+A learner is a module: its recipe says how models are made, its models what is predicted. A
+prediction is P(up) - P(down), from -1 to 1; its confidence is the likeliest side's probability.
 """
 
 from __future__ import annotations
@@ -126,6 +127,16 @@ def predicted(model: Model, samples: Samples, places: Int64) -> Float64:
         for start in range(0, len(places), AT_ONCE)
     ]
     return np.concatenate(parts)
+
+
+def prediction(probabilities: Float64) -> Float64:
+    """Return P(up) - P(down) of each row."""
+    return np.asarray(probabilities[:, -1] - probabilities[:, 0], np.float64)
+
+
+def confidence(probabilities: Float64) -> Float64:
+    """Return the probability of the likeliest side of each row."""
+    return np.asarray(probabilities.max(axis=1), np.float64)
 
 
 def learner(name: str) -> Any:

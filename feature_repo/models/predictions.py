@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from feature_repo.models.trees import confidence, prediction
+from feature_repo.models.learner import confidence, prediction
 from lake.clock import Clock
 from lake.errors import BadInput
 
@@ -77,12 +77,33 @@ def prediction_rows(
     probabilities = model.probabilities(vectors)
     spent_us = (clock.monotonic_us() - began_us) // max(1, len(vectors))
     parts = model.explain(vectors) if explained else None
-    count = rows.num_rows
+    said = Said(model.names, vectors, probabilities, parts, spent_us, clock.now_us())
+    return said_rows(said, speaker, rows, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a version said of vectors, a row each. parts: as Says.explain, None where not asked.
+
+    spent_us: microseconds that a row took; made_us: when all were there, UTC.
+    """
+
+    names: tuple[str, ...]
+    vectors: Float64
+    probabilities: Float64
+    parts: Float64 | None
+    spent_us: int
+    made_us: int
+
+
+def said_rows(said: Said, speaker: Speaker, rows: pa.Table, source: Source) -> pa.Table:
+    """Return the rows of what was said, as prediction_rows does. rows: KEYS and TIMES of each."""
+    count, probabilities = rows.num_rows, said.probabilities
     return pa.table(
         {
             **{name: rows[name] for name in KEYS},
             **{name: rows[name].cast(US) for name in TIMES},
-            "available_time": pa.array(np.full(count, clock.now_us()), US),
+            "available_time": pa.array(np.full(count, said.made_us), US),
             "model": _all(speaker.model, count),
             "model_version": pa.array(np.full(count, speaker.version, np.int64)),
             "role": _all(speaker.role, count),
@@ -93,11 +114,11 @@ def prediction_rows(
             "probability_down": probabilities[:, 0],
             "probability_flat": probabilities[:, 1],
             "probability_up": probabilities[:, 2],
-            "features": as_json(model.names, vectors),
+            "features": as_json(said.names, said.vectors),
             "contributions": pa.nulls(count, pa.string())
-            if parts is None
-            else as_json((*model.names, REST), parts),
-            "latency_us": pa.array(np.full(count, spent_us, np.int64)),
+            if said.parts is None
+            else as_json((*said.names, REST), said.parts),
+            "latency_us": pa.array(np.full(count, said.spent_us, np.int64)),
         }
     )
 

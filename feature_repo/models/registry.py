@@ -39,6 +39,7 @@ EXTRA_TAG = "ticklake."
 ANSWER_S_MAX = 5.0
 VERSIONS_MAX = 1_000
 STALE_RUNS_MAX = 1_000
+MODELS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,20 @@ class Version:
     roles: tuple[str, ...]
     created_us: int
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A model as the registry has it now. roles: role -> version; tags: those of the model."""
+
+    name: str
+    roles: Mapping[str, int]
+    tags: Mapping[str, str]
+
+
+def has_registry(home: Path) -> bool:
+    """Tell whether a home has a registry, without making one."""
+    return "mlflow" in read_state(home) or (home / FOLDER / "mlflow.db").is_file()
 
 
 def registry_place(home: Path) -> RegistryPlace:
@@ -142,6 +157,31 @@ class Registry:
         with self._faults():
             self._steps.at("model.role")
             self._client.set_registered_model_alias(name, role, str(version))
+
+    def standings(self) -> list[Standing]:
+        """Return every model with its roles and tags, by name: one question, for who asks often."""
+        with self._faults():
+            found = self._client.search_registered_models(max_results=MODELS_MAX)
+        return [
+            Standing(
+                each.name,
+                {role: int(each.aliases[role]) for role in ROLES if role in each.aliases},
+                dict(each.tags),
+            )
+            for each in sorted(found, key=lambda each: str(each.name))
+        ]
+
+    def set_tag(self, name: str, key: str, value: str) -> None:
+        """Give a model a tag; WrongUse where there is no such model."""
+        if name not in {each.name for each in self.standings()}:
+            raise WrongUse(f"model {name}", "is not there", "train it: ticklake train")
+        with self._faults():
+            self._client.set_registered_model_tag(name, key, value)
+
+    def version(self, name: str, number: int) -> Version:
+        """Return a version by its number; BadInput where there is none."""
+        with self._faults():
+            return self._version(self._client.get_model_version(name, str(number)))
 
     def versions(self, name: str = "") -> list[Version]:
         """Return the versions of a model, or of all, oldest first by name."""

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 
-from feature_repo.models.learner import Model, Range, Recipe, Samples, predicted
+from feature_repo.models.learner import Model, Range, Recipe, Samples, predicted, prediction
 from feature_repo.models.rows import Rows
-from feature_repo.models.trees import judged, prediction
+from feature_repo.models.trees import judged
 from lake.errors import BadInput, WrongUse
 
 Float64 = npt.NDArray[np.float64]

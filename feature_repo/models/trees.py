@@ -1,6 +1,5 @@
 """Gradient-boosted trees by LightGBM: the same rows and seed give the same bytes on one machine.
 
-A prediction is P(up) - P(down), from -1 to 1; its confidence is the likeliest side's probability.
 Explanations are LightGBM's own `pred_contrib`, exact TreeSHAP (Lundberg et al. 2020), in C++ beside
 the trees: the shap package would bring numba and LLVM for the same numbers.
 """
@@ -17,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.models.learner import TREES, Range, Samples
+from feature_repo.models.learner import TREES, Range, Samples, prediction
 from feature_repo.models.rows import SIDES, Rows
 from lake.errors import BadInput, Unavailable
 
@@ -239,16 +238,6 @@ def judged(probabilities: Float64, rows: Rows) -> Mapping[str, float]:
         "hit_rate": float((np.sign(said) == rows.side)[moved].mean()) if moved.any() else 0.0,
         "correlation": float(np.corrcoef(said, rows.value)[0, 1]) if spread else 0.0,
     }
-
-
-def prediction(probabilities: Float64) -> Float64:
-    """Return P(up) - P(down) of each row."""
-    return np.asarray(probabilities[:, -1] - probabilities[:, 0], np.float64)
-
-
-def confidence(probabilities: Float64) -> Float64:
-    """Return the probability of the likeliest side of each row."""
-    return np.asarray(probabilities.max(axis=1), np.float64)
 
 
 def _data(rows: Rows, like: lgb.Dataset | None = None) -> lgb.Dataset:

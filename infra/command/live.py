@@ -22,6 +22,8 @@ AGAIN_S_MIN, AGAIN_S_MAX = 0.5, 30.0
 """A worker that ends is started again after this time, which doubles while it ends at once."""
 
 STOP_S_MAX = 5.0
+BESIDE = ("serving.live.run", "serving.signals.run")
+"""Processes that run beside the service; each has a log of its name."""
 
 
 @click.command()
@@ -107,23 +109,25 @@ def served(settings: Settings, home: Path, port: int) -> Iterator[None]:
 
 @contextmanager
 def worker(home: Path) -> Iterator[None]:
-    """Keep a worker's process running; it ends with us, however we end."""
+    """Keep the processes of BESIDE running; they end with us, however we end."""
     ending = threading.Event()
-    log = home / "log" / "live.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    keeper = threading.Thread(target=_keep, args=(home, log, ending))
-    keeper.start()
+    (home / "log").mkdir(parents=True, exist_ok=True)
+    keepers = [threading.Thread(target=_keep, args=(home, each, ending)) for each in BESIDE]
+    for keeper in keepers:
+        keeper.start()
     try:
         yield
     finally:
         ending.set()
-        keeper.join()
+        for keeper in keepers:
+            keeper.join()
 
 
-def _keep(home: Path, log: Path, ending: threading.Event) -> None:
-    """Start the worker again whenever it ends."""
+def _keep(home: Path, module: str, ending: threading.Event) -> None:
+    """Start a process again whenever it ends."""
     wait_s = AGAIN_S_MIN
-    words = (sys.executable, "-m", "serving.live.run", str(home), "beside")
+    words = (sys.executable, "-m", module, str(home), "beside")
+    log = home / "log" / f"{module.split('.')[1]}.log"
     while not ending.is_set():
         with log.open("ab") as out:
             process: subprocess.Popen[Any] = subprocess.Popen(

@@ -10,7 +10,10 @@ import click
 
 from infra.command.answer import Answer
 from infra.command.verb import verb
+from lake.errors import WrongUse
 from lake.settings import Settings
+
+ROUTES = ("champion", "canary", "ab", "bandit")
 
 
 @click.group()
@@ -67,6 +70,90 @@ def promote(
         "reasons": list(found.decision.reasons),
     }
     return Answer(document, found.lines(), holds=found.decision.promote)
+
+
+@models.command()
+@click.argument("model")
+@click.option("--champion", is_flag=True, help="All to the champion, as at first.")
+@click.option(
+    "--canary", type=click.FloatRange(0, 1), metavar="SHARE", help="So much to the challenger."
+)
+@click.option(
+    "--ab", metavar="NAME", help="An experiment of this name, --share of it to the challenger."
+)
+@click.option(
+    "--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of --ab."
+)
+@click.option("--bandit", is_flag=True, help="By how both came out, sampled (Thompson).")
+@click.option(
+    "--floor",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help="Least share of each arm of --bandit.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, help="Of --bandit's draws.")
+@click.option(
+    "--by",
+    type=click.Choice(["instrument", "request"]),
+    help="What is shared out: instruments (default), or their minutes (default of --bandit).",
+)
+@verb
+def route(
+    settings: Settings,
+    model: str,
+    champion: bool,
+    canary: float | None,
+    ab: str | None,
+    share: float,
+    bandit: bool,
+    floor: float,
+    seed: int,
+    by: str | None,
+) -> Answer:
+    """Show which version of MODEL decides live, or set it; a change is in force within 5 s.
+
+    \b
+      ticklake models route direction                     # what holds, and every change of it
+      ticklake models route direction --canary 0.05       # a twentieth of instruments: challenger
+      ticklake models route direction --ab spring         # half of them, sticky by this name
+      ticklake models route direction --bandit --floor 0.1 --seed 7
+      ticklake models route direction --champion          # back
+
+    Who goes where follows from names and seed alone, so it can be made again. Changes are tags of
+    the model in MLflow, with time and user; none is taken away.
+    """
+    import getpass
+
+    from feature_repo.models.registry import Registry, registry_place
+    from lake.clock import SystemClock, utc_from_us
+    from serving.signals.route import BANDIT, CANARY, EXPERIMENT, Route
+    from serving.signals.route_log import Entry, entries, keep
+
+    asked = [
+        Route() if champion else None,
+        Route(CANARY, canary, by or "instrument") if canary is not None else None,
+        Route(EXPERIMENT, share, by or "instrument", ab) if ab is not None else None,
+        Route(BANDIT, by=by or "request", floor=floor, seed=seed) if bandit else None,
+    ]
+    wanted = [each for each in asked if each is not None]
+    if len(wanted) > 1:
+        raise WrongUse("route", "is several at once", f"one of --{', --'.join(ROUTES)}")
+    registry = Registry(registry_place(settings.home))
+    for each in wanted:
+        keep(registry, model, Entry(SystemClock().now_us(), getpass.getuser(), each))
+    found = [each for each in registry.standings() if each.name == model]
+    if not found:
+        raise WrongUse(f"model {model}", "is not there", "see: ticklake models list")
+    kept = entries(found[0].tags)
+    holds = kept[-1].route if kept else Route()
+    lines = [f"{model}: {holds.words()}"]
+    lines += [
+        f"  {utc_from_us(each.at_us):%Y-%m-%d %H:%M:%S} {each.by}: {each.route.words()}"
+        for each in reversed(kept)
+    ]
+    changes = [asdict(each) for each in kept]
+    return Answer({"model": model, "route": asdict(holds), "changes": changes}, lines)
 
 
 @models.command()

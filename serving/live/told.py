@@ -107,7 +107,7 @@ def bar_rows(rows: pa.Table | None) -> list[dict[str, Any]]:
 
 
 def feature_rows(rows: pa.Table) -> list[dict[str, Any]]:
-    """Return features of minutes as they are told, in their order."""
+    """Return features of minutes as they are told, in their order; known: from when on they are."""
     floats = [field.name for field in rows.schema if pa.types.is_floating(field.type)]
     minutes = rows.filter(pc.equal(rows["interval"], "1m")).sort_by("event_time")
     return [
@@ -115,6 +115,7 @@ def feature_rows(rows: pa.Table) -> list[dict[str, Any]]:
             **_names(row),
             "interval": row["interval"],
             "t": _us(row["event_time"]),
+            "known": _us(row.get("live_time") or row["available_time"]),
             "degraded": row.get("degraded", []),
             "values": {name: row[name] for name in floats},
         }

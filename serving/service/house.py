@@ -25,6 +25,7 @@ from serving.service.parts import Given, Parts
 from serving.service.report import reported
 from serving.service.server import server_of
 from serving.service.write_audit import WriteAudit
+from serving.signals.predictor import predictor_of
 from serving.streams.connect import connected
 
 CERTIFICATE, KEY = "server.crt", "server.key"
@@ -89,7 +90,8 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
-        parts.given = Given(desk, book, None, history, watch, Search(home, clock))
+        predictor = stack.enter_context(predictor_of(home, client, clock))
+        parts.given = Given(desk, book, predictor, history, watch, Search(home, clock))
         stack.enter_context(reported(home, parts, clock))
         tls = address.tls
         certificate = None if tls is None else (str(tls / CERTIFICATE), str(tls / KEY))

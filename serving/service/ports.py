@@ -8,13 +8,13 @@ Unavailable where a server is away. Calls come from several threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Protocol
 
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
 from serving.desk.said import Placed, Row
+from serving.signals.prediction import Prediction as Prediction
 
 
 class OrderDesk(Protocol):
@@ -54,28 +54,6 @@ class OrderBook(Protocol):
 
     def breaches(self, limit: int) -> Sequence[Row]:
         """Return orders that a limit refused, newest first: rule, reason, measured, limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model says of an instrument. prediction: of its label, in that label's unit.
-
-    confidence: between 0 and 1. known_us: when the last of its features was known. contributions:
-    feature -> its part in the prediction (SHAP), where they were asked for; base: the rest.
-    """
-
-    instrument: Instrument
-    prediction: float
-    confidence: float
-    model: str
-    version: str
-    role: str
-    known_us: int
-    made_us: int
-    prediction_id: str = ""
-    fallback: str = ""
-    base: float | None = None
-    contributions: Mapping[str, float] = field(default_factory=dict)
 
 
 class Predictor(Protocol):

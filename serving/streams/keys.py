@@ -103,6 +103,12 @@ def features(exchange: str, market: str, ticker: str) -> str:
     return f"{PREFIX}features:{exchange}:{market}:{ticker}"
 
 
+SIGNALS = f"{PREFIX}signals"
+"""The stream of what models in use say as minutes close."""
+
+OUTCOMES = f"{PREFIX}outcomes"
+"""How often each version in use was right of late."""
+
 SHARDS = f"{PREFIX}shards"
 """The set of shards that have had a worker."""
 

@@ -8,10 +8,11 @@ import pytest
 from scipy.stats import ks_2samp
 
 from feature_repo.models.drift import ROWS_MIN, drift, profile_of, profiles_of, psi
+from feature_repo.models.learner import confidence, prediction
 from feature_repo.models.promotion import Criteria, decide
 from feature_repo.models.rows import rows_of
 from feature_repo.models.training import train
-from feature_repo.models.trees import TreeRecipe, confidence, judged, prediction, read_trees
+from feature_repo.models.trees import TreeRecipe, judged, read_trees
 from lake.errors import BadInput
 from tests.models.trading_rows import FEATURES, MINUTE_US, changed, training_rows
 

@@ -128,8 +128,12 @@ def served(
     risk: RiskLimits | None = None,
     port: int | None = None,
     dsn: str = "",
+    predictor: Any = None,
 ) -> Iterator[Served]:
-    """Run a service. dsn: of its orders on paper; without one no predictor and watch, either."""
+    """Run a service.
+
+    dsn: of its orders on paper; without one no watch and search, and no predictor but a given one.
+    """
     client = connected(url)
     book = KeyBook(home, CLOCK)
     words = {role: book.add(f"a {role}er", role)[1] for role in ("read", "trade", "admin")}  # type: ignore[arg-type]
@@ -140,11 +144,15 @@ def served(
     if dsn:
         limits_of = risk or RiskLimits(duplicate_us=None)
         desk, orders = stack.enter_context(paper_desk(dsn, parts, limits_of))
-        parts.given = Given(desk, orders, Predictor(), None, Watch(), Search(None, CLOCK))
+        parts.given = Given(
+            desk, orders, predictor or Predictor(), None, Watch(), Search(None, CLOCK)
+        )
         for _ in range(500):
             if desk.leads:
                 break
             CLOCK.sleep(0.02)
+    elif predictor is not None:
+        parts.given = Given(predictor=predictor)
     taken = port or ports.choose(None)
     server = server_of(app_of(parts), "127.0.0.1", taken)
     thread = threading.Thread(target=server.run)

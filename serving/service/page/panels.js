@@ -132,7 +132,7 @@ export class Panels {
     const words = at("signal-words");
     words.className = fault || !said ? "empty" : "";
     const made_ = said && `${signed(said.prediction)} at ${Math.round(100 * said.confidence)} % confidence`;
-    put(words, fault || (said ? `${made_} · ${said.model} ${said.version}, ${said.role}` : "No prediction asked for."));
+    put(words, fault || (said ? `${made_} · ${said.model} ${said.version}, ${said.role}${said.fallback ? ` (${said.fallback})` : ""}` : "No prediction asked for."));
     const parts = Object.entries(said?.contributions ?? {}).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const most = Math.abs(parts[0]?.[1] ?? 1) || 1;
     at("reasons").replaceChildren(...parts.slice(0, REASONS_MAX).map(([name, value]) => {

@@ -1,0 +1,1 @@
+"""What models say as minutes close: models in use, routing, scoring, outcomes."""

@@ -1,0 +1,50 @@
+"""What a model says of an instrument, as it is told to whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from feature_repo.trading.market import Instrument
+
+INSTRUMENT = ("ticker", "exchange", "market")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of an instrument. prediction: of its label, in that label's unit.
+
+    confidence: between 0 and 1. known_us: when the last of its features was known. contributions:
+    feature -> its part in the prediction (SHAP), where they were asked for; base: the rest.
+    fallback: why another version than the one that is routed to says so; "" where none does.
+    """
+
+    instrument: Instrument
+    prediction: float
+    confidence: float
+    model: str
+    version: str
+    role: str
+    known_us: int
+    made_us: int
+    prediction_id: str = ""
+    fallback: str = ""
+    base: float | None = None
+    contributions: Mapping[str, float] = field(default_factory=dict)
+
+
+def id_of(model: str, version: int, instrument: Instrument, t_us: int, known_us: int) -> str:
+    """Return a prediction's name: what tells its row of model_predictions from every other."""
+    ticker, exchange, market = instrument
+    return f"{model}/{version}/{exchange}/{market}/{ticker}/{t_us}/{known_us}"
+
+
+def as_told(said: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Return predictions as JSON has them."""
+    return [{**asdict(each), "instrument": list(each.instrument)} for each in said]
+
+
+def of_told(rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+    """Return what as_told made JSON of."""
+    return [Prediction(**{**row, "instrument": Instrument(*row["instrument"])}) for row in rows]
