@@ -16,7 +16,7 @@ from feature_repo.ledger.event_rows import CHAINS, write
 from feature_repo.ledger.known import Batch, Head, Known, Outcome
 from lake.clock import Clock
 from lake.database import BY_RANGE, with_options
-from lake.errors import Unavailable, WrongUse
+from lake.errors import Fenced, Unavailable, WrongUse
 
 COMMANDS_MAX = 1_000
 """Commands of one transaction."""
@@ -27,12 +27,18 @@ LOCK_MS_MAX = 5_000
 
 
 class Writer:
-    """Writes to one ledger, from one thread."""
+    """Writes to one ledger, from one thread.
 
-    def __init__(self, dsn: str, clock: Clock) -> None:
+    turns: names of which one writer each may hold at a time. They are locks of the connection that
+    writes: it goes with them, and is never made anew, so a writer that lost them writes no more.
+    """
+
+    def __init__(self, dsn: str, clock: Clock, *, turns: Sequence[str] = ()) -> None:
         # The newest rows are not in any statistics yet: by them a whole table would be read.
         self._dsn = with_options(dsn, **BY_RANGE)
         self._clock = clock
+        self._turns = sorted(turns)
+        self._had_turns = False
         self._connection: psycopg.Connection | None = None
         self._known = Known()
         self._heads: dict[str, Head] = {}
@@ -42,6 +48,14 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def lead(self) -> None:
+        """Take the turns now; Fenced where another has one, Unavailable without the server."""
+        try:
+            self._connected()
+        except psycopg.Error as error:
+            self.close()
+            raise Unavailable("ledger", str(error).splitlines()[0], "try again") from error
 
     def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         """Do commands in their order, all durable when this returns; refusals among them.
@@ -69,9 +83,21 @@ class Writer:
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
+            if self._had_turns:
+                raise Fenced("ledger", "the connection with our turn broke", "begin anew")
             self._connection = psycopg.connect(self._dsn, autocommit=True)
             self._connection.execute(f"SET lock_timeout = {LOCK_MS_MAX}".encode())
+            for turn in self._turns:
+                self._take(self._connection, turn)
         return self._connection
+
+    def _take(self, connection: psycopg.Connection, turn: str) -> None:
+        query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+        found = connection.execute(query, (turn,)).fetchone()
+        if not found or not found[0]:
+            self.close()
+            raise Fenced(turn, "another has this turn", "it goes on; wait, or end it")
+        self._had_turns = True
 
     def _within(self, connection: psycopg.Connection, commands: Sequence[Command]) -> list[Outcome]:
         hold(connection)
