@@ -173,7 +173,11 @@ def begun(parts: Parts, ledger: Writer, log: SessionLog, follow: Follow | None) 
 
 
 def catch_up(found: Opened, durable: int) -> None:
-    """Take what the session had, then what has come since; that without orders where it is old."""
+    """Take what the session had, then what has come since; that without orders where it is old.
+
+    What has come since may be in the ledger already, but for orders: so only these are held back
+    here, and the kill switch takes back what works after it.
+    """
     parts, start = found.parts, found.session.start
     words = as_they_hold(found.words)
     with connected(parts.dsn) as connection:
@@ -183,14 +187,13 @@ def catch_up(found: Opened, durable: int) -> None:
     found.play(words, had)
     if found.session.ended:
         return
-    if parts.kill.state().killed and not found.session.killed:
-        found.say("kill", by="kill switch", reason="it was thrown while nobody traded")
     now_us = parts.clock.now_us()
     following = next(parts.journal.runs(found.through, durable), None)
     if following is not None and not found.session.late:
         lag_us = now_us - int(following[1].received_us[0])
-        if lag_us > LATE_US:
-            found.say("late", lag_us=lag_us)
+        killed = parts.kill.state().killed
+        if lag_us > LATE_US or killed:
+            found.say("late", lag_us=lag_us, killed=killed)
     upto = _last_of_day(parts.journal, found.through, durable, start.day_end_us, now_us)
     found.is_over = found.day_over = upto < durable
     found.play((), upto)

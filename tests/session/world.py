@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +114,9 @@ class World:
     market: Market
     plan: Plan = PLAN
     models: Models | None = None
+    shard: int = field(default_factory=lambda: next(SHARDS))
 
     def __post_init__(self) -> None:
-        self.shard = next(SHARDS)
         self.clock = Deadly(NOON_US)
         self.still = ManualClock(NOON_US)
         self.at = 0
