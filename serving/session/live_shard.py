@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice, takewhile
 from typing import Literal
 
 import numpy as np
@@ -248,17 +249,20 @@ class LiveShard(Closes):
             return
         if self._waiting[-1][0] is not None:
             self._watch.refresh()
-        while self._waiting:
-            batch: list[Command] = []
-            while self._waiting and len(batch) < COMMANDS_MAX and self._may_go(self._waiting[0][0]):
-                batch.append(self._waiting.popleft()[1])
-            if not batch:
-                return
-            for outcome in self._opened.ledger.commit(batch):
+        while batch := self._due():
+            outcomes = self._opened.ledger.commit(batch)
+            for _ in batch:
+                self._waiting.popleft()
+            for outcome in outcomes:
                 if outcome.refusal is not None:
                     name = self.session.start.session
                     fault = f"is not what the ledger has: {outcome.refusal}"
                     raise Differs(f"session {name}", fault, "it is ended, and a new one begun")
+
+    def _due(self) -> list[Command]:
+        """Return the next commands whose frames are on the disk."""
+        first = islice(self._waiting, COMMANDS_MAX)
+        return [command for _, command in takewhile(lambda each: self._may_go(each[0]), first)]
 
     def _may_go(self, rests: Place | None) -> bool:
         if rests is None:
