@@ -30,11 +30,11 @@ Waiting = tuple[Command, Future[Outcome]]
 class GroupCommit:
     """One writer behind a queue; any thread may submit.
 
-    lead: as of Writer; taken here, so Unavailable where another has it.
+    lead: as of Writer, which is heard of every BEAT_S; taken here, so Fenced where another has it.
     """
 
     def __init__(self, dsn: str, clock: Clock, *, lead: str = "") -> None:
-        self._writer = Writer(dsn, clock, lead=lead)
+        self._writer = Writer(dsn, clock, leads=[lead] if lead else [], beats=bool(lead))
         self._beat_s = BEAT_S if lead else None
         if lead:
             self._writer.take_lead()

@@ -40,16 +40,20 @@ LEADER = {
 class Writer:
     """Writes to one ledger, from one thread.
 
-    lead: what only one process may do at a time, "" for none. It is held by the session that
-    writes and ends with it: once another holds it, nothing of ours can reach the ledger any more,
-    however long we slept. It is never taken again: a new lead needs a new writer.
+    leads: what only one process may do at a time, each by its name. They are held by the session
+    that writes and end with it: once another holds one, nothing of ours can reach the ledger any
+    more, however long we slept. They are never taken again: a new lead needs a new writer. beats:
+    the server ends the session of one that is silent for SILENT_MS_MAX; call beat() more often.
     """
 
-    def __init__(self, dsn: str, clock: Clock, *, lead: str = "") -> None:
+    def __init__(
+        self, dsn: str, clock: Clock, *, leads: Sequence[str] = (), beats: bool = False
+    ) -> None:
         # The newest rows are not in any statistics yet: by them a whole table would be read.
         self._dsn = with_options(dsn, **BY_RANGE)
         self._clock = clock
-        self._lead = lead
+        self._names = sorted(leads)
+        self._settings = LEADER if beats else {"lock_timeout": LOCK_MS_MAX}
         self._connection: psycopg.Connection | None = None
         self._known = Known()
         self._heads: dict[str, Head] = {}
@@ -61,19 +65,20 @@ class Writer:
             self._connection = None
 
     def take_lead(self) -> None:
-        """Take the lead; Unavailable where another has it, or the server is away."""
+        """Take every lead; Fenced where another has one, Unavailable where the server is away."""
         try:
             connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_S_MAX)
         except psycopg.Error as error:
             raise _away(error) from error
         try:
-            for name, value in LEADER.items():
+            for name, value in self._settings.items():
                 connection.execute(f"SET {name} = {value}".encode())
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            row = connection.execute(query, (f"{LOCK}.lead.{self._lead}",)).fetchone()
-            if row is None or not row[0]:
-                remedy = "ask that one; this one takes over once it ends"
-                raise Unavailable(self._lead, "another process leads", remedy)
+            for name in self._names:
+                row = connection.execute(query, (f"{LOCK}.lead.{name}",)).fetchone()
+                if row is None or not row[0]:
+                    remedy = "ask that one; this one takes over once it ends"
+                    raise Fenced(name, "another process leads", remedy)
         except psycopg.Error as error:
             connection.close()
             raise _away(error) from error
@@ -120,8 +125,8 @@ class Writer:
         return outcomes
 
     def _connected(self) -> psycopg.Connection:
-        if self._lead and not self.leads:
-            raise Fenced(self._lead, "is over with its session", "begin anew")
+        if self._names and not self.leads:
+            raise Fenced(", ".join(self._names), "is over with its session", "begin anew")
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._dsn, autocommit=True)
             self._connection.execute(f"SET lock_timeout = {LOCK_MS_MAX}".encode())

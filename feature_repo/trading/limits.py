@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from feature_repo.trading.account import Account
+from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import times
 from feature_repo.trading.order import Order
 
@@ -46,6 +47,10 @@ class Guard:
         if day != self._day:
             self._day = day
             self._began = account.equity()
+
+    def hears(self, instrument: Instrument, now_us: int) -> bool:
+        """Tell that every order is heard."""
+        return True
 
     def refusal(self, order: Order, account: Account) -> str:
         """Return why an order may not go out; "" where it may."""

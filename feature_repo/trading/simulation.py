@@ -7,9 +7,9 @@ a strategy is: what can be said of a whole series at once goes through feature_r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from feature_repo.trading.account import Account
 from feature_repo.trading.costs import Costs
@@ -35,6 +35,16 @@ class Placed:
     state: State = "accepted"
     filled: int = 0
     reason: str = ""
+    arrived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An order that works at the venue. What is refused, or taken back on its way, never does."""
+
+    client_id: str
+    instrument: Instrument
+    time_us: int
 
 
 @dataclass(slots=True)
@@ -55,11 +65,29 @@ class Record:
     paid: list[tuple[Funding, int]] = field(default_factory=list)
 
 
+class Asks(Protocol):
+    """What is asked before an order goes out."""
+
+    def at(self, time_us: int, account: Account) -> None:
+        """Note the time; called before the first change of each moment."""
+
+    def hears(self, instrument: Instrument, now_us: int) -> bool:
+        """Tell whether orders of an instrument are heard at all; if not, they never were."""
+
+    def refusal(self, order: Order, account: Account) -> str:
+        """Return why an order may not go out; "" where it may."""
+
+
+Hear = Callable[[Placed | Arrived | Report], None]
+
+
 class Simulation:
     """Runs one strategy over events in the order of their available_us.
 
     by: what orders meet, bars or quotes and trades; the strategy sees all events either way.
     sample_us: the equity is recorded once in so many microseconds; 1: whenever time moves on.
+    guard: asked instead of limits. hear: told of each order, its arrival and what becomes of it,
+    as it happens.
     """
 
     def __init__(
@@ -71,13 +99,17 @@ class Simulation:
         limits: Limits | None = None,
         by: By = "bars",
         sample_us: int = 1,
+        guard: Asks | None = None,
+        hear: Hear | None = None,
     ) -> None:
         self.account = Account(cash)
         self.record = Record()
         self._strategy = strategy
         self._costs = costs or Costs()
-        self._guard = Guard(limits or Limits())
-        self._is_limited = self._guard.limits.any
+        limited = limits or Limits()
+        self._guard: Asks = guard or Guard(limited)
+        self._is_limited = guard is not None or limited.any
+        self._hear = hear
         self._by_bars = by == "bars"
         self._sample_us = sample_us
         self._matchers: dict[Instrument, Matcher] = {}
@@ -111,6 +143,17 @@ class Simulation:
         if actions:
             self._act(actions, now_us)
 
+    def stop(self, now_us: int) -> None:
+        """Take back all that is out, and say at once what becomes of it.
+
+        As if nothing more came before the cancels are at the venue.
+        """
+        for matcher in self._matchers.values():
+            for each in matcher.working:
+                matcher.cancel(each.order.client_id, now_us)
+            if matcher.working:
+                self._book(matcher, matcher.on_time(now_us + self._costs.latency_us))
+
     def finish(self) -> Record:
         """Record the last moment; return what happened."""
         if self._at >= 0:
@@ -142,13 +185,14 @@ class Simulation:
             return
         matcher = self._matchers.get(bar.instrument)
         if matcher is not None and matcher.working:
-            self._book(matcher.on_bar(bar))
+            self._book(matcher, matcher.on_bar(bar))
         self.account.marks[bar.instrument] = bar.close
 
     def _take_quote(self, quote: Quote) -> None:
         if self._by_bars:
             return
-        self._book(self._matcher(quote.instrument).on_quote(quote))
+        matcher = self._matcher(quote.instrument)
+        self._book(matcher, matcher.on_quote(quote))
         self.account.marks[quote.instrument] = (quote.bid + quote.ask) // 2
 
     def _take_trade(self, trade: Trade) -> None:
@@ -156,7 +200,7 @@ class Simulation:
             return
         matcher = self._matcher(trade.instrument)
         if matcher.working:
-            self._book(matcher.on_trade(trade))
+            self._book(matcher, matcher.on_trade(trade))
         self.account.marks.setdefault(trade.instrument, trade.price)
 
     def _matcher(self, instrument: Instrument) -> Matcher:
@@ -165,7 +209,7 @@ class Simulation:
             found = self._matchers[instrument] = Matcher(self._costs)
         return found
 
-    def _book(self, reports: Sequence[Report]) -> None:
+    def _book(self, matcher: Matcher, reports: Sequence[Report]) -> None:
         account = self.account
         for report in reports:
             placed = self._placed[report.client_id]
@@ -181,11 +225,26 @@ class Simulation:
                 placed.state, placed.reason = report.state, report.reason
                 left = placed.order.size - placed.filled
                 working[report.instrument] -= left if placed.order.side == "buy" else -left
+            if self._hear is not None:
+                if isinstance(report, Fill) and not placed.arrived:
+                    self._arrive(placed, placed.placed_us + self._costs.latency_us)
+                self._hear(report)
+        if self._hear is not None:
+            for each in matcher.working:
+                if each.at_venue:
+                    self._arrive(self._placed[each.order.client_id], each.arrival_us)
+
+    def _arrive(self, placed: Placed, time_us: int) -> None:
+        if not placed.arrived and self._hear is not None:
+            placed.arrived = True
+            self._hear(Arrived(placed.order.client_id, placed.order.instrument, time_us))
 
     def _act(self, actions: Sequence[Action], now_us: int) -> None:
         for action in actions:
             if isinstance(action, Cancel):
                 self._matcher(action.instrument).cancel(action.client_id, now_us)
+                continue
+            if self._is_limited and not self._guard.hears(action.instrument, now_us):
                 continue
             order = self._named(action)
             placed = Placed(order, now_us)
@@ -194,6 +253,9 @@ class Simulation:
             refusal = self._guard.refusal(order, self.account) if self._is_limited else ""
             if refusal:
                 placed.state, placed.reason = "rejected", refusal
+            if self._hear is not None:
+                self._hear(placed)
+            if refusal:
                 continue
             working = self.account.working
             working[order.instrument] = working.get(order.instrument, 0) + order.signed

@@ -7,23 +7,30 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from infra.command.answer import Answer
-from infra.command.units import Duration
+from infra.command.units import Duration, micros
 from infra.command.verb import note, verb
+from lake.errors import WrongUse
 from lake.settings import Settings
 
 AGAIN_S_MIN, AGAIN_S_MAX = 0.5, 30.0
 """A worker that ends is started again after this time, which doubles while it ends at once."""
 
 STOP_S_MAX = 5.0
-BESIDE = ("serving.live.run", "serving.signals.run")
+SESSIONS_STOP_S_MAX = 15.0
+"""A session that ends waits until its last orders are in the ledger."""
+
+WORKER, SIGNALS, SESSIONS = "serving.live.run", "serving.signals.run", "serving.session.run"
 """Processes that run beside the service; each has a log of its name."""
+
+AGAINST = ("ledger", "lake")
 
 
 @click.command()
@@ -41,6 +48,23 @@ BESIDE = ("serving.live.run", "serving.signals.run")
     type=click.IntRange(0, 65_535),
     help="Serve its own metrics without a key (or TICKLAKE_METRICS_PORT; 0: not).",
 )
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="NAME[:K=V,...]",
+    help="Trade on paper by it, on its account; several.",
+)
+@click.option(
+    "--replay", type=click.DateTime(["%Y-%m-%d"]), help="Decide a UTC day's sessions again."
+)
+@click.option("--session", metavar="ID", help="With --replay: this session alone.")
+@click.option(
+    "--against",
+    type=click.Choice(AGAINST),
+    multiple=True,
+    help="With --replay: compare with the ledger, or a backtest over the lake; both.",
+)
 @verb
 def live(
     settings: Settings,
@@ -50,20 +74,41 @@ def live(
     names: tuple[str, ...],
     for_s: float | None,
     metrics_port: int | None,
+    strategies: tuple[str, ...],
+    replay: datetime | None,
+    session: str | None,
+    against: tuple[str, ...],
 ) -> Answer:
-    """Run the speed layer and the live service with its page, until Ctrl-C.
+    """Run the speed layer, strategies and the live service with its page, until Ctrl-C.
 
-    Needs the servers (`up`) and an `ingest` of live sockets beside it. Orders go to a broker of
-    paper and into the ledger; one process of a home leads. Writes need a key: ticklake keys add
-    NAME --role trade.
+    Needs the servers (`up`) and an `ingest` of live sockets beside it. A strategy trades on paper
+    on the account of its name. Orders of the page go to a broker of paper; one process of a home
+    leads. All are in the ledger. Writes need a key: ticklake keys add NAME --role trade.
+
+    A session is a day's decisions of the strategies on one shard. --replay decides them again from
+    the home's journal, without touching anything, and tells their number and digest; --against
+    compares them order by order, and ends with 1 where they differ.
+
+    \b
+    ticklake live --strategy moving-average-cross:fast=5,slow=20,size=0.1
+    ticklake live --replay 2026-11-26 --against ledger --against lake
     """
+    if replay is not None:
+        from infra.command.replay import replayed
+
+        return replayed(settings, micros(replay), session, against)
+    if session or against:
+        raise WrongUse("--session, --against", "are without --replay", "name the day: --replay DAY")
     from infra.servers import ports
     from infra.servers.service_tls import folder_of
     from lake.clock import SystemClock
     from lake.errors import Unavailable
     from lake.state import RUN_UP, valkey_url
     from serving.service.house import Address, service_of
+    from serving.session.plan import Plan, plan_of_words
 
+    if strategies:
+        Plan(plan_of_words(strategies))  # refuses a wrong one before anything is started
     home = settings.home.resolve()
     valkey_url(home)  # Unavailable before `up`
     wanted = settings.service_port if port is None else port
@@ -75,7 +120,9 @@ def live(
     address = Address(host, wanted or ports.choose(None), folder, names)
     metrics = settings.metrics_port if metrics_port is None else metrics_port
     with (
-        worker(home),
+        beside(home, WORKER),
+        beside(home, SIGNALS),
+        beside(home, SESSIONS, *strategies) if strategies else nullcontext(),
         service_of(home, address, SystemClock()) as server,
         served(settings, home, metrics),
     ):
@@ -108,26 +155,25 @@ def served(settings: Settings, home: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def worker(home: Path) -> Iterator[None]:
-    """Keep the processes of BESIDE running; they end with us, however we end."""
+def beside(home: Path, module: str, *words: str) -> Iterator[None]:
+    """Keep a module's process running; it ends with us, however we end."""
     ending = threading.Event()
-    (home / "log").mkdir(parents=True, exist_ok=True)
-    keepers = [threading.Thread(target=_keep, args=(home, each, ending)) for each in BESIDE]
-    for keeper in keepers:
-        keeper.start()
+    log = home / "log" / f"{module.split('.')[1]}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    call = (sys.executable, "-m", module, str(home), *words, "beside")
+    stop_s = SESSIONS_STOP_S_MAX if module == SESSIONS else STOP_S_MAX
+    keeper = threading.Thread(target=_keep, args=(call, log, stop_s, ending))
+    keeper.start()
     try:
         yield
     finally:
         ending.set()
-        for keeper in keepers:
-            keeper.join()
+        keeper.join()
 
 
-def _keep(home: Path, module: str, ending: threading.Event) -> None:
+def _keep(words: tuple[str, ...], log: Path, stop_s: float, ending: threading.Event) -> None:
     """Start a process again whenever it ends."""
     wait_s = AGAIN_S_MIN
-    words = (sys.executable, "-m", module, str(home), "beside")
-    log = home / "log" / f"{module.split('.')[1]}.log"
     while not ending.is_set():
         with log.open("ab") as out:
             process: subprocess.Popen[Any] = subprocess.Popen(
@@ -138,7 +184,7 @@ def _keep(home: Path, module: str, ending: threading.Event) -> None:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(STOP_S_MAX)
+                process.wait(stop_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

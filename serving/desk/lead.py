@@ -11,7 +11,7 @@ from feature_repo.ledger.commands import Cash
 from feature_repo.ledger.group_commit import GroupCommit
 from feature_repo.ledger.known import Outcome
 from lake.clock import Clock
-from lake.errors import TicklakeError, Unavailable
+from lake.errors import Fenced, TicklakeError, Unavailable
 from serving.desk.ledger_to_state import stood
 from serving.desk.market import Market
 from serving.desk.rests import Rests
@@ -93,7 +93,7 @@ class Lead:
         account, clock = self._rules.account, self._parts.clock
         try:
             ledger = GroupCommit(self._parts.dsn, clock, lead=f"account {account}")
-        except Unavailable as error:
+        except (Fenced, Unavailable) as error:
             self._said = error
             return
         try:

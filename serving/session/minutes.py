@@ -1,0 +1,97 @@
+"""What closes with a minute: its bars and, where wanted, features and predictions, as events.
+
+A bar is given when it closes, and once. What a late tick changes afterwards is not given: whoever
+counts bars would count its minute twice, and no order can be had of a price that has been; the lake
+and the page have the corrected bar. So it is live, in a replay and from the lake alike.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo.feature_set import MARKET, FeatureSet
+from feature_repo.trading.market import Bar, Event, Instrument, Row
+from feature_repo.trading.money import units_of
+from feature_repo.trading.streams import BAR_COLUMNS, times_of
+from lake.bars.kernel import MINUTE_US
+from lake.closes import Closes
+from serving.live.live_bars import CHANGE, CLOSED, BarStep, LiveBars
+from serving.live.live_features import LiveFeatures
+from serving.session.models import Models
+from serving.session.warm import Warm
+
+GRACE_US = 1_000_000
+"""Time after a minute's end at which it closes, by the session's clock."""
+
+INTERVAL = "1m"
+
+
+class Minutes(Closes):
+    """Of one session; one thread uses it. A context manager.
+
+    features: made only where a strategy wants rows; of minutes alone.
+    """
+
+    def __init__(
+        self, warm: Warm, models: Models, *, rows: bool, features: FeatureSet = MARKET
+    ) -> None:
+        self._bars = LiveBars(warm.closed_us)
+        self._bars.take(warm.waiting)
+        self._models = models
+        self._features = LiveFeatures(features, warm.bars) if rows else None
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._bars.close()
+
+    @property
+    def due_us(self) -> int:
+        """Return when the next minute closes."""
+        return self._bars.closed_us + MINUTE_US + GRACE_US
+
+    def take(self, trades: pa.Table) -> None:
+        """Take rows of trades."""
+        self._bars.take(trades)
+
+    def closed(self, now_us: int) -> list[Event]:
+        """Close what is due by a time; return what comes of it, as it was known."""
+        step = self._bars.step(now_us - GRACE_US)
+        put = step.put.filter(pc.equal(step.put["interval"], INTERVAL))
+        news = put.filter(pc.equal(put[CHANGE], CLOSED))
+        found: list[Event] = list(bars_of_minutes(news))
+        if self._features is not None:
+            gone = step.gone.filter(pc.equal(step.gone["interval"], INTERVAL))
+            rows = self._features.take(BarStep(step.closed_us, put, gone, step.beyond))
+            rows = rows.filter(pc.equal(rows[CHANGE], CLOSED))
+            found += _rows(rows) if rows.num_rows else []
+            found += map(_known, self._models.say(rows)) if rows.num_rows else []
+        return sorted(found, key=lambda each: (each.available_us, type(each) is not Bar))
+
+
+def bars_of_minutes(rows: pa.Table) -> list[Bar]:
+    """Return bars of minutes as events by time and instrument, known GRACE_US after their end."""
+    starts = times_of(rows["event_time"]).tolist()
+    names = (rows[name].to_pylist() for name in ("ticker", "exchange", "market"))
+    amounts = [units_of(rows[name], name).tolist() for name in BAR_COLUMNS]
+    found = [
+        Bar(Instrument(*key), start, start + MINUTE_US, start + MINUTE_US + GRACE_US, *values)
+        for key, start, *values in zip(zip(*names, strict=True), starts, *amounts, strict=True)
+    ]
+    return sorted(found, key=lambda each: (each.start_us, each.instrument))
+
+
+def _rows(rows: pa.Table) -> list[Row]:
+    floats = [each.name for each in rows.schema if pa.types.is_floating(each.type)]
+    columns = [rows[name].to_pylist() for name in floats]
+    ends = times_of(rows["event_time"]).tolist()
+    names = (rows[name].to_pylist() for name in ("ticker", "exchange", "market"))
+    found = []
+    for key, end_us, *values in zip(zip(*names, strict=True), ends, *columns, strict=True):
+        there = {n: v for n, v in zip(floats, values, strict=True) if v is not None}
+        found.append(Row(Instrument(*key), end_us, end_us + GRACE_US, there))
+    return sorted(found, key=lambda each: (each.time_us, each.instrument))
+
+
+def _known(row: Row) -> Row:
+    return row._replace(available_us=row.time_us + GRACE_US)

@@ -1,0 +1,230 @@
+"""A session begun, or gone on with: from its log and its journal to where the stream takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+from redis import Redis
+
+from feature_repo.feature_set import MARKET
+from feature_repo.ledger.writer import Writer
+from lake.clock import Clock
+from lake.closes import Closes
+from lake.errors import Unavailable
+from lake.feeds.codec import Frames
+from lake.journal.reader import JournalReader
+from lake.views.client import Client
+from serving.live.journal_runs import journal_runs
+from serving.live.seed import seed_of
+from serving.risk.kill_switch import KillSwitch
+from serving.session import accounts, warm
+from serving.session.minutes import GRACE_US
+from serving.session.models import Models
+from serving.session.plan import Plan, Start
+from serving.session.play import RECALLED_MAX, play, recalled, rows_of_journal
+from serving.session.rows_to_events import TRADES
+from serving.session.session import Out, Session
+from serving.session.session_log import Logged, SessionLog
+from serving.session.words import Kind, Word, as_they_hold, left_out
+from serving.streams.durable_watch import DurableWatch
+
+CONNECT_S_MAX = 5
+LATE_US = 5_000_000
+"""Frames that the ledger shows nothing of, and are older than this, are not traded on any more."""
+
+
+class ShardJournal:
+    """A shard's journal of this machine, as far as it is on the disk."""
+
+    def __init__(self, directory: Path, shard: int) -> None:
+        self.directory = directory
+        self._shard = shard
+
+    def durable(self) -> int:
+        """Return the last frame that is on the disk; 0: none."""
+        reader = JournalReader(self.directory, self._shard)
+        try:
+            return reader.durable()
+        finally:
+            reader.close()
+
+    def runs(self, after: int, through: int) -> Iterator[tuple[str, Frames]]:
+        """Yield its frames; see journal_runs."""
+        return journal_runs(self.directory, self._shard, after, through)
+
+
+Follow = tuple[int, int]
+"""The last frame of the session before, and the moment at which its day ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a live session works with. lake: opens the lake for the warm-up; None: without."""
+
+    home: Path
+    shard: int
+    plan: Plan
+    dsn: str
+    client: Redis
+    kill: KillSwitch
+    clock: Clock
+    models: Models
+    code: str
+    lake: Callable[[], Client] | None = None
+
+    @property
+    def journal(self) -> ShardJournal:
+        """Return the shard's journal."""
+        return ShardJournal(self.home / "journal" / f"shard-{self.shard}", self.shard)
+
+
+class Opened(Closes):
+    """A session that has all frames through `through`, with what it may write to.
+
+    outs: what it said on the way. is_over: it is to be ended, and another begun; day_over: that
+    one follows where its day ended.
+    """
+
+    def __init__(self, parts: Parts, ledger: Writer, log: SessionLog, logged: Logged) -> None:
+        start = logged.start
+        self.parts = parts
+        self.ledger = ledger
+        self.log = log
+        self.words = list(logged.words)
+        self.once = recalled(parts.journal.directory, parts.shard, start.first_frame)
+        self.session = Session(start, warm.read(parts.home, start.warm), parts.models)
+        self.through = start.first_frame - 1
+        self.outs: list[Out] = []
+        self.is_over = self.day_over = False
+
+    def close(self) -> None:
+        """Let go of everything, the accounts' turn among it."""
+        self.session.close()
+        self.log.close()
+        self.ledger.close()
+
+    def add(self, word: Word) -> Word:
+        """Make a word durable, and return it."""
+        start = self.session.start
+        self.log.add(start.session, len(self.words) + 1, start.shard, word)
+        self.words.append(word)
+        return word
+
+    def say(self, kind: Kind, **said: object) -> None:
+        """Record a word after what was taken, and give it to the session."""
+        self.session.word(self.add(Word(kind, self.through, self.session.clock_us, said)))
+        self.outs += self.session.drain()
+
+    def play(self, words: Sequence[Word], through: int) -> None:
+        """Take the journal's frames through one."""
+        rows = rows_of_journal(self.parts.journal.directory, self.parts.shard, self.once)
+        for outs in play(self.session, words, self.through + 1, through, rows):
+            self.outs += outs
+        self.through = max(self.through, through)
+
+
+def opened(parts: Parts, follow: Follow | None = None) -> Opened:
+    """Take the accounts' turn; go on with the oldest session that is not closed, or begin one.
+
+    Raises Fenced where another process has the turn, Unavailable where the server is away.
+    """
+    with ExitStack() as stack:
+        ledger = Writer(parts.dsn, parts.clock, leads=turns_of(parts.plan, parts.shard))
+        stack.callback(ledger.close)
+        ledger.take_lead()
+        log = stack.enter_context(SessionLog(parts.dsn))
+        unclosed = log.unclosed(parts.shard, list(parts.plan.strategies))
+        logged = unclosed[0] if unclosed else begun(parts, ledger, log, follow)
+        found = Opened(parts, ledger, log, logged)
+        stack.callback(found.session.close)
+        durable = parts.journal.durable()
+        if unclosed:
+            found.add(Word("open", durable, parts.clock.now_us()))
+        catch_up(found, durable)
+        found.is_over |= found.session.ended or logged.start.plan != parts.plan or len(unclosed) > 1
+        stack.pop_all()
+    return found
+
+
+def turns_of(plan: Plan, shard: int) -> list[str]:
+    """Return the names of what one process at a time may do: trade for an account on a shard."""
+    return [f"account {account} on shard {shard}" for account in plan.strategies]
+
+
+def begun(parts: Parts, ledger: Writer, log: SessionLog, follow: Follow | None) -> Logged:
+    """Return a new session; it begins with the frame after what is on the disk now, or followed."""
+    now_us = parts.clock.now_us()
+    through, started_us = follow or (parts.journal.durable(), now_us)
+    with connected(parts.dsn) as connection:
+        openings = accounts.opened(connection, ledger, parts.plan, now_us)
+    digest = ""
+    if parts.lake is not None:
+        digest = warm.save(parts.home, _warm(parts, through, started_us))
+    epoch = DurableWatch(parts.client, parts.shard).refresh().epoch
+    names = parts.shard, epoch, through + 1, started_us
+    start = log.begin(Start("", *names, parts.plan, openings, digest, parts.code))
+    return log.read(start.session)
+
+
+def catch_up(found: Opened, durable: int) -> None:
+    """Take what the session had, then what has come since; that without orders where it is old.
+
+    What has come since may be in the ledger already, but for orders: so only these are held back
+    here, and the kill switch takes back what works after it.
+    """
+    parts, start = found.parts, found.session.start
+    words = as_they_hold(found.words)
+    with connected(parts.dsn) as connection:
+        shown = accounts.last_frame(connection, start.session)
+    places = [each.frame for each in words if each.kind not in ("open", "closed")]
+    had = min(durable, max(found.through, shown, *places, *(b for _, b in left_out(words))))
+    found.play(words, had)
+    if found.session.ended:
+        return
+    now_us = parts.clock.now_us()
+    following = next(parts.journal.runs(found.through, durable), None)
+    if following is not None and not found.session.late:
+        lag_us = now_us - int(following[1].received_us[0])
+        killed = parts.kill.state().killed
+        if lag_us > LATE_US or killed:
+            found.say("late", lag_us=lag_us, killed=killed)
+    upto = _last_of_day(parts.journal, found.through, durable, start.day_end_us, now_us)
+    found.is_over = found.day_over = upto < durable
+    found.play((), upto)
+
+
+def connected(dsn: str) -> psycopg.Connection[Any]:
+    """Return a connection to read with; raises Unavailable where the server is away."""
+    try:
+        return psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_S_MAX)
+    except psycopg.Error as error:
+        said = str(error).splitlines()[0]
+        raise Unavailable("ledger", said, "look at PostgreSQL, see: ticklake status") from error
+
+
+def _warm(parts: Parts, through: int, started_us: int) -> warm.Warm:
+    assert parts.lake is not None
+    with parts.lake() as client:
+        seed = seed_of(client, parts.shard, 0, MARKET, started_us - GRACE_US)
+        after = max(seed.through, through - RECALLED_MAX)
+        once = recalled(parts.journal.directory, parts.shard, after + 1)
+        since = (once.take([run]).tables for run in parts.journal.runs(after, through))
+        trades = [tables[TRADES] for tables in since if TRADES in tables]
+        return warm.warm_of(client, seed, trades, started_us - GRACE_US)
+
+
+def _last_of_day(journal: ShardJournal, after: int, durable: int, end_us: int, now_us: int) -> int:
+    """Return the last frame before one that was received at or after a day's end."""
+    if now_us < end_us:
+        return durable
+    for _, frames in journal.runs(after, durable):
+        later = np.flatnonzero(frames.received_us >= end_us)
+        if len(later):
+            return frames.first_frame + int(later[0]) - 1
+    return durable

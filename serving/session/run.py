@@ -1,0 +1,123 @@
+"""The process of a home's strategies: a session for each shard, taken up again whenever it ends.
+
+    python -m serving.session.run HOME STRATEGY[:PARAM=VALUE,...] ... [beside]
+
+beside: it ends where its standard input does, so with whoever started it; sessions are then ended
+in order. A shard whose turn another process has is tried again; so is one whose Redis or database
+is away.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from lake.client import connect
+from lake.clock import Clock, SystemClock
+from lake.errors import TicklakeError
+from lake.receipts.code_version import PACKAGES, code_hash
+from lake.roles import role_dsn
+from lake.state import valkey_url
+from lake.views.client import Client
+from serving.risk.kill_switch import KILLED, KillSwitch
+from serving.session.models import Models, NoModels
+from serving.session.opening import Follow, Parts
+from serving.session.plan import Plan, plan_of_words
+from serving.session.turns import run_session
+from serving.streams.connect import connected
+
+LOG = logging.getLogger("ticklake.session")
+AGAIN_S = 1.0
+LOOK_S = 5.0
+CONNECT_S_MAX = 5
+END_S_MAX = 15.0
+SHARDS_MAX = 64
+BESIDE = "beside"
+
+
+class Sessions:
+    """All shards of a home (absolute path), a thread each; ends when `stop` is set."""
+
+    def __init__(self, home: Path, plan: Plan, clock: Clock, models: Models | None = None) -> None:
+        self._home = home
+        self._plan = plan
+        self._clock = clock
+        self._models = models or NoModels()
+        self._code = code_hash((*PACKAGES, "serving"))
+        self._threads: dict[int, threading.Thread] = {}
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Start a thread for each shard there is, until stopped; then end their sessions."""
+        while not self.stop.is_set():
+            for shard in self._shards():
+                if shard not in self._threads and len(self._threads) < SHARDS_MAX:
+                    thread = threading.Thread(target=self._keep, args=(shard,), daemon=True)
+                    self._threads[shard] = thread
+                    thread.start()
+            self.stop.wait(LOOK_S if self._threads else AGAIN_S)
+        for thread in self._threads.values():
+            thread.join(END_S_MAX)
+
+    def _shards(self) -> list[int]:
+        dsn = role_dsn(self._home, "service")
+        try:
+            with psycopg.connect(dsn, connect_timeout=CONNECT_S_MAX) as connection:
+                found = connection.execute("SELECT shard FROM market.shards ORDER BY 1").fetchall()
+        except psycopg.Error as error:
+            LOG.warning("shards: %s", " ".join(str(error).split()))
+            return []
+        return [int(shard) for (shard,) in found]
+
+    def _keep(self, shard: int) -> None:
+        """Run sessions of a shard for as long as nobody stops it, whatever happens meanwhile."""
+        follow: Follow | None = None
+        while not self.stop.is_set():
+            client = connected(valkey_url(self._home))
+            try:
+                LOG.info("shard %d: opening", shard)
+                follow = run_session(self._parts(client, shard), follow, self.stop.is_set)
+            except (TicklakeError, RedisError, psycopg.Error, OSError) as error:
+                LOG.warning("shard %d: %s", shard, " ".join(str(error).split()))
+                self.stop.wait(AGAIN_S)
+            finally:
+                client.close()
+
+    def _parts(self, client: Redis, shard: int) -> Parts:
+        dsn = role_dsn(self._home, "service")
+        kill = KillSwitch(self._home / KILLED, client, self._clock)
+        names = self._home, shard, self._plan, dsn, client, kill, self._clock, self._models
+        return Parts(*names, self._code, self._lake)
+
+    def _lake(self) -> Client:
+        return connect(self._home, role="service")
+
+
+def main() -> None:
+    """Run until a signal comes."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    home, *words = sys.argv[1:]
+    is_beside = words[-1:] == [BESIDE]
+    plan = Plan(plan_of_words(tuple(words[:-1] if is_beside else words)))
+    sessions = Sessions(Path(home).resolve(), plan, SystemClock())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sessions.stop.set())
+    if is_beside:
+        threading.Thread(target=_end_with_input, args=(sessions.stop,), daemon=True).start()
+    sessions.run()
+
+
+def _end_with_input(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()
