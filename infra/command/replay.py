@@ -11,6 +11,7 @@ from lake.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from serving.session.models import Models
     from serving.session.orders import Orders
     from serving.session.session_log import Logged
 
@@ -40,7 +41,7 @@ def _again(home: Path, logged: Logged, against: tuple[str, ...]) -> dict[str, An
     from serving.session.replay import orders_of_journal
 
     start = logged.start
-    orders = orders_of_journal(home, logged)
+    orders = orders_of_journal(home, logged, _models(home, logged))
     differs = {}
     for name in against:
         other = _other(home, logged, name)
@@ -70,9 +71,18 @@ def _other(home: Path, logged: Logged, name: str) -> Orders:
 
     if name == "lake":
         with connect(home, role="service") as client:
-            return orders_of_lake(home, logged, client)
+            return orders_of_lake(home, logged, client, _models(home, logged))
     with psycopg.connect(role_dsn(home, "service")) as connection:
         return orders_of_ledger(connection, logged.start.session)
+
+
+def _models(home: Path, logged: Logged) -> Models:
+    """Return what the session's strategies are told by: the versions that its log names."""
+    from lake.clock import SystemClock
+    from serving.session.champion import models_of
+    from serving.signals.models import Models
+
+    return models_of(logged.start.plan, Models(home), SystemClock())
 
 
 def _lines(each: dict[str, Any]) -> list[str]:

@@ -27,10 +27,11 @@ from lake.roles import role_dsn
 from lake.state import valkey_url
 from lake.views.client import Client
 from serving.risk.kill_switch import KILLED, KillSwitch
-from serving.session.models import Models, NoModels
+from serving.session.champion import models_of
 from serving.session.opening import Follow, Parts
 from serving.session.plan import Plan, plan_of_words
 from serving.session.turns import run_session
+from serving.signals import models as in_use
 from serving.streams.connect import connected
 
 LOG = logging.getLogger("ticklake.session")
@@ -45,17 +46,20 @@ BESIDE = "beside"
 class Sessions:
     """All shards of a home (absolute path), a thread each; ends when `stop` is set."""
 
-    def __init__(self, home: Path, plan: Plan, clock: Clock, models: Models | None = None) -> None:
+    def __init__(self, home: Path, plan: Plan, clock: Clock) -> None:
         self._home = home
         self._plan = plan
         self._clock = clock
-        self._models = models or NoModels()
+        self._in_use = in_use.Models(home)
         self._code = code_hash((*PACKAGES, "serving"))
         self._threads: dict[int, threading.Thread] = {}
         self.stop = threading.Event()
 
     def run(self) -> None:
         """Start a thread for each shard there is, until stopped; then end their sessions."""
+        if self._plan.wants_rows:
+            self._in_use.look()
+            threading.Thread(target=self._in_use.run, daemon=True).start()
         while not self.stop.is_set():
             for shard in self._shards():
                 if shard not in self._threads and len(self._threads) < SHARDS_MAX:
@@ -65,6 +69,7 @@ class Sessions:
             self.stop.wait(LOOK_S if self._threads else AGAIN_S)
         for thread in self._threads.values():
             thread.join(END_S_MAX)
+        self._in_use.stop.set()
 
     def _shards(self) -> list[int]:
         dsn = role_dsn(self._home, "service")
@@ -93,7 +98,8 @@ class Sessions:
     def _parts(self, client: Redis, shard: int) -> Parts:
         dsn = role_dsn(self._home, "service")
         kill = KillSwitch(self._home / KILLED, client, self._clock)
-        names = self._home, shard, self._plan, dsn, client, kill, self._clock, self._models
+        models = models_of(self._plan, self._in_use, self._clock)
+        names = self._home, shard, self._plan, dsn, client, kill, self._clock, models
         return Parts(*names, self._code, self._lake)
 
     def _lake(self) -> Client:
