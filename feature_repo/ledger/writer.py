@@ -36,6 +36,15 @@ LEADER = {
 }
 """Settings of a leader's session, in milliseconds."""
 
+END_STUCK = """
+    SELECT pg_terminate_backend(a.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted
+        AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(%s, 0)
+        AND a.state = 'active' AND a.wait_event = 'ClientRead'
+        AND clock_timestamp() - a.query_start > %s * interval '1 millisecond'
+    """
+"""Ends the session of a leader that stopped within a COPY: no timeout of the server's does."""
+
 
 class Writer:
     """Writes to one ledger, from one thread.
@@ -77,6 +86,7 @@ class Writer:
             for name in self._names:
                 row = connection.execute(query, (f"{LOCK}.lead.{name}",)).fetchone()
                 if row is None or not row[0]:
+                    connection.execute(END_STUCK, (f"{LOCK}.lead.{name}", SILENT_MS_MAX))
                     remedy = "ask that one; this one takes over once it ends"
                     raise Fenced(name, "another process leads", remedy)
         except psycopg.Error as error:

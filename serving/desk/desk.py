@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from feature_repo.ledger.commands import Change, ChangeType, Place, order_id
 from feature_repo.ledger.known import Outcome
 from feature_repo.ledger.order_event import OrderEvent
-from feature_repo.ledger.order_state import OrderState, opened
+from feature_repo.ledger.order_state import opened
 from feature_repo.trading.order import Order
 from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
 from serving.desk import refusals
+from serving.desk.again import placed_before, same_again
 from serving.desk.book import LedgerBook
 from serving.desk.lead import ANSWER_S_MAX, DeskParts, DeskRules, Lead
-from serving.desk.ledger_to_state import asked_for
 from serving.desk.market import Rest
 from serving.desk.marks import marks_of, moment_of
 from serving.desk.origin import origin_of
@@ -99,16 +99,13 @@ class LedgerDesk:
         with self._lock:
             term = self._lead.leading()
             now_us = self._clock.now_us()
-            for held in term.unsent():
-                self._send(term, held)
-            if self._parts.is_stopped():
-                self._cancel_again(term, now_us)
-            term.venue.look(now_us, term.instruments())
-            self._hear(term, now_us)
+            away = self._speak(term, now_us)
             steps = [*term.steps]
             term.steps.clear()
         self._write(term, steps)
         self._mark(term, now_us)
+        if away is not None:
+            raise away
 
     def place(self, account: str, order: Order, by: str) -> Placed:
         """Place an order once; see OrderDesk. It is durable when this returns."""
@@ -122,7 +119,7 @@ class LedgerDesk:
             asked = self._ask(term, order) if other is None else None
         if asked is None:
             assert other is not None
-            return _same(other, order)
+            return same_again(other, order)
         try:
             return self._enter(term, asked, by)
         except BaseException:
@@ -169,9 +166,9 @@ class LedgerDesk:
             term = self._lead.term
             held = term.found(order.client_id) if term is not None and term.leads else None
         if held is not None:
-            return None if held.state is None else _placed(held.state, order)
+            return None if held.state is None else placed_before(held.state, order)
         state = self._ledger.state(order_id(self._rules.account, order.client_id))
-        return None if state is None else _placed(state, order)
+        return None if state is None else placed_before(state, order)
 
     def _ask(self, term: Term, order: Order) -> _Asked:
         """Ask switch and limits; count the order in."""
@@ -244,6 +241,19 @@ class LedgerDesk:
             self._cancelled_us = at_us
             term.cancel_all(now_us)
 
+    def _speak(self, term: Term, now_us: int) -> Unavailable | None:
+        """Send, cancel and hear; return why the venue can't be reached, None where it can."""
+        for held in term.unsent():
+            self._send(term, held)
+        term.venue.look(now_us, term.instruments())
+        try:
+            if self._parts.is_stopped():
+                self._cancel_again(term, now_us)
+            self._hear(term, now_us)
+        except Unavailable as error:
+            return error
+        return None
+
     def _hear(self, term: Term, now_us: int) -> None:
         """Note what the broker says, to be written."""
         for report in term.venue.broker.reports(now_us):
@@ -273,22 +283,6 @@ class LedgerDesk:
         self._marked = moment
         for mark in marks_of(self._ledger.held(), self._parts.market, now_us):
             term.ledger.submit(mark)
-
-
-def _same(other: Held, order: Order) -> Placed:
-    """Wait for an order that another caller is placing, and return it."""
-    other.known.wait(ANSWER_S_MAX)
-    if other.state is None:
-        fault = "was asked for at the same time, and failed"
-        raise Unavailable(f"order {order.client_id}", fault, "ask again")
-    return _placed(other.state, order)
-
-
-def _placed(state: OrderState, order: Order) -> Placed:
-    if asked_for(state.first) != order:
-        fault, remedy = "is another order", "another order needs another id"
-        raise Refused(f"order {order.client_id}", fault, remedy)
-    return Placed(order_row(state), False)
 
 
 def _event(outcome: Outcome) -> OrderEvent:

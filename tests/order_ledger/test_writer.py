@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import psycopg
@@ -14,9 +15,9 @@ from feature_repo.ledger.event_rows import CHAINS
 from feature_repo.ledger.group_commit import GroupCommit
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.verify import chain_faults
-from feature_repo.ledger.writer import Writer
+from feature_repo.ledger.writer import LOCK, SILENT_MS_MAX, Writer
 from lake.clock import ManualClock, SystemClock
-from lake.errors import Unavailable
+from lake.errors import Fenced, Unavailable
 from tests.order_ledger.orders import BTC, ONE, START_US, change, fill, place
 
 LIFE = [place("a"), change("a", "accepted"), fill("a", ONE // 3), fill("a", ONE - ONE // 3, "f2")]
@@ -119,3 +120,25 @@ def test_commands_of_many_threads_are_one_chain(migrated_dsn: str) -> None:
         assert [chain_faults(migrated_dsn, chain) for chain in CHAINS] == [[], []]
         query = "SELECT last_id FROM market.ledger_heads ORDER BY ledger"
         assert connection.execute(query).fetchall() == [(120,), (40,)]
+
+
+def test_a_leader_that_stopped_within_a_copy_is_ended_by_who_wants_the_lead(
+    migrated_dsn: str,
+) -> None:
+    lead, clock = "account x", SystemClock()
+    second = Writer(migrated_dsn, clock, lead=lead)
+    stuck = psycopg.connect(migrated_dsn, autocommit=True)
+    key = f"{LOCK}.lead.{lead}"
+    stuck.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+    stuck.pgconn.send_query(b"COPY market.orders FROM STDIN")
+    since_us = clock.monotonic_us()
+    while not second.leads and clock.monotonic_us() - since_us < 30_000_000:
+        with suppress(Unavailable):
+            second.take_lead()
+        clock.sleep(0.2)
+    assert second.leads
+    assert clock.monotonic_us() - since_us > SILENT_MS_MAX * 1_000
+    stuck.close()
+    second.close()
+    with pytest.raises(Fenced):
+        second.commit([place("a")])
