@@ -54,6 +54,10 @@ WAITING_MAX = 100_000
 """Commands that wait for their frames."""
 
 
+Runs = list[tuple[str, Frames]]
+"""Runs of frames, each with its feed."""
+
+
 class Differs(Damaged):
     """The ledger has other orders of a session than it comes to."""
 
@@ -89,7 +93,8 @@ class LiveShard(Closes):
         self._look_at_model()
         assert self._reader is not None, "a session that is over takes nothing"
         delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
-        is_over = self._take(delivered) if delivered else self._look_at_time()
+        runs = self._new_runs(delivered) if delivered else self._unheard()
+        is_over = self._take(runs) if runs else not delivered and self._look_at_time()
         self._flush()
         if is_over:
             self.end("day")
@@ -126,18 +131,33 @@ class LiveShard(Closes):
         """Return where the session after this one begins, once its day is over."""
         return self._through, self.session.start.day_end_us
 
-    def _take(self, delivered: Sequence[Delivered]) -> bool:
-        """Take entries; return whether the day ended within them."""
+    def _new_runs(self, delivered: Sequence[Delivered]) -> Runs:
         for each in delivered:
             self._look_at_epoch(each.place)
-        runs = merged_runs(
+        return merged_runs(
             (each.entry.feed, run)
             for each in delivered
             for run in each.entry.runs(self._parts.shard)
             if run.last_frame > self._through
         )
-        if not runs:
-            return False
+
+    def _unheard(self) -> Runs:
+        """Return what is on the disk and the stream did not bring: Redis may have lost it.
+
+        Nothing while it is not known whether what was taken last is on the disk, too.
+        """
+        durable = self._parts.journal.durable()
+        if durable <= self._through:
+            return []
+        if self._through > self._on_disk:
+            self._watch.refresh()
+            if not self._may_go(Place(self._epoch, self._through)):
+                return []
+        self._on_disk = durable
+        return list(islice(self._parts.journal.runs(self._through, durable), 1))
+
+    def _take(self, runs: Runs) -> bool:
+        """Take frames beyond what was taken; return whether the day ended within them."""
         self._look_at_lag(runs[0][1])
         tables: dict[str, list[pa.Table]] = {}
         through = self._through
@@ -168,7 +188,7 @@ class LiveShard(Closes):
         if skip < len(run):
             yield feed, run.slice(skip, len(run))
 
-    def _filled(self, first: int, last: int) -> list[tuple[str, Frames]]:
+    def _filled(self, first: int, last: int) -> Runs:
         """Return frames of the journal; those that it does not give in time are left out."""
         journal = self._parts.journal
         for _ in range(int(FILL_S_MAX / WAIT_S)):

@@ -170,7 +170,7 @@ class World:
         try:
             if self.open():
                 assert self.live is not None
-                if not self.live.turn(1):
+                if not self.live.turn(0):
                     self.follow = self.live.follow
                     self.drop()
         except Died:

@@ -1,0 +1,80 @@
+"""ticklake live --strategy and --replay: a home trades on paper, and decides it all again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from infra.command.main import run
+from infra.servers import ports
+from infra.servers.process import processes
+from lake.roles import role_dsn
+from tests.service.test_verbs import beside, until
+
+ACCOUNT = "buy-and-hold"
+
+
+def filled(home: Path) -> int:
+    """Return how many orders of the account are filled whole."""
+    with psycopg.connect(role_dsn(home, "service")) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM market.order_events WHERE account = %s AND event_type = 'filled'",
+            (ACCOUNT,),
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def opened_again(home: Path) -> int:
+    """Return how often sessions were opened again."""
+    with psycopg.connect(role_dsn(home, "service")) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM market.live_sessions WHERE word = 'open'"
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def test_what_is_traded_is_decided_again_from_journal_and_lake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, port = tmp_path / "home", str(ports.choose(None))
+    assert run(["up", "--home", str(home)]) == 0
+    try:
+        url = f"ws://127.0.0.1:{port}/crypto"
+        words = ("live", "--port", "0", "--home", str(home), "--strategy", f"{ACCOUNT}:size=0.01")
+        day = datetime.now(UTC).strftime("%Y-%m-%d")
+        with (
+            beside("sim", "--port", port, "--rate", "200", "--tickers", "4"),
+            beside("ingest", "sim", "--url", url, "--home", str(home)),
+        ):
+            with beside(*words):
+                until(lambda: filled(home) > 0)
+                _kill_sessions(home)
+                until(lambda: opened_again(home) > 0)
+            assert _sessions(home) == []
+        capsys.readouterr()
+        again = ("live", "--replay", day, "--home", str(home), "--json")
+        assert run([*again, "--against", "ledger", "--against", "lake"]) == 0
+        said: Any = json.loads(capsys.readouterr().out)
+        assert sum(each["orders"] for each in said["sessions"]) >= 1
+        assert all(each["ended"] and not each["differs"] for each in said["sessions"])
+        assert run([*again, "--session", "none"]) == 2
+    finally:
+        run(["down", "--home", str(home)])
+
+
+def _sessions(home: Path) -> list[int]:
+    """Return the processes that trade for a home."""
+    words = ("-m", "serving.session.run", str(home))
+    return [each.pid for each in processes() if each.words[1:4] == words]
+
+
+def _kill_sessions(home: Path) -> None:
+    (pid,) = _sessions(home)
+    os.kill(pid, signal.SIGKILL)
