@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from infra.command.units import Duration, micros
 from infra.command.verb import note, verb
 from lake.errors import WrongUse
 from lake.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.service.house import Address
 
 AGAIN_S_MIN, AGAIN_S_MAX = 0.5, 30.0
 """A worker that ends is started again after this time, which doubles while it ends at once."""
@@ -99,26 +102,56 @@ def live(
         return replayed(settings, micros(replay), session, against)
     if session or against:
         raise WrongUse("--session, --against", "are without --replay", "name the day: --replay DAY")
-    from infra.servers import ports
-    from infra.servers.service_tls import folder_of
-    from lake.clock import SystemClock
-    from lake.errors import Unavailable
-    from lake.state import RUN_UP, valkey_url
-    from serving.service.house import Address, service_of
     from serving.session.plan import Plan, plan_of_words
 
     if strategies:
         Plan(plan_of_words(strategies))  # refuses a wrong one before anything is started
     home = settings.home.resolve()
+    address = _address(settings, home, host, port, tls, names)
+    metrics = settings.metrics_port if metrics_port is None else metrics_port
+    _serve(settings, home, address, metrics, strategies, for_s)
+    return Answer({"url": address.url}, [])
+
+
+def _address(
+    settings: Settings,
+    home: Path,
+    host: str | None,
+    port: int | None,
+    tls: str | None,
+    names: tuple[str, ...],
+) -> Address:
+    """Return where to listen; Unavailable before `up`, and where the port is taken."""
+    from infra.servers import ports
+    from infra.servers.service_tls import folder_of
+    from lake.errors import Unavailable
+    from lake.state import valkey_url
+    from serving.service.house import Address
+
     valkey_url(home)  # Unavailable before `up`
     wanted = settings.service_port if port is None else port
-    names += tuple(settings.service_names.replace(",", " ").split())
     if wanted and not ports.is_free(wanted):
         raise Unavailable(f"port {wanted}", "is taken", "choose another with --port, 0 for any")
     host = host or settings.service_host
+    names += tuple(settings.service_names.replace(",", " ").split())
     folder = folder_of(home, host, tls or settings.service_tls, names)
-    address = Address(host, wanted or ports.choose(None), folder, names)
-    metrics = settings.metrics_port if metrics_port is None else metrics_port
+    return Address(host, wanted or ports.choose(None), folder, names)
+
+
+def _serve(
+    settings: Settings,
+    home: Path,
+    address: Address,
+    metrics: int,
+    strategies: tuple[str, ...],
+    for_s: float | None,
+) -> None:
+    """Run everything until a signal, or for so many seconds."""
+    from lake.clock import SystemClock
+    from lake.errors import Unavailable
+    from lake.state import RUN_UP
+    from serving.service.house import service_of
+
     with (
         beside(home, WORKER),
         beside(home, SIGNALS),
@@ -138,7 +171,6 @@ def live(
             timer.cancel()
         if not server.started:
             raise Unavailable("the service", "did not start", f"see above; {RUN_UP}")
-    return Answer({"url": address.url}, [])
 
 
 @contextmanager

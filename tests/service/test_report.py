@@ -22,9 +22,9 @@ def told(home: Path, clock: ManualClock | SystemClock) -> Mapping[str, float]:
     return samples(text(live_collector(home, clock)))
 
 
-def test_a_service_tells_what_it_counts(valkey_url: str, tmp_path: Path) -> None:
+def test_a_service_tells_what_it_counts(valkey_url: str, ledger_dsn: str, tmp_path: Path) -> None:
     clock = SystemClock()
-    with served(valkey_url, tmp_path) as service:
+    with served(valkey_url, tmp_path, dsn=ledger_dsn) as service:
         with reported(tmp_path, service.parts, clock), service.http("trade") as http:
             service.tell(("X:BTCUSD", "100"))
             assert wait_until(clock, lambda: bool(http.get("/v1/prices").json()["prices"]), 10)
