@@ -37,8 +37,8 @@ $(TORCH_STAMP): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,torch]'
 	@touch $@
 
-demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot to lake to SQL
-	@$(BIN)/ticklake demo
+demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot to lake to SQL; ARGS=--live
+	@$(BIN)/ticklake demo $(ARGS)
 
 stack: $(STAMP)  ## install and start the stack profile's servers, natively on Debian
 	@$(BIN)/python -m infra.native.install

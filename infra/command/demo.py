@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 from infra.command.answer import Answer
 from infra.command.panel import panel
 from infra.command.profile import to_start
+from infra.command.replay import replayed
 from infra.command.units import Count, Duration
 from infra.command.verb import verb
 from infra.demo.books import books_of
@@ -22,6 +24,7 @@ from infra.demo.lags import Lags
 from infra.demo.page import Page
 from infra.demo.questions import BTC, Answered, Question, ask, candle_named, questions
 from infra.demo.scene import TICKERS, exchange, recording_in, servers, stops_interrupt
+from infra.demo.trading import ORDERS_SHOWN, STRATEGY, traded, trading
 from infra.exchange.options import ExchangeOptions
 from infra.servers.profile import Profile
 from lake.clock import Clock, SystemClock, utc_from_us
@@ -46,14 +49,18 @@ PICTURE = "candles.png"
     "--for", "for_s", type=Duration(), default="20s", show_default=True, help="Time to ingest."
 )
 @click.option("--rate", type=Count(), default="20k", show_default=True, help="Events per second.")
+@click.option("--live", is_flag=True, help="Trade on paper beside it, with the live page.")
 @click.option("--keep", is_flag=True, help="Leave the servers running afterwards.")
 @verb
-def demo(settings: Settings, for_s: float, rate: int, keep: bool, as_json: bool) -> Answer:
+def demo(
+    settings: Settings, for_s: float, rate: int, live: bool, keep: bool, as_json: bool
+) -> Answer:
     """Show the main job: socket to journal to hot tier to lake to SQL, and the proof.
 
     The lake is one of its own, DIR/demo; what earlier demos left there stays. The simulated
     exchange errs on purpose: it repeats trades, breaks frames, and cuts the connection. Nothing is
-    left running unless --keep.
+    left running unless --keep. With --live a strategy trades on paper meanwhile: its orders are
+    shown, the ledger is verified, and its decisions are made again from journal and lake.
     """
     if not SECONDS_MIN <= for_s <= SECONDS_MAX:
         bounds = f"use {SECONDS_MIN:g}s to {SECONDS_MAX:g}s"
@@ -66,13 +73,14 @@ def demo(settings: Settings, for_s: float, rate: int, keep: bool, as_json: bool)
     show = Show(settings, profile, home, for_s, page, clock)
     with stops_interrupt(), servers(profile, home, clock, keep=keep) as dsn:
         show.say_servers()
-        document = show.ingest(dsn, rate)
+        document = show.ingest(dsn, rate, live=live)
         with stops_interrupt():  # again: ingest has used these signals for an end of its own
             with Client(dsn, warehouse_of(home)) as client:
                 document |= show.say_books(client) | show.ask(client)
+            holds = show.trade(dsn, document) if live else True
             report = show.prove(document["events"])
     show.say_next()
-    return Answer({**document, "verify": report.as_json()}, holds=report.holds)
+    return Answer({**document, "verify": report.as_json()}, holds=report.holds and holds)
 
 
 @dataclass
@@ -96,17 +104,20 @@ class Show:
         warehouse = read_state(self.home).get("warehouse", {}).get("location")
         self.page.line(f"{'lake':11} {'Iceberg':7} {warehouse or nearby(self.home / 'warehouse')}")
 
-    def ingest(self, dsn: str, rate: int) -> dict[str, Any]:
+    def ingest(self, dsn: str, rate: int, *, live: bool) -> dict[str, Any]:
         """Ingest the simulated exchange, and a recording where there is one, under the panel."""
         self.recording = recording_in(self.settings.data)
         feeds = ["sim", *([f"replay:{self.recording}"] if self.recording else [])]
         lags = Lags()
-        with exchange(self.home, rate, self.seconds, self.clock) as url:
+        beside = trading(self.home, self.clock) if live else nullcontext("")
+        with exchange(self.home, rate, self.seconds, self.clock) as url, beside as page:
             self.page.step(f"Ingest for {self.seconds:g} s")
             self.page.line(f"simulated   {url}, {TICKERS} tickers, {rate:,} events/s,")
             self.page.line("            with repeated trades, broken frames, cut connections")
             if self.recording:
                 self.page.line(f"recorded    Binance, {self.recording.name}, as fast as it goes")
+            if page:
+                self.page.line(f"live        {page}, until this step ends; trades {STRATEGY}")
             request = IngestRequest(tuple(feeds), speed="max", for_seconds=self.seconds, url=url)
             self.since_us = self.clock.now_us()
             status = self._take_in(request, dsn, lags)
@@ -174,6 +185,25 @@ class Show:
         )
         draw_candles(found, f"{BTC} by the {candle_named(self.seconds)}", subtitle, path)
         return path
+
+    def trade(self, dsn: str, document: dict[str, Any]) -> bool:
+        """Show what was traded, and decide it again; return whether ledger and decisions hold."""
+        self.page.step("Orders on paper, in the ledger")
+        here = replace(self.settings, home=self.home)
+        found = traded(here, dsn, self.clock, ORDERS_SHOWN)
+        columns = ("client_order_id", "ticker", "side", "filled_size", "size", "current_state")
+        self.page.table(columns, [[each[name] for name in columns] for each in found.orders])
+        good = "bold red" if found.faults else "bold green"
+        for line in (*found.faults, f"{found.events:,} events, {len(found.faults)} faults"):
+            self.page.line(line, good)
+        again = replayed(here, self.since_us, None, ("ledger", "lake"))
+        self.page.step(
+            "The same decisions again: from the journal, as the ledger and the lake have"
+        )
+        for line in again.lines:
+            self.page.line(line, "bold green" if again.holds else "bold red")
+        document |= {"ledger": found.as_json(), **again.document}
+        return again.holds and not found.faults
 
     def prove(self, events: int) -> Report:
         """Compare journal, hot tier and lake with the loss ledger; events: those of this demo."""

@@ -74,6 +74,19 @@ def test_it_shows_the_main_job_in_plain_lines_proves_it_and_leaves_nothing_runni
     assert (tmp_path / "demo" / "warehouse").is_dir()  # kept, as its help says
 
 
+def test_with_live_a_strategy_trades_and_its_decisions_are_the_same_again(tmp_path: Path) -> None:
+    demo = start(tmp_path, "--live", "--for", "15s", "--rate", "1k", "--json")
+    out, err = demo.communicate(timeout=2 * DEMO_S_MAX)
+    assert demo.returncode == 0, err
+    said = json.loads(out)
+    assert said["ledger"]["events"] > 0
+    assert said["ledger"]["faults"] == []
+    assert sum(each["orders"] for each in said["sessions"]) > 0
+    assert all(each["against"] and not each["differs"] for each in said["sessions"])
+    assert "live        http://127.0.0.1:" in err
+    assert running(tmp_path) == []
+
+
 def test_its_document_says_what_became_of_every_event_and_the_answers(tmp_path: Path) -> None:
     demo = start(tmp_path, *SHORT, "--json")
     out, err = demo.communicate(timeout=DEMO_S_MAX)

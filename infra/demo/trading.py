@@ -1,0 +1,95 @@
+"""The live half of the demonstration: a strategy that trades on paper beside the ingest."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from feature_repo.ledger.anchor import make_anchor
+from feature_repo.ledger.look import newest_orders
+from feature_repo.ledger.places import ledger_key, second_place
+from feature_repo.ledger.projection import project
+from feature_repo.ledger.verify import verify
+from infra.demo.scene import undisturbed
+from infra.servers.process import tail, wait_until
+from lake.audit.signing import signer_at
+from lake.clock import Clock
+from lake.errors import Unavailable
+from lake.settings import Settings
+
+STRATEGY = "buy-and-hold:size=0.01"
+START_S_MAX, END_S_MAX = 40.0, 40.0
+ORDERS_SHOWN = 5
+SAID = re.compile(r"live at (http\S+);")
+
+
+@contextmanager
+def trading(home: Path, clock: Clock) -> Iterator[str]:
+    """Run `ticklake live` with a strategy as a process of its own; yield where its page is."""
+    words = ("live", "--port", "0", "--home", str(home), "--strategy", STRATEGY)
+    log = home / "log" / "demo-live.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra.command.main", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for us, who then end it
+        )
+    try:
+        yield _url(process, log, clock)
+    finally:
+        with undisturbed():
+            _end(process)
+
+
+def _url(process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
+    def said() -> re.Match[str] | None:
+        return SAID.search(log.read_text(errors="replace"))
+
+    wait_until(clock, lambda: process.poll() is not None or said() is not None, START_S_MAX)
+    found = said()
+    if found is None:
+        raise Unavailable("live service", "did not start", tail(log) or "try `ticklake live`")
+    return found[1]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(END_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """Orders, the newest first; events of the ledger, and what is wrong with them."""
+
+    orders: list[dict[str, str]]
+    events: int
+    faults: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a document."""
+        return {"orders": len(self.orders), "events": self.events, "faults": self.faults}
+
+
+def traded(settings: Settings, dsn: str, clock: Clock, limit: int) -> Traded:
+    """Return what was traded; the ledger's end is anchored, then all of it verified."""
+    project(dsn, clock)
+    signer, place = signer_at(ledger_key(settings)), second_place(settings, clock)
+    make_anchor(dsn, place, signer, clock)
+    found = verify(dsn, place, signer.public)
+    with psycopg.connect(dsn) as connection:
+        return Traded(newest_orders(connection, "", limit), found.events, list(found.faults))
