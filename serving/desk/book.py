@@ -27,9 +27,9 @@ from lake.clock import Clock
 from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable
 from serving.desk.market import Market
-from serving.desk.refusals import COMMAND, breaches_of, is_refusal
 from serving.desk.rows import event_row, order_row, text
 from serving.desk.said import Row
+from serving.risk.refusals import COMMAND, breaches_of, is_refusal
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]

@@ -18,7 +18,6 @@ from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.order_state import opened
 from feature_repo.trading.order import Order
 from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
-from serving.desk import refusals
 from serving.desk.again import placed_before, same_again
 from serving.desk.book import LedgerBook
 from serving.desk.lead import ANSWER_S_MAX, DeskParts, DeskRules, Lead
@@ -29,6 +28,7 @@ from serving.desk.rests import hold_until_durable
 from serving.desk.rows import order_row
 from serving.desk.said import Placed, RiskRefused, Row
 from serving.desk.term import Held, Step, Term
+from serving.risk import refusals
 from serving.risk.limits import Asked, Breach, Price
 
 LOG = logging.getLogger("ticklake.desk")

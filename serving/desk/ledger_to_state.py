@@ -19,7 +19,7 @@ from feature_repo.trading.money import units
 from feature_repo.trading.order import Order
 from lake.clock import Clock, utc_from_us
 from lake.errors import Unavailable
-from serving.desk.refusals import is_refusal
+from serving.risk.refusals import is_refusal
 
 CONNECT_S_MAX = 2
 WORKING_MAX = 100_000

@@ -8,6 +8,7 @@ from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
 from serving.risk.limits import Asked, Price, RiskDesk, RiskLimits
+from serving.risk.refusals import words_of
 
 REFUSED_US = 5_000_000
 """An instrument of which an order was refused is not listened to for this long: a strategy that
@@ -42,4 +43,4 @@ class Gate:
         found = self._desk.breaches(Asked(order, account, price, self._now_us))
         if found:
             self._deaf_until[order.instrument] = self._now_us + REFUSED_US
-        return "; ".join(f"{each.rule}: {each.reason}" for each in found)
+        return words_of(found)

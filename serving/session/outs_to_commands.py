@@ -8,6 +8,7 @@ from dataclasses import replace
 from feature_repo.ledger.commands import Change, ChangeType, Command, Place
 from feature_repo.trading.order import Ended, Fill
 from feature_repo.trading.simulation import Arrived
+from serving.risk.refusals import COMMAND
 from serving.session.orders import prefix_of
 from serving.session.plan import Start
 from serving.session.session import Decided, Out
@@ -52,9 +53,6 @@ class Commands:
         order = replace(said.order, client_id=name)
         found: list[Command] = [Place(out.account, order, said.placed_us, origin)]
         if said.refusal:
-            change = "rejected"
-            reason = said.refusal
-            found.append(
-                Change(out.account, name, "rejected", change, said.placed_us, reason=reason)
-            )
+            reason, at_us = said.refusal, said.placed_us
+            found.append(Change(out.account, name, "rejected", COMMAND, at_us, reason=reason))
         return found

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_repo.ledger.commands import Change, Place
 from feature_repo.trading.market import Event
 from feature_repo.trading.order import Fill
 from feature_repo.trading.simulation import Arrived, Simulation
 from serving.live.once import Once
+from serving.risk.refusals import COMMAND
 from serving.session.minutes import GRACE_US, Minutes
 from serving.session.models import NoModels
 from serving.session.orders import Orders, first_difference
+from serving.session.outs_to_commands import Commands
 from serving.session.plan import Plan, plan_of_words, start_of
 from serving.session.rows_to_events import events_of, is_sound
 from serving.session.session import Decided, Out, Session
@@ -135,6 +138,19 @@ def test_what_is_kept_and_what_is_left_out_are_all(numbers: list[int]) -> None:
     covering = joined(many)
     assert len(covering) <= 1_000
     assert all(any(a <= n <= b for a, b in covering) for n, _ in random.sample(many, 50))
+
+
+def test_what_a_limit_refuses_is_in_the_ledger_as_a_refusal_by_hand_is() -> None:
+    plan = Plan({"buy-and-hold": {"size": "4"}}, PLAN.cash, PLAN.costs, PLAN.limits)
+    with Session(start(plan)) as session:
+        session.take(Once(exact=True).take([(FEED, market(3).frames())]).tables)
+        outs = session.drain()
+    created, refused = Commands(session.start).of(outs[0])
+    assert isinstance(created, Place)
+    assert isinstance(refused, Change)
+    assert (refused.event_type, refused.command_id) == ("rejected", COMMAND)
+    assert refused.reason.startswith("size: ")
+    assert "(measured 40000000000, limit 30000000000)" in refused.reason
 
 
 def test_a_difference_is_named() -> None:
