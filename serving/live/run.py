@@ -30,6 +30,7 @@ from lake.roles import role_dsn
 from lake.state import valkey_url
 from serving.live.journal_runs import journal_runs
 from serving.live.once import Once
+from serving.live.online import Online
 from serving.live.report import WORKER, end_report, write_report
 from serving.live.seed import Seed, seed_of
 from serving.live.told import Teller
@@ -131,16 +132,21 @@ class Workers:
         opened = reader.opened(client, GROUP, shard, self._clock)
         if opened is None:
             return
-        with Worker(
-            opened, Once(), self._features, self._clock, seed=seed, effects=Teller(shard)
-        ) as worker:
+        with (
+            Online(valkey_url(self._home), self._features) as online,
+            Worker(
+                opened, Once(), self._features, self._clock, seed=seed, effects=Teller(shard)
+            ) as worker,
+        ):
             worker.recall(self._journal(shard, seed.through - RECALLED_MAX, seed.through))
             through = max(opened.applied.frame, unheard)
             worker.catch_up(self._journal(shard, seed.through, through), unheard)
             self._working[shard] = worker
             LOG.info("shard %d: from frame %d on", shard, opened.applied.frame)
             while not self.stop.is_set():
-                worker.round()
+                found = worker.round()
+                if found is not None and found.features is not None:
+                    online.push(found.features, self._clock.now_us())
 
     def _seed(self, client: Redis, shard: int) -> Seed:
         """Return what the worker begins with; before it takes its turn, which must not wait."""

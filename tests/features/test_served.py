@@ -21,6 +21,7 @@ from lake.errors import Damaged, Unavailable, WrongUse
 from lake.hot.alerts import open_alerts
 from lake.quality import book
 from lake.steps import LostAnswer, Steps
+from serving.live.online import Online
 from tests.bars.trading import EPOCH
 from tests.features.feast_home import BTC, OLD, FeastHome
 from tests.features.house import BARS, MINUTES, NOW, ROWS, US
@@ -104,6 +105,43 @@ def test_a_pushed_newer_value_stays_and_is_not_judged_before_the_lake_has_it(
     assert house.served()["event_time"].cast(pa.int64())[0] == later[0]
     run = house.audit()
     assert (run.result.checked, run.ahead, run.result.failed) == (3, 1, 0)
+
+
+def live_rows(house: FeastHome, later_us: int, degraded: list[str]) -> pa.Table:
+    """Return the lake's newest rows as a worker has them, so much later."""
+    columns = ", ".join(("ticker", "exchange", "market", '"interval"', *MARKET.names))
+    rows = newest(house, columns)
+    times = pa.array(rows["event_time"].cast(pa.int64()).to_numpy() + later_us)
+    rows = rows.set_column(0, "event_time", times.cast(pa.timestamp("us", "UTC")))
+    marked = pa.array([degraded] * rows.num_rows, pa.list_(pa.string()))
+    return rows.append_column("degraded", marked)
+
+
+def test_a_worker_pushes_its_newest_whole_rows_and_the_lake_catches_up(house: FeastHome) -> None:
+    house.serve()
+    now_us = (NOW - EPOCH) // US
+    with Online(house.url, MARKET, OLD) as online:
+        assert online.push(live_rows(house, -60_000_000, []), now_us) == 0  # older ones
+        assert online.push(live_rows(house, 60_000_000, ["sma_20"]), now_us) == 0
+        rows = live_rows(house, 0, [])
+        assert online.push(pa.concat_tables([live_rows(house, -1, []), rows]), now_us) == 4
+        assert same_bits(house.served(), newest(house))
+        assert house.audit().result.holds
+        assert online.push(live_rows(house, 60_000_000, []), now_us) == 4
+    assert house.audit().ahead == 4
+
+
+def test_a_worker_goes_on_where_the_store_is_away() -> None:
+    rows = pa.table(
+        {
+            **{name: ["a"] for name in ("ticker", "exchange", "market", "interval")},
+            "event_time": pa.array([0], pa.timestamp("us", "UTC")),
+            **{name: pa.array([1.0]) for name in MARKET.names},
+            "degraded": pa.array([[]], pa.list_(pa.string())),
+        }
+    )
+    with Online("redis://127.0.0.1:1/0", MARKET) as online:
+        assert online.push(rows, 1) == 0
 
 
 def test_another_bit_is_found_told_and_over_when_it_is_written_anew(house: FeastHome) -> None:
