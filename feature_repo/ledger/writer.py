@@ -45,6 +45,9 @@ END_STUCK = """
     """
 """Ends the session of a leader that stopped within a COPY: no timeout of the server's does."""
 
+ALIVE = {"tcp_keepalives_idle": 2, "tcp_keepalives_interval": 2, "tcp_keepalives_count": 2}
+"""Seconds and times: a leader's machine that is gone is noticed, and its lead ends."""
+
 
 class Writer:
     """Writes to one ledger, from one thread.
@@ -62,7 +65,7 @@ class Writer:
         self._dsn = with_options(dsn, **BY_RANGE)
         self._clock = clock
         self._names = sorted(leads)
-        self._settings = LEADER if beats else {"lock_timeout": LOCK_MS_MAX}
+        self._settings = (LEADER if beats else {"lock_timeout": LOCK_MS_MAX}) | ALIVE
         self._connection: psycopg.Connection | None = None
         self._known = Known()
         self._heads: dict[str, Head] = {}

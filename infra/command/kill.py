@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -49,13 +50,20 @@ def kill(settings: Settings, release: bool, reason: str) -> Answer:
 
 def _say(home: Path, client: Redis | None, release: bool, reason: str) -> Word:
     switch = KillSwitch(home / KILLED, client, SystemClock())
-    by = f"ticklake kill of {getpass.getuser()}"
+    by = f"ticklake kill of {_user()}"
     if not release:
         return switch.throw(by, reason)
     try:
         return switch.release(by, reason)
     except RedisError:
         return switch.state()  # the file says so; the next look tells Redis
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have
+        return f"user {os.getuid()}"
 
 
 def _answer(word: Word, *, told: bool) -> Answer:

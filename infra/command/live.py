@@ -205,8 +205,11 @@ def beside(home: Path, module: str, *words: str) -> Iterator[None]:
 
 def _keep(words: tuple[str, ...], log: Path, stop_s: float, ending: threading.Event) -> None:
     """Start a process again whenever it ends."""
-    wait_s = AGAIN_S_MIN
+    from lake.clock import SystemClock
+
+    clock, wait_s = SystemClock(), AGAIN_S_MIN
     while not ending.is_set():
+        began_us = clock.monotonic_us()
         with log.open("ab") as out:
             process: subprocess.Popen[Any] = subprocess.Popen(
                 words, stdin=subprocess.PIPE, stdout=out, stderr=out
@@ -222,6 +225,8 @@ def _keep(words: tuple[str, ...], log: Path, stop_s: float, ending: threading.Ev
                 process.wait()
         assert process.stdin is not None
         process.stdin.close()
+        if clock.monotonic_us() - began_us > AGAIN_S_MAX * 1e6:
+            wait_s = AGAIN_S_MIN  # it did not end at once
         if ending.wait(wait_s):
             return
         wait_s = min(AGAIN_S_MAX, wait_s * 2)

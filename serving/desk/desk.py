@@ -83,6 +83,12 @@ class LedgerDesk:
             except TicklakeError as error:
                 LOG.warning("%s", error)
                 wait_s = FAULT_S
+            except Exception as error:  # a desk that stands still must not lead
+                LOG.exception("desk")
+                if self._lead.term is not None:
+                    fault = f"stopped: {type(error).__name__}"
+                    self._lead.lose(self._lead.term, TicklakeError("desk", fault, "see its log"))
+                wait_s = FAULT_S
         self.close()
 
     def close(self) -> None:

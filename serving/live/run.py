@@ -119,6 +119,8 @@ class Workers:
                 self._work(client, shard)
             except (TicklakeError, RedisError, psycopg.Error, OSError) as error:
                 LOG.warning("shard %d: %s", shard, " ".join(str(error).split()))
+            except Exception:  # whatever it is, the next try begins anew
+                LOG.exception("shard %d", shard)
             finally:
                 client.close()
             self.stop.wait(AGAIN_S)

@@ -9,6 +9,7 @@ that waits does less harm than one that should not have been.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ KILLED = "run/killed.json"
 
 LOOK_US = 100_000
 """Between two looks at Redis; the file is looked at whenever it is asked."""
+
+LOOK_AWAY_US = 1_000_000
+"""Between two looks at a Redis that does not answer: each of them waits for it."""
 
 AWAY_US_MAX = 5_000_000
 REASON_CHARS_MAX = 500
@@ -91,8 +95,14 @@ class KillSwitch:
         return self.state().killed
 
     def _say(self, killed: bool, by: str, reason: str) -> Word:
+        by, reason = by[:REASON_CHARS_MAX], reason[:REASON_CHARS_MAX]
+        if killed:  # this machine first: Redis may hang; a disk that is full is said below
+            known_us = max(self._known.at_us, self._of_file().at_us)
+            self._known = Word(True, max(self._clock.now_us(), known_us + 1), by, reason)
+            with suppress(OSError):
+                self._to_file(self._known)
         at_us = max(self._clock.now_us(), self.state().at_us + 1)
-        word = Word(killed, at_us, by[:REASON_CHARS_MAX], reason[:REASON_CHARS_MAX])
+        word = Word(killed, at_us, by, reason)
         self._known = word
         self._to_redis(word)
         self._to_file(word)
@@ -103,12 +113,14 @@ class KillSwitch:
         try:
             found: Any = self._client.get(keys.KILLED) if self._client else None
         except RedisError:
+            self._looked_us = now_us + LOOK_AWAY_US - LOOK_US
             return word
         self._heard_us = now_us
         other = _read(found) if found else FREE
         stops = other.at_us == word.at_us and other.killed
         if other.at_us > word.at_us or (stops and not word.killed):
-            self._to_file(other)
+            with suppress(OSError):  # where it can't be written it holds from memory
+                self._to_file(other)
             return other
         if other.at_us < word.at_us:
             self._to_redis(word)

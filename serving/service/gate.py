@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +28,9 @@ from serving.service.counts import Counts
 from serving.service.limits import BODY_BYTES_MAX, Limits
 from serving.service.rate import Rate
 from serving.service.write_audit import WriteAudit
+
+AUDIT_THREADS = 4
+"""Of the audit alone: reads that wait for a database that is away take none of them."""
 
 LOOKS = ("GET", "HEAD", "OPTIONS")
 BEARER = "bearer "
@@ -101,6 +104,7 @@ class Gate:
         self._app = app
         self._doors = doors
         self._audit = audit
+        self._threads = CapacityLimiter(AUDIT_THREADS)
         self._counts = counts
         self._clock = clock
 
@@ -200,7 +204,7 @@ class Gate:
         await self._app(scope, _given(body, receive), heard)
 
     async def _note(self, said: Mapping[str, Any]) -> None:
-        await to_thread.run_sync(self._audit.note, said)
+        await to_thread.run_sync(self._audit.note, said, limiter=self._threads)
 
 
 class _TooLarge(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Path, Query
 
 from feature_repo.trading.money import units
@@ -26,6 +27,8 @@ from serving.service.parts import Admin, Parts, Reader, Trader, there
 
 Account = Annotated[NameOrNone, Query(description="Of this account; none: of all.")]
 EVENTS_MAX = 1_000
+KILL_THREADS = 2
+"""Of the switch alone: reads that wait for a database that is away take none of them."""
 
 
 class OrderRoutes:
@@ -113,6 +116,7 @@ class OrderRoutes:
 def kill_routes(parts: Parts) -> APIRouter:
     """Return the routes of the kill switch."""
     routes = APIRouter(prefix="/v1", tags=["kill switch"])
+    own = CapacityLimiter(KILL_THREADS)
 
     @routes.get("/kill", response_model=KillWord)
     def state(_: Reader) -> Json:
@@ -120,12 +124,15 @@ def kill_routes(parts: Parts) -> APIRouter:
         return Json({**parts.stop.state(), "cancelling": 0})
 
     @routes.post("/kill", response_model=KillWord)
-    def throw(asked: NewWord, caller: Trader) -> Json:
+    async def throw(asked: NewWord, caller: Trader) -> Json:
         """Stop all trading: every order is cancelled, every new one refused."""
-        word = parts.stop.throw(caller.name, asked.reason)
-        desk = parts.given.desk
-        cancelling = desk.cancel_all(caller.name) if desk is not None else 0
-        return Json({**word, "cancelling": cancelling})
+
+        def thrown() -> Json:
+            word, desk = parts.stop.throw(caller.name, asked.reason), parts.given.desk
+            cancelling = desk.cancel_all(caller.name) if desk is not None else 0
+            return Json({**word, "cancelling": cancelling})
+
+        return await to_thread.run_sync(thrown, limiter=own)
 
     @routes.post("/resume", response_model=KillWord)
     def release(asked: NewWord, caller: Admin) -> Json:

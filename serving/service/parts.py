@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -99,10 +99,10 @@ def caller_of(request: Request) -> Caller:
     return found
 
 
-def needs(role: Role) -> Callable[[Request], Caller]:
+def needs(role: Role) -> Callable[[Request], Awaitable[Caller]]:
     """Return what refuses a caller that may not do what needs a role."""
 
-    def checked(request: Request) -> Caller:
+    async def checked(request: Request) -> Caller:  # needs no thread
         caller = caller_of(request)
         if not caller.may(role):
             raise HTTPException(403, f"needs a key of role {role} or above")

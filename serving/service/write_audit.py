@@ -7,6 +7,8 @@ line can't be kept is not done.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import threading
@@ -33,7 +35,6 @@ class WriteAudit:
         self.path = home / FILE
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        self._last = _last_hash(self.path)
 
     def note(self, said: Mapping[str, Any]) -> None:
         """Write a line, with the time and the hash before; on the disk when this returns.
@@ -41,16 +42,25 @@ class WriteAudit:
         Raises DiskFull where it can't be written.
         """
         with self._lock:
-            line = orjson.dumps({"at_us": self._clock.now_us(), **said, "before": self._last})
             try:
-                os.write(self._file, line + b"\n")
-                os.fsync(self._file)
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+                try:
+                    self._write(said)
+                finally:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
             except OSError as error:
                 fault = f"can't be written ({error.strerror})"
                 raise DiskFull(
                     f"audit {self.path}", fault, "make room; nothing was done"
                 ) from error
-            self._last = hashlib.sha256(line).hexdigest()
+
+    def _write(self, said: Mapping[str, Any]) -> None:
+        """Write a line behind the last, which may be another service's."""
+        before = _last_hash(self.path)
+        line = orjson.dumps({"at_us": self._clock.now_us(), **said, "before": before}) + b"\n"
+        if os.write(self._file, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file."""

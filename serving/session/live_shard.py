@@ -46,6 +46,11 @@ against the time of receipt."""
 FILL_S_MAX = 1.0
 """How long frames that the stream lacks are waited for on the disk; then they are left out."""
 
+KILLED_S_MAX = 0.5
+"""How long the cancels of a kill wait for frames that are not on the disk: an ingest that is gone
+brings none there. Then the session is opened again, where the disk ends, and its cancels rest on
+that."""
+
 FLUSH_S_MAX = 10.0
 """How long the end waits for its frames to be on the disk."""
 
@@ -81,6 +86,7 @@ class LiveShard(Closes):
         self._through = self._on_disk = opened.through
         self._epoch = 0
         self._heard = (self.session.clock_us, parts.clock.monotonic_us())
+        self._stuck_us: int | None = None
         self._take_outs(opened.outs)
 
     def close(self) -> None:
@@ -96,6 +102,7 @@ class LiveShard(Closes):
         runs = self._new_runs(delivered) if delivered else self._unheard()
         is_over = self._take(runs) if runs else not delivered and self._look_at_time()
         self._flush()
+        self._look_at_waiting()
         if is_over:
             self.end("day")
             return False
@@ -137,6 +144,7 @@ class LiveShard(Closes):
         return merged_runs(
             (each.entry.feed, run)
             for each in delivered
+            if each.place.epoch == self._epoch  # of an older one the disk has what holds
             for run in each.entry.runs(self._parts.shard)
             if run.last_frame > self._through
         )
@@ -247,6 +255,16 @@ class LiveShard(Closes):
             due_us = (now_us - GRACE_US) // MINUTE_US * MINUTE_US + GRACE_US
             self._say("tick", due_us)
         return now_us >= self.session.start.day_end_us + GRACE_US
+
+    def _look_at_waiting(self) -> None:
+        """Raise Unavailable where trading was stopped and an ingest that is gone holds it up."""
+        if not (self.session.killed and self._waiting):
+            self._stuck_us = None
+            return
+        now_us = self._parts.clock.monotonic_us()
+        since_us = self._stuck_us = now_us if self._stuck_us is None else self._stuck_us
+        if now_us - since_us > KILLED_S_MAX * 1e6:
+            raise Unavailable("frames", "of a kill are not on the disk", "begin anew")
 
     def _say(self, kind: Kind, at_us: int, **said: object) -> None:
         """Record a word, then give it to the session."""

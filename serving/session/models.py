@@ -8,6 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from feature_repo.trading.market import Row
+from lake.errors import Unavailable
 
 
 class Models(Protocol):
@@ -24,6 +25,10 @@ class Models(Protocol):
 
         features: rows of closed minutes, as of serving.live.live_features.
         """
+
+
+class ModelGone(Unavailable):
+    """A version that a session's log names can't be had any more."""
 
 
 class NoModels:

@@ -13,7 +13,8 @@ import psycopg
 from redis import Redis
 
 from feature_repo.feature_set import MARKET
-from feature_repo.ledger.writer import Writer
+from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX
+from feature_repo.ledger.writer import COMMANDS_MAX, Writer
 from lake.clock import Clock
 from lake.closes import Closes
 from lake.errors import Unavailable
@@ -27,7 +28,7 @@ from serving.session import accounts, warm
 from serving.session.minutes import GRACE_US
 from serving.session.models import Models
 from serving.session.plan import Plan, Start
-from serving.session.play import RECALLED_MAX, play, recalled, rows_of_journal
+from serving.session.play import RECALLED_MAX, kept_from, play, recalled, rows_of_journal
 from serving.session.rows_to_events import TRADES
 from serving.session.session import Out, Session
 from serving.session.session_log import Logged, SessionLog
@@ -129,10 +130,12 @@ class Opened(Closes):
         self.through = max(self.through, through)
 
 
-def opened(parts: Parts, follow: Follow | None = None) -> Opened:
+def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Opened:
     """Take the accounts' turn; go on with the oldest session that is not closed, or begin one.
 
-    Raises Fenced where another process has the turn, Unavailable where the server is away.
+    One that can't be gone on with, since its journal is gone or for the reason that forsake gives,
+    is closed with its orders taken back. Raises Unavailable then, and where the server is away;
+    Fenced where another process has the turn.
     """
     with ExitStack() as stack:
         ledger = Writer(parts.dsn, parts.clock, leads=turns_of(parts.plan, parts.shard))
@@ -141,6 +144,11 @@ def opened(parts: Parts, follow: Follow | None = None) -> Opened:
         log = stack.enter_context(SessionLog(parts.dsn))
         unclosed = log.unclosed(parts.shard, list(parts.plan.strategies))
         logged = unclosed[0] if unclosed else begun(parts, ledger, log, follow)
+        first = logged.start.first_frame
+        if unclosed and (forsake or kept_from(parts.journal.directory) > first):
+            why = forsake or "its journal is gone"
+            forsaken(parts, ledger, log, logged, why)
+            raise Unavailable(f"session {logged.start.session}", f"was closed: {why}", "begin anew")
         found = Opened(parts, ledger, log, logged)
         stack.callback(found.session.close)
         durable = parts.journal.durable()
@@ -150,6 +158,21 @@ def opened(parts: Parts, follow: Follow | None = None) -> Opened:
         found.is_over |= found.session.ended or logged.start.plan != parts.plan or len(unclosed) > 1
         stack.pop_all()
     return found
+
+
+def forsaken(parts: Parts, ledger: Writer, log: SessionLog, logged: Logged, why: str) -> None:
+    """Take back what works of a session's orders, as the ledger has them, and close it."""
+    start, now_us = logged.start, parts.clock.now_us()
+    with connected(parts.dsn) as connection:
+        reason = f"its session was abandoned: {why}"[:TEXT_CHARACTERS_MAX]
+        cancels = accounts.cancels_of_working(connection, start.session, now_us, reason)
+        frame = max(start.first_frame - 1, accounts.last_frame(connection, start.session))
+    for i in range(0, len(cancels), COMMANDS_MAX):
+        ledger.commit(cancels[i : i + COMMANDS_MAX])
+    kinds: tuple[Kind, ...] = ("end", "closed")
+    for number, kind in enumerate(kinds, len(logged.words) + 1):
+        word = Word(kind, frame, now_us, {"broken": why})
+        log.add(start.session, number, start.shard, word)
 
 
 def turns_of(plan: Plan, shard: int) -> list[str]:

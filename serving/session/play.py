@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lake.feeds.codec import INDEX_BITS
+from lake.journal.segment import segments
 from lake.views.client import Client
 from lake.views.union_view import last_seq
 from serving.live.journal_runs import journal_runs
@@ -60,16 +61,22 @@ def rows_of_journal(directory: Path, shard: int, once: Once) -> Rows:
     return rows
 
 
-def recalled(directory: Path, shard: int, first: int, kept_from: int = 1) -> Once:
+def recalled(directory: Path, shard: int, first: int) -> Once:
     """Return what takes each event once, and knows those of the frames before the first.
 
-    kept_from: first frame that the journal still has.
+    Of those that the journal still has: a quiet shard's are sealed away sooner than they are many.
     """
     once = Once(exact=True)
-    before = max(kept_from - 1, first - 1 - RECALLED_MAX, 0)
+    before = min(first - 1, max(kept_from(directory) - 1, first - 1 - RECALLED_MAX, 0))
     for run in journal_runs(directory, shard, before, first - 1):
         once.take([run])
     return once
+
+
+def kept_from(directory: Path) -> int:
+    """Return the first frame that a journal still has."""
+    there = segments(directory)
+    return there[0].first_frame if there else 1
 
 
 def rows_of_lake(client: Client, shard: int) -> Rows:

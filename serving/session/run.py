@@ -28,6 +28,7 @@ from lake.state import valkey_url
 from lake.views.client import Client
 from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.session.champion import models_of
+from serving.session.models import ModelGone
 from serving.session.opening import Follow, Parts
 from serving.session.plan import Plan, plan_of_words
 from serving.session.turns import run_session
@@ -39,6 +40,9 @@ AGAIN_S = 1.0
 LOOK_S = 5.0
 CONNECT_S_MAX = 5
 END_S_MAX = 15.0
+GONE_S_MAX = 60.0
+"""How long a model that a session's log names may be away; then the session is given up."""
+
 SHARDS_MAX = 64
 BESIDE = "beside"
 
@@ -84,13 +88,25 @@ class Sessions:
     def _keep(self, shard: int) -> None:
         """Run sessions of a shard for as long as nobody stops it, whatever happens meanwhile."""
         follow: Follow | None = None
+        gone_us, forsake = None, ""
         while not self.stop.is_set():
             client = connected(valkey_url(self._home))
             try:
                 LOG.info("shard %d: opening", shard)
-                follow = run_session(self._parts(client, shard), follow, self.stop.is_set)
+                parts = self._parts(client, shard)
+                follow = run_session(parts, follow, self.stop.is_set, forsake)
+                gone_us, forsake = None, ""
+            except ModelGone as error:
+                LOG.warning("shard %d: %s", shard, error)
+                now_us = self._clock.monotonic_us()
+                gone_us = now_us if gone_us is None else gone_us
+                forsake = str(error) if now_us - gone_us > GONE_S_MAX * 1e6 else ""
+                self.stop.wait(AGAIN_S)
             except (TicklakeError, RedisError, psycopg.Error, OSError) as error:
                 LOG.warning("shard %d: %s", shard, " ".join(str(error).split()))
+                self.stop.wait(AGAIN_S)
+            except Exception:  # whatever it is, the next try begins anew
+                LOG.exception("shard %d", shard)
                 self.stop.wait(AGAIN_S)
             finally:
                 client.close()

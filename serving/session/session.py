@@ -18,12 +18,12 @@ from feature_repo.trading.order import Order, Report
 from feature_repo.trading.simulation import Arrived, Placed, Simulation
 from feature_repo.trading.strategy import Strategy
 from lake.closes import Closes
-from lake.errors import WrongUse
+from lake.errors import Unavailable, WrongUse
 from lake.feeds.codec import INDEX_BITS
 from serving.risk.limits import Price
 from serving.session.gate import Gate
 from serving.session.minutes import GRACE_US, Minutes, bars_of_minutes
-from serving.session.models import Models, NoModels
+from serving.session.models import ModelGone, Models, NoModels
 from serving.session.plan import Start
 from serving.session.rows_to_events import Known, events_of, is_sound
 from serving.session.warm import NOTHING, Warm
@@ -121,8 +121,14 @@ class Session(Closes):
             self.late = word.kind == "late"
         elif word.kind == "model":
             self.model = str(word.said["version"])
-            self._models.use(self.model)
+            self._use(self.model)
         self._open()
+
+    def _use(self, version: str) -> None:
+        try:
+            self._models.use(version)
+        except Unavailable as error:
+            raise ModelGone(error.thing, error.fault, error.remedy) from error
 
     def drain(self) -> list[Out]:
         """Return what was said since the last call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -15,14 +16,19 @@ from serving.session.plan import Plan
 from serving.streams import owner
 from serving.streams.reader import ShardReader
 
+LOG = logging.getLogger("ticklake.session")
 
-def run_session(parts: Parts, follow: Follow | None, stops: Callable[[], bool]) -> Follow | None:
+
+def run_session(
+    parts: Parts, follow: Follow | None, stops: Callable[[], bool], forsake: str = ""
+) -> Follow | None:
     """Run one session until its day is over or stops() says so; then it is ended.
 
+    forsake: why the one that is not closed is given up; see opened.
     Returns where the next one begins, None: with what comes then. Raises what its parts raise; the
     session is then gone on with by the next call.
     """
-    with opened(parts, follow) as found:
+    with opened(parts, follow, forsake) as found:
         if found.is_over:
             live = LiveShard(parts, found, None)
             _ended(live, "day" if found.day_over else "begun anew")
@@ -31,6 +37,7 @@ def run_session(parts: Parts, follow: Follow | None, stops: Callable[[], bool]) 
         if turn is None:
             raise Unavailable(f"stream of shard {parts.shard}", "is read by another", "wait")
         live = LiveShard(parts, found, reader_of(parts, turn))
+        LOG.info("shard %d: session %s is live", parts.shard, found.session.start.session)
         try:
             while not stops():
                 if not live.turn():

@@ -262,10 +262,11 @@ def test_a_write_whose_line_can_t_be_kept_is_not_done(tmp_path: Path) -> None:
         audit.note({"step": "asked"})
     again = WriteAudit(tmp_path, CLOCK)
     again.note({"a": 1})
-    again.close()
-    third = WriteAudit(tmp_path, CLOCK)
+    third = WriteAudit(tmp_path, CLOCK)  # another service of the home
     third.note({"a": 2})
+    again.note({"a": 3})
     third.close()
+    again.close()
     assert first_fault(tmp_path / FILE) is None
 
 

@@ -202,3 +202,14 @@ def test_it_is_on_without_redis_and_where_nothing_can_be_read(
     (tmp_path / "k.json").unlink()
     (tmp_path / "k.json").mkdir()
     assert KillSwitch(tmp_path / "k.json", None, clock).is_on
+
+
+def test_a_word_that_can_t_be_written_here_holds_all_the_same(
+    tmp_path: Path, client: Redis, clock: ManualClock
+) -> None:
+    KillSwitch(tmp_path / "there.json", client, clock).throw("risk", "the day's loss")
+    (tmp_path / "file").touch()
+    here = KillSwitch(tmp_path / "file" / "k.json", client, clock)
+    assert [here.is_on, here.is_on] == [True, True]
+    clock.advance(LOOK_US)
+    assert here.is_on
