@@ -1,4 +1,4 @@
-"""A database of each module's own, for the orders of its services."""
+"""A database of each module's own, for the orders of its services, and an empty Redis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from serving.streams.connect import connected
 from tests.conftest import Databases
+
+
+@pytest.fixture(scope="module", autouse=True)
+def emptied(valkey_url: str) -> None:
+    """Let no module see what another has told."""
+    with connected(valkey_url) as client:
+        client.flushdb()
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,6 @@ def test_it_is_used_by_keyboard(browser: Browser, service: Served) -> None:
     faults: list[str] = []
     with opened(browser, service.url, faults) as page:
         page.wait_for_selector(row("X:ETHUSD"))
-        page.wait_for_selector("#market-title:has-text('BTCUSD')")
         page.keyboard.press("j")
         page.wait_for_selector("#market-title:has-text('ETHUSD')")
         page.keyboard.press("2")
