@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from serving.service.source import Asked, watch_slow
 from serving.service.stream_route import stream_route
 from serving.service.watch_routes import lag_of, watch_routes
 
+LOG = logging.getLogger("ticklake.service")
 PAGE = Path(__file__).parent / "page"
+END_S, END_TRIES_MAX = 0.25, 40
 ROWS_SHOWN = 50
 OFTEN_S = 0.25
 SELDOM_S = 5.0
@@ -47,9 +50,7 @@ def app_of(parts: Parts) -> FastAPI:
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     app = FastAPI(
         title="ticklake",
@@ -77,6 +78,18 @@ def app_of(parts: Parts) -> FastAPI:
         Gate, doors=parts.doors, audit=parts.audit, counts=parts.counts, clock=parts.clock
     )
     return app
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they end: a client of Redis may take a cancel for a timeout of its own."""
+    pending = set(tasks)
+    for _ in range(END_TRIES_MAX):
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=END_S)
+        if not pending:
+            return
+    LOG.warning("%d tasks do not end", len(pending))
 
 
 def _tasks(parts: Parts) -> Iterator[Any]:

@@ -126,6 +126,9 @@ class Asked:
                 said: Any = await to_thread.run_sync(self._ask)
             except TicklakeError as error:
                 said = {"fault": str(error)}
+            except Exception as error:  # whatever it is, it is asked again
+                LOG.exception("%s", self._name)
+                said = {"fault": type(error).__name__}
             self._hub.put_topic(self._name, orjson.dumps(said, default=str))
             await asyncio.sleep(self._every_s)
 
