@@ -100,11 +100,10 @@ def rows_of_release(client: Client, ask: Ask) -> pa.Table:
             f"has no rows with a label {ask.horizon} bars on",
             "`ticklake features materialize`, then make a newer release, or ask for a wider span",
         )
-    latency = timedelta(minutes=load("bars").freshness_minutes or 0)
     table = FeatureTable(
         DATASET,
         tuple(ask.set.names),
-        latency + timedelta(microseconds=WIDTHS_US[ask.interval]) * 2,
+        lag_max(ask.interval),
         KEYS,
         {"interval": ask.interval, "set_version": ask.set.version},
     )
@@ -115,6 +114,12 @@ def rows_of_release(client: Client, ask: Ask) -> pa.Table:
         rows = pq.read_table(out)
     own = pc.equal(rows["event_time"], rows[f"{DATASET}_event_time"]).fill_null(False)
     return rows.filter(own).drop_columns([f"{DATASET}_event_time", f"{DATASET}_available_time"])
+
+
+def lag_max(interval: str) -> timedelta:
+    """Return how long after its end a bar's features may come for it to be a row at all."""
+    latency = timedelta(minutes=load("bars").freshness_minutes or 0)
+    return latency + timedelta(microseconds=WIDTHS_US[interval]) * 2
 
 
 def _known_bars(ask: Ask) -> str:
