@@ -137,6 +137,8 @@ def unfit(card: Card) -> str:
     """Return why rows of the lake's features can't be given to a model; "" where they can."""
     if not card.facts.get("source"):
         return "was trained on a file, so nobody knows its features; train it on a release"
+    if beside := card.facts["source"].get("beside"):
+        return f"takes features of {', '.join(beside)} beside market, which are not joined here yet"
     return ""
 
 
