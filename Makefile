@@ -11,7 +11,7 @@ TORCH_STAMP := .venv/torch-installed
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py \
-	tests/models/test_sequences.py
+	tests/models/test_sequences.py tests/models/test_sequence_predictions.py
 LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
 RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)
 

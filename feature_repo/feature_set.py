@@ -7,7 +7,7 @@ version stay in the lake under its number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -110,3 +110,20 @@ def feature_set(name: str, version: int | None = None) -> FeatureSet:
     there = ", ".join(f"{each.name} {each.version}" for each in SETS)
     said = f"feature set {name}" + ("" if version is None else f", version {version}")
     raise WrongUse(said, "there is no such set", f"one of: {there}")
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """Return features' names: the name of a set stands for all of its version in force."""
+    return [
+        name for word in words for name in (feature_set(word).names if word in IN_FORCE else [word])
+    ]
+
+
+def sets_beside(names: Sequence[str], of: str = MARKET.name) -> dict[str, int]:
+    """Return the sets in force that have one of these features, without `of`: name -> version."""
+    asked = set(names)
+    return {
+        each: version
+        for each, version in IN_FORCE.items()
+        if each != of and asked.intersection(feature_set(each, version).names)
+    }

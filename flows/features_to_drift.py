@@ -170,7 +170,7 @@ def _tell(connection: psycopg.Connection, clock: Clock, watched: Sequence[Watche
 
 
 def _watched(client: Client, registry: Registry, found: Version, bars: int | None) -> Watched:
-    card = registry.load(found)[1]
+    card = registry.stored(found)[1]
     ask = ask_of(card.facts["source"]) if card.facts.get("source") else Ask()
     who = Watched(found.name, found.version, role_of(found), card.facts["release"], ask.interval)
     if fault := unfit(card):

@@ -2,8 +2,9 @@
 
 A version speaks of what came after the rows that it was trained on, once a row of features: it
 begins where its newest prediction stands, an hour of overlap before it, and leaves out what it has
-said. The hot tier refuses a second answer, whoever gives it, this flow or the live path; so a run
-that is killed anywhere, or two at once, leave each row once. It needs no Prefect.
+said. Of a version that looks at several rows flows.feature_windows says which it sees. The hot tier
+refuses a second answer, whoever gives it, this flow or the live path; so a run that is killed
+anywhere, or two at once, leave each row once. It needs no Prefect.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
+import pyarrow as pa
 
+from feature_repo.models.learner import TREES, read_model
 from feature_repo.models.predictions import DATASET, KEYS, Says, Speaker, prediction_rows
 from feature_repo.models.registry import ROLES, Card, Registry, Version
-from feature_repo.models.trees import LEARNER
+from flows.feature_windows import windows_of
 from flows.numbered_to_lake import take_in_turn
 from flows.registry_to_ml_models import publish
 from flows.release_to_training_rows import Ask, ask_of
@@ -29,12 +34,20 @@ from lake.views.client import Client
 from lake.views.engine import quote
 from lake.warehouse import Warehouse
 
+Float64 = npt.NDArray[np.float64]
+
 FEATURES = "features_market"
 ROWS_MAX = 200_000
 """Rows that one version scores in one run; what is left goes with the next."""
 
 PIECE_ROWS_MAX = 10_000
 """Rows of one transaction: some 20 MB."""
+
+WINDOW_ROWS_MAX = 1_000_000
+"""Rows of all windows that one version scores in one run: some 400 MB of JSON."""
+
+PIECE_WINDOW_ROWS_MAX = 50_000
+"""Rows of the windows of one transaction: some 20 MB too."""
 
 OVERLAP = timedelta(hours=1)
 """How far before its newest prediction a version looks again: a clock may have been set back."""
@@ -91,17 +104,20 @@ def score(
         Client(dsn, warehouse) as client,
     ):
         for found in in_use(registry):
-            model, card = registry.load(found)
+            text, card = registry.stored(found)
             speaker = Speaker(found.name, found.version, role_of(found), card.facts["release"])
+            model = None
             fault = unfit(card)
-            if fault:
+            if not fault:
+                model, fault = _read(text, card)
+            if model is None:
                 scored.append(Scored(found.name, found.version, speaker.role, fault=fault))
                 continue
             rows = 0
             for made in _said(connection, client, model, card, speaker, clock, rows_max):
                 rows += made
                 steps.at("model.predicted")
-            more = rows >= rows_max
+            more = rows >= _rows_max(model, rows_max)
             scored.append(Scored(found.name, found.version, speaker.role, rows, more))
         take_in_turn(dsn, warehouse, DATASET, lease)
     return scored
@@ -121,10 +137,22 @@ def unfit(card: Card) -> str:
     """Return why rows of the lake's features can't be given to a model; "" where they can."""
     if not card.facts.get("source"):
         return "was trained on a file, so nobody knows its features; train it on a release"
-    learner = card.facts.get("learner", LEARNER)
-    if learner != LEARNER:
-        return f"takes more than one row at a time ({learner}), which is not done here yet"
+    if beside := card.facts["source"].get("beside"):
+        return f"takes features of {', '.join(beside)} beside market, which are not joined here yet"
     return ""
+
+
+def _read(text: str, card: Card) -> tuple[Says | None, str]:
+    """Return a version's model, or why it can't be had here: its learner is not installed."""
+    try:
+        return read_model(card.facts.get("learner", TREES), text, card.features), ""
+    except Unavailable as error:
+        return None, str(error)
+
+
+def _rows_max(model: Says, rows_max: int) -> int:
+    """Return how many rows a version scores in one run."""
+    return rows_max if model.window == 1 else min(rows_max, WINDOW_ROWS_MAX // model.window)
 
 
 def _said(
@@ -139,15 +167,35 @@ def _said(
     """Write what a version has to say, piece by piece; yield the rows of each."""
     for _ in range(TRIES_MAX):
         try:
-            rows = client.arrow(unsaid_sql(connection, client, card, speaker, rows_max))
-            for first in range(0, rows.num_rows, PIECE_ROWS_MAX):
-                piece = rows.slice(first, PIECE_ROWS_MAX)
-                append(connection, DATASET, prediction_rows(model, speaker, piece, clock))
-                yield piece.num_rows
+            unsaid = client.arrow(unsaid_sql(connection, client, card, speaker, rows_max))
+            for rows, windows in _pieces(client, model, card, unsaid, rows_max):
+                made = prediction_rows(model, speaker, rows, clock, windows=windows)
+                append(connection, DATASET, made)
+                yield rows.num_rows
             return
         except psycopg.errors.UniqueViolation:
             continue  # all of that piece is undone
     raise Unavailable(DATASET, "the live path is first each time", "run it again")
+
+
+def _pieces(
+    client: Client, model: Says, card: Card, unsaid: pa.Table, rows_max: int
+) -> Iterator[tuple[pa.Table, Float64 | None]]:
+    """Yield the rows of a transaction each, with their windows where the model looks at several.
+
+    Rows of a series that has no whole window yet are left out.
+    """
+    if model.window == 1:
+        for first in range(0, unsaid.num_rows, PIECE_ROWS_MAX):
+            yield unsaid.slice(first, PIECE_ROWS_MAX), None
+        return
+    ask = ask_of(card.facts["source"])
+    found = windows_of(client, ask, of_ask(ask), card.features, model.window, unsaid)
+    count = min(found.count, _rows_max(model, rows_max))
+    step = max(1, PIECE_WINDOW_ROWS_MAX // model.window)
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        yield found.rows.slice(first, last - first), found.vectors(first, last)
 
 
 def unsaid_sql(

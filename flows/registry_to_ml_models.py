@@ -85,7 +85,7 @@ def _changes(registry: Registry, held: Mapping[Key, Row]) -> list[Row]:
 def _row(registry: Registry, version: Version) -> Row:
     """Return what does not change of a version; one without a whole card has empty words."""
     try:
-        card = registry.load(version)[1]
+        card = registry.stored(version)[1]
         facts, metrics, features = card.facts, card.metrics, list(card.features)
     except Damaged:
         facts, metrics, features = {}, {}, []

@@ -2,15 +2,16 @@
 
 A row is a bar that has features. It stands at the time from which they were there to be read, and
 sees what features_market held at that time; a correction that came later is not in it. A bar that
-came after newer ones is no row: who decided then looked at those. Labels are of the bars as the
-release has them, known when the last version of the last of them was.
+came after newer ones is no row: who decided then looked at those. Of other sets a row sees the
+newest values that were there at its time, of its own bar or of one shortly before it. Labels are of
+the bars as the release has them, known when the last version of the last of them was.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from lake.bars.kernel import WIDTHS_US
 from lake.contracts.contract import load
 from lake.errors import BadInput, WrongUse
 from lake.features.features_table import DATASET
-from lake.training.feature_table import FeatureTable
+from lake.training.feature_table import FeatureTable, FixedValue
 from lake.training.training_set import training_set
 from lake.views.client import Client
 from lake.views.engine import quote
@@ -49,7 +50,8 @@ class Ask:
 
     label: forward or barrier; horizon: in bars; dead_band: a forward return up to so much, either
     way, is side 0. since (inclusive), until (exclusive): bars' ends,
-    ISO 8601 with a zone; "" for no bound. feature_set: name -> version is the one that is read.
+    ISO 8601 with a zone; "" for no bound. feature_set: name -> version is the one that is read;
+    beside: sets whose values of the same series join it, name -> version.
     WrongUse for an interval or label that there is not, BadInput for a time without a zone.
     """
 
@@ -62,6 +64,7 @@ class Ask:
     until: str = ""
     feature_set: str = "market"
     set_version: int | None = None
+    beside: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.interval not in WIDTHS_US or self.interval == "1s":
@@ -79,7 +82,15 @@ class Ask:
 
     def config(self) -> dict[str, Any]:
         """Return what was asked, as JSON has it, with the version of the set that it meant."""
-        return {**asdict(self), "tickers": list(self.tickers), "set_version": self.set.version}
+        config = {**asdict(self), "tickers": list(self.tickers), "set_version": self.set.version}
+        if not self.beside:
+            del config["beside"]  # configs of before have none
+        return config
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each set that is read."""
+        beside = {name: str(version) for name, version in self.beside.items()}
+        return {self.feature_set: str(self.set.version), **beside}
 
 
 def ask_of(config: Mapping[str, Any]) -> Ask:
@@ -100,21 +111,37 @@ def rows_of_release(client: Client, ask: Ask) -> pa.Table:
             f"has no rows with a label {ask.horizon} bars on",
             "`ticklake features materialize`, then make a newer release, or ask for a wider span",
         )
-    latency = timedelta(minutes=load("bars").freshness_minutes or 0)
-    table = FeatureTable(
-        DATASET,
-        tuple(ask.set.names),
-        latency + timedelta(microseconds=WIDTHS_US[ask.interval]) * 2,
-        KEYS,
-        {"interval": ask.interval, "set_version": ask.set.version},
-    )
+    beside = [feature_set(name, version) for name, version in ask.beside.items()]
+    tables = [_table(each, ask) for each in (ask.set, *beside)]
     with tempfile.TemporaryDirectory(prefix="ticklake-rows-") as folder:
         out = Path(folder) / "rows.parquet"
         probes = pa.concat_tables(labelled)
-        training_set(client, probes, [table], out, time="available_time", times=True)
+        training_set(client, probes, tables, out, time="available_time", lacking="null", times=True)
         rows = pq.read_table(out)
     own = pc.equal(rows["event_time"], rows[f"{DATASET}_event_time"]).fill_null(False)
-    return rows.filter(own).drop_columns([f"{DATASET}_event_time", f"{DATASET}_available_time"])
+    rows = rows.filter(own)
+    for each in tables[1:]:
+        _require_values(rows, each.dataset)
+    times = ("event_time", "available_time")
+    return rows.drop_columns([f"{each.dataset}_{time}" for each in tables for time in times])
+
+
+def _table(of: FeatureSet, ask: Ask) -> FeatureTable:
+    fixed: dict[str, FixedValue] = {"interval": ask.interval, "set_version": of.version}
+    return FeatureTable(of.dataset, tuple(of.names), lag_max(ask.interval), KEYS, fixed)
+
+
+def _require_values(rows: pa.Table, dataset: str) -> None:
+    """Raise BadInput where no row has a value of a set: what it is made of is not there."""
+    if rows.num_rows == rows[f"{dataset}_event_time"].null_count:
+        remedy = "`ticklake features materialize`, then make a newer release, or leave its set out"
+        raise BadInput(dataset, "has no value at any of the rows", remedy)
+
+
+def lag_max(interval: str) -> timedelta:
+    """Return how long after its end a bar's features may come for it to be a row at all."""
+    latency = timedelta(minutes=load("bars").freshness_minutes or 0)
+    return latency + timedelta(microseconds=WIDTHS_US[interval]) * 2
 
 
 def _known_bars(ask: Ask) -> str:

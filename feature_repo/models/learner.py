@@ -6,7 +6,7 @@ prediction is P(up) - P(down), from -1 to 1; its confidence is the likeliest sid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -49,6 +49,10 @@ class Model(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """Return its features, as a vector has them."""
+
+    @property
+    def window(self) -> int:
+        """Return how many rows of a series a prediction is made of."""
 
     @property
     def text(self) -> str:
@@ -147,6 +151,15 @@ def learner(name: str) -> Any:
     if name not in MODULES:
         raise WrongUse(f"learner {name}", "is unknown", f"one of {', '.join(MODULES)}")
     return import_module(MODULES[name])
+
+
+def read_model(name: str, text: str, features: Sequence[str]) -> Model:
+    """Return a learner's model of its text; BadInput where it takes other features.
+
+    Raises as learner does.
+    """
+    made: Model = learner(name).read_model(text, features)
+    return made
 
 
 def recipe_of(name: str, config: Mapping[str, Any]) -> Recipe:

@@ -32,11 +32,15 @@ US = pa.timestamp("us", "UTC")
 
 
 class Says(Protocol):
-    """A model that looks at one vector at a time."""
+    """A model that looks at one vector at a time, or at a window of them."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Its features, as a vector has them."""
+
+    @property
+    def window(self) -> int:
+        """How many rows a prediction is made of."""
 
     def probabilities(self, features: Float64) -> Float64:
         """Return the probability of down, flat and up, a row each."""
@@ -63,16 +67,18 @@ def prediction_rows(
     *,
     source: Source = "batch",
     explained: bool = True,
+    windows: Float64 | None = None,
 ) -> pa.Table:
     """Return the rows of what a version says, as lake.hot.numbered.append takes them.
 
     rows: KEYS, TIMES and a double a feature of the model, none null. explained: with contributions,
-    which cost some hundred times the prediction. BadInput for what is no vector of the model.
+    which cost some hundred times the prediction. windows: for a model that looks at several rows,
+    rows by window by features, oldest first. BadInput for what is no vector of the model.
     """
     missing = [name for name in (*KEYS, *TIMES, *model.names) if name not in rows.column_names]
     if missing:
         raise BadInput("rows to predict", f"have no {', '.join(missing)}", "join them first")
-    vectors = np.column_stack([rows[name].to_numpy() for name in model.names]).astype(np.float64)
+    vectors = vectors_of(model.names, rows) if windows is None else windows
     began_us = clock.monotonic_us()
     probabilities = model.probabilities(vectors)
     spent_us = (clock.monotonic_us() - began_us) // max(1, len(vectors))
@@ -81,10 +87,16 @@ def prediction_rows(
     return said_rows(said, speaker, rows, source)
 
 
+def vectors_of(names: Sequence[str], rows: pa.Table) -> Float64:
+    """Return the vector of each row."""
+    return np.column_stack([rows[name].to_numpy() for name in names]).astype(np.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What a version said of vectors, a row each. parts: as Says.explain, None where not asked.
 
+    vectors: rows by features, or rows by window by features.
     spent_us: microseconds that a row took; made_us: when all were there, UTC.
     """
 
@@ -124,8 +136,11 @@ def said_rows(said: Said, speaker: Speaker, rows: pa.Table, source: Source) -> p
 
 
 def as_json(names: Sequence[str], values: Float64) -> pa.Array:
-    """Return each row as a JSON object of its numbers; read back they have the same bits."""
-    frame = pl.DataFrame(values, schema=list(names), orient="row")
+    """Return each row as a JSON object of its numbers; read back they have the same bits.
+
+    values: rows by names; of rows by window by names each name has an array, oldest first.
+    """
+    frame = pl.DataFrame({name: values[..., place] for place, name in enumerate(names)})
     text = frame.select(pl.struct(pl.all()).struct.json_encode()).to_series()
     return text.to_arrow().cast(pa.string())
 

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 import sqlalchemy.exc
 
-from feature_repo.models.learner import TREES, Model, learner
+from feature_repo.models.learner import TREES, Model, read_model
 from lake.errors import BadInput, Damaged, Unavailable, WrongUse
 from lake.state import read_state
 from lake.steps import Steps
@@ -205,6 +205,11 @@ class Registry:
         Raises Damaged where its files are not those that were entered; BadInput where the model
         takes other features than its card says; Unavailable where its learner is not installed.
         """
+        text, card = self.stored(found)
+        return read_model(card.facts.get("learner", TREES), text, card.features), card
+
+    def stored(self, found: Version) -> tuple[str, Card]:
+        """Return a version's text and card, without its learner; Damaged as load says."""
         with self._faults(), tempfile.TemporaryDirectory(prefix="ticklake-model-") as folder:
             place = Path(
                 self._artifacts.download_artifacts(
@@ -222,8 +227,7 @@ class Registry:
         if hashlib.sha256(text.encode()).hexdigest() != found.model_hash:
             thing = f"model {found.name} {found.version}"
             raise Damaged(thing, "is not the model that was entered", "train it again")
-        model: Model = learner(card.facts.get("learner", TREES)).read_model(text, card.features)
-        return model, card
+        return text, card
 
     def file(self, found: Version, name: str) -> bytes:
         """Return a file that lies beside a version's model; Damaged where there is none."""

@@ -174,6 +174,11 @@ class SequenceModel:
     _net: Any = field(repr=False, compare=False)
 
     @property
+    def window(self) -> int:
+        """Return how many rows a prediction is made of."""
+        return self.recipe.window
+
+    @property
     def network(self) -> Any:
         """Return torch's module: windows of doubles to probabilities."""
         return self._net

@@ -143,6 +143,11 @@ class Trees:
         return self._booster
 
     @property
+    def window(self) -> int:
+        """Return how many rows a prediction is made of: its own."""
+        return 1
+
+    @property
     def hash(self) -> str:
         """Return the SHA-256 of the model's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()

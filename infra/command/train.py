@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="A forward return up to this, either way, is neither up nor down.",
 )
-@click.option("--features", default="", help="Features, joined by commas; default all.")
+@click.option(
+    "--features",
+    default="",
+    help="Features or whole sets (market, microstructure, sentiment, cross_asset), joined by"
+    " commas; default all of market.",
+)
 @click.option(
     "--rows",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -113,6 +118,7 @@ def train(
     A FILE of --rows has event_time, available_time, label_end_time, label_available_time,
     label_value, label_side (-1, 0, 1) and a double a feature.
     """
+    from feature_repo.feature_set import sets_beside, spelled_out
     from feature_repo.models.learner import MODULES, SEQUENCE, TREES, recipe_of
     from flows.features_to_model import Order
     from flows.release_to_training_rows import Ask
@@ -123,14 +129,17 @@ def train(
     fields |= {"device": settings.torch_device} if by == SEQUENCE else {}
     recipe = recipe_of(by, fields)
     require_release(settings, release)
-    ask = Ask(interval, tuple(listed(tickers)), label, horizon, dead_band, since, until)
+    names = listed(features) if rows else spelled_out(listed(features))
+    beside = {} if rows else sets_beside(names)
+    asked = (interval, tuple(listed(tickers)), label, horizon, dead_band, since, until)
+    ask = Ask(*asked, beside=beside)
     table = read(settings, release, rows, ask)
     order = Order(
         model,
         release,
-        chosen(table, listed(features)),
+        chosen(table, names),
         f"{label}, {horizon} bars" if rows is None else "of the file",
-        feature_versions={} if rows else {ask.feature_set: str(ask.set.version)},
+        feature_versions={} if rows else ask.versions(),
         recipe=recipe,
         folds=folds,
         embargo_us=embargo * 1_000_000,

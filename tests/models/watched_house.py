@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.models.learner import Recipe
 from feature_repo.models.registry import Registry, Version, registry_place
 from feature_repo.models.trees import TreeRecipe
 from flows.bars_to_features import BarsToFeatures
@@ -64,8 +65,14 @@ class WatchedHouse(House):
         self.client.close()
         super().close()
 
-    def train(self, role: str = "", seed: int = 1, name: str = "direction") -> Version:
-        """Train on the release, and give the version a role."""
+    def train(
+        self,
+        role: str = "",
+        seed: int = 1,
+        name: str = "direction",
+        recipe: Recipe | None = None,
+    ) -> Version:
+        """Train on the release, trees where no recipe says other; give the version a role."""
         with Client(self.dsn, self.place, release="first") as client:
             table = rows_of_release(client, ASK)
         order = Order(
@@ -74,7 +81,7 @@ class WatchedHouse(House):
             FEATURES,
             "forward return of 5 bars",
             {"market": "1"},
-            TreeRecipe(rounds=12, patience=3, seed=seed),
+            recipe or TreeRecipe(rounds=12, patience=3, seed=seed),
             folds=2,
             source=ASK.config(),
         )
