@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from infra.command.answer import Answer
+from infra.command.ingest import published
 from infra.command.panel import panel
 from infra.command.profile import to_start
 from infra.command.replay import replayed
@@ -133,13 +134,16 @@ class Show:
 
     def _take_in(self, request: IngestRequest, dsn: str, lags: Lags) -> Status:
         start_us = self.clock.monotonic_us()
-        with panel() as show:
+        here = replace(self.settings, home=self.home)
+        with panel() as show, published(here) as tap:
 
             def seen(status: Status) -> None:
                 lags.see(status)
                 show(status)
 
-            status = run_ingest(request, dsn=dsn, settings=self.settings, home=self.home, show=seen)
+            status = run_ingest(
+                request, dsn=dsn, settings=self.settings, home=self.home, show=seen, tap=tap
+            )
         if self.clock.monotonic_us() - start_us < self.seconds * 1e6:
             raise KeyboardInterrupt  # ingest ends in order on a signal; so do we
         return status
