@@ -97,6 +97,11 @@ class Show:
     since_us: int = 0
     recording: Path | None = None
 
+    @property
+    def here(self) -> Settings:
+        """Return the settings of its own home."""
+        return replace(self.settings, home=self.home)
+
     def say_servers(self) -> None:
         """Say what was started, and where."""
         self.page.step("Servers")
@@ -134,8 +139,7 @@ class Show:
 
     def _take_in(self, request: IngestRequest, dsn: str, lags: Lags) -> Status:
         start_us = self.clock.monotonic_us()
-        here = replace(self.settings, home=self.home)
-        with panel() as show, published(here) as tap:
+        with panel() as show, published(self.here) as tap:
 
             def seen(status: Status) -> None:
                 lags.see(status)
@@ -193,14 +197,13 @@ class Show:
     def trade(self, dsn: str, document: dict[str, Any]) -> bool:
         """Show what was traded, and decide it again; return whether ledger and decisions hold."""
         self.page.step("Orders on paper, in the ledger")
-        here = replace(self.settings, home=self.home)
-        found = traded(here, dsn, self.clock, ORDERS_SHOWN)
+        found = traded(self.here, dsn, self.clock, ORDERS_SHOWN)
         columns = ("client_order_id", "ticker", "side", "filled_size", "size", "current_state")
         self.page.table(columns, [[each[name] for name in columns] for each in found.orders])
         good = "bold red" if found.faults else "bold green"
         for line in (*found.faults, f"{found.events:,} events, {len(found.faults)} faults"):
             self.page.line(line, good)
-        again = replayed(here, self.since_us, None, ("ledger", "lake"))
+        again = replayed(self.here, self.since_us, None, ("ledger", "lake"))
         self.page.step(
             "The same decisions again: from the journal, as the ledger and the lake have"
         )

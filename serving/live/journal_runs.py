@@ -12,6 +12,9 @@ FRAMES_MAX = 20_000
 BYTES_MAX = 8 << 20
 """Frames and bytes read at once."""
 
+RECALLED_MAX = 20_000
+"""Frames before one's first whose events are remembered, since they may come again."""
+
 
 def journal_runs(
     directory: Path, shard: int, after: int, through: int

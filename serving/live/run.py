@@ -9,7 +9,6 @@ another process has is tried again; so is one whose Redis or database is away.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,11 +25,11 @@ from lake.client import connect
 from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError, Unavailable
 from lake.feeds.codec import Frames
-from lake.roles import role_dsn
 from lake.state import valkey_url
-from serving.live.journal_runs import journal_runs
+from serving.live.journal_runs import RECALLED_MAX, journal_runs
 from serving.live.once import Once
 from serving.live.online import Online
+from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
 from serving.live.report import WORKER, end_report, write_report
 from serving.live.seed import Seed, seed_of
 from serving.live.told import Teller
@@ -40,20 +39,9 @@ from serving.streams.connect import connected
 
 LOG = logging.getLogger("ticklake.live")
 GROUP = "live"
-AGAIN_S = 1.0
-LOOK_S = 5.0
-"""Between two looks for shards that are new."""
-
-CONNECT_S_MAX = 5
-RECALLED_MAX = 20_000
-"""Frames before the seed's mark whose events are remembered, since they may come again."""
-
 LAKE_S_MAX = 150.0
 """How long after its start a process without the journal waits for the lake's bars to have what
 passed by before; then it goes without, and marks its bars degraded."""
-
-SHARDS_MAX = 64
-BESIDE = "beside"
 
 
 class Workers:
@@ -64,7 +52,6 @@ class Workers:
         self._clock = clock
         self._features = features
         self._working: dict[int, Worker] = {}
-        self._threads: dict[int, threading.Thread] = {}
         self._wait_until_us = clock.monotonic_us() + int(LAKE_S_MAX * 1e6)
         self.stop = threading.Event()
 
@@ -73,15 +60,7 @@ class Workers:
         if self._say():
             self.stop.wait(2 * listeners.LOOK_S)  # ingests begin to send
         threading.Thread(target=self._keep_saying, daemon=True).start()
-        while not self.stop.is_set():
-            for shard in self._shards():
-                if shard not in self._threads and len(self._threads) < SHARDS_MAX:
-                    thread = threading.Thread(target=self._keep, args=(shard,), daemon=True)
-                    self._threads[shard] = thread
-                    thread.start()
-            self.stop.wait(LOOK_S if self._threads else AGAIN_S)
-        for thread in self._threads.values():
-            thread.join(AGAIN_S)
+        each_shard(self._home, self._keep, self.stop, end_s_max=AGAIN_S, log=LOG)
 
     def _say(self) -> bool:
         """Have ingests send what they take in; tell whether nobody had before."""
@@ -100,16 +79,6 @@ class Workers:
 
     def _figures(self) -> dict[int, dict[str, Any]]:
         return {shard: worker.figures() for shard, worker in list(self._working.items())}
-
-    def _shards(self) -> list[int]:
-        dsn = role_dsn(self._home, "service")
-        try:
-            with psycopg.connect(dsn, connect_timeout=CONNECT_S_MAX) as connection:
-                found = connection.execute("SELECT shard FROM market.shards ORDER BY 1").fetchall()
-        except psycopg.Error as error:
-            LOG.warning("shards: %s", " ".join(str(error).split()))
-            return []
-        return [int(shard) for (shard,) in found]
 
     def _keep(self, shard: int) -> None:
         """Work on a shard for as long as nobody stops it, whatever happens meanwhile."""
@@ -187,18 +156,9 @@ def last_unheard(client: Redis, shard: int) -> int:
 
 def main() -> None:
     """Run until a signal comes."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     workers = Workers(Path(sys.argv[1]).resolve(), SystemClock())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: workers.stop.set())
-    if sys.argv[2:] == [BESIDE]:
-        threading.Thread(target=_end_with_input, args=(workers.stop,), daemon=True).start()
+    stops_when_told(workers.stop, is_beside=sys.argv[2:] == [BESIDE])
     workers.run()
-
-
-def _end_with_input(stop: threading.Event) -> None:
-    sys.stdin.read()
-    stop.set()
 
 
 if __name__ == "__main__":

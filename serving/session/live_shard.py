@@ -24,9 +24,8 @@ from lake.closes import Closes
 from lake.errors import Damaged, Unavailable
 from lake.feeds.codec import Frames
 from serving.live.once import merged_runs
-from serving.session.accounts import cancels_of_working
 from serving.session.minutes import GRACE_US
-from serving.session.opening import LATE_US, Follow, Opened, Parts, connected
+from serving.session.opening import LATE_US, Follow, Opened, Parts, take_back
 from serving.session.outs_to_commands import Commands
 from serving.session.session import Out
 from serving.session.words import Kind, Word, joined
@@ -124,11 +123,8 @@ class LiveShard(Closes):
 
     def abandon(self, why: str) -> None:
         """Close a session of which the ledger has something else, with its orders taken back."""
-        session, now_us = self.session.start.session, self._parts.clock.now_us()
-        with connected(self._parts.dsn) as connection:
-            cancels = cancels_of_working(connection, session, now_us, "its session was abandoned")
-        for i in range(0, len(cancels), COMMANDS_MAX):
-            self._opened.ledger.commit(cancels[i : i + COMMANDS_MAX])
+        session, ledger = self.session.start.session, self._opened.ledger
+        take_back(self._parts, ledger, session, "its session was abandoned")
         kinds: tuple[Literal["end", "closed"], ...] = ("end", "closed")
         for kind in kinds:
             self._log(kind, self.session.clock_us, broken=why)

@@ -21,14 +21,14 @@ from lake.errors import Unavailable
 from lake.feeds.codec import Frames
 from lake.journal.reader import JournalReader
 from lake.views.client import Client
-from serving.live.journal_runs import journal_runs
+from serving.live.journal_runs import RECALLED_MAX, journal_runs
 from serving.live.seed import seed_of
 from serving.risk.kill_switch import KillSwitch
 from serving.session import accounts, warm
 from serving.session.minutes import GRACE_US
 from serving.session.models import Models
 from serving.session.plan import Plan, Start
-from serving.session.play import RECALLED_MAX, kept_from, play, recalled, rows_of_journal
+from serving.session.play import kept_from, play, recalled, rows_of_journal
 from serving.session.rows_to_events import TRADES
 from serving.session.session import Out, Session
 from serving.session.session_log import Logged, SessionLog
@@ -163,16 +163,22 @@ def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Ope
 def forsaken(parts: Parts, ledger: Writer, log: SessionLog, logged: Logged, why: str) -> None:
     """Take back what works of a session's orders, as the ledger has them, and close it."""
     start, now_us = logged.start, parts.clock.now_us()
+    take_back(parts, ledger, start.session, f"its session was abandoned: {why}")
     with connected(parts.dsn) as connection:
-        reason = f"its session was abandoned: {why}"[:TEXT_CHARACTERS_MAX]
-        cancels = accounts.cancels_of_working(connection, start.session, now_us, reason)
         frame = max(start.first_frame - 1, accounts.last_frame(connection, start.session))
-    for i in range(0, len(cancels), COMMANDS_MAX):
-        ledger.commit(cancels[i : i + COMMANDS_MAX])
     kinds: tuple[Kind, ...] = ("end", "closed")
     for number, kind in enumerate(kinds, len(logged.words) + 1):
         word = Word(kind, frame, now_us, {"broken": why})
         log.add(start.session, number, start.shard, word)
+
+
+def take_back(parts: Parts, ledger: Writer, session: str, reason: str) -> None:
+    """Cancel what works of a session's orders, as the ledger has them."""
+    with connected(parts.dsn) as connection:
+        now_us, words = parts.clock.now_us(), reason[:TEXT_CHARACTERS_MAX]
+        cancels = accounts.cancels_of_working(connection, session, now_us, words)
+    for i in range(0, len(cancels), COMMANDS_MAX):
+        ledger.commit(cancels[i : i + COMMANDS_MAX])
 
 
 def turns_of(plan: Plan, shard: int) -> list[str]:

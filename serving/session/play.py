@@ -11,7 +11,7 @@ from lake.feeds.codec import INDEX_BITS
 from lake.journal.segment import segments
 from lake.views.client import Client
 from lake.views.union_view import last_seq
-from serving.live.journal_runs import journal_runs
+from serving.live.journal_runs import RECALLED_MAX, journal_runs
 from serving.live.once import Once
 from serving.session.rows_to_events import QUOTES, SCHEMAS, TRADES
 from serving.session.session import Out, Session
@@ -20,9 +20,6 @@ from serving.session.words import Word, as_they_hold, kept, left_out
 Tables = Mapping[str, pa.Table]
 Rows = Callable[[int, int], Iterable[Tables]]
 """Gives the rows of frames from one to another, both inclusive, in pieces, in their order."""
-
-RECALLED_MAX = 20_000
-"""Frames before a session's first whose events are remembered, since they may come again."""
 
 LAKE_FRAMES = 200_000
 """Frames whose rows are read of the lake at once."""

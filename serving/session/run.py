@@ -10,7 +10,6 @@ is away.
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +25,7 @@ from lake.receipts.code_version import PACKAGES, code_hash
 from lake.roles import role_dsn
 from lake.state import valkey_url
 from lake.views.client import Client
+from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
 from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.session.champion import models_of
 from serving.session.models import ModelGone
@@ -36,15 +36,9 @@ from serving.signals import models as in_use
 from serving.streams.connect import connected
 
 LOG = logging.getLogger("ticklake.session")
-AGAIN_S = 1.0
-LOOK_S = 5.0
-CONNECT_S_MAX = 5
 END_S_MAX = 15.0
 GONE_S_MAX = 60.0
 """How long a model that a session's log names may be away; then the session is given up."""
-
-SHARDS_MAX = 64
-BESIDE = "beside"
 
 
 class Sessions:
@@ -56,7 +50,6 @@ class Sessions:
         self._clock = clock
         self._in_use = in_use.Models(home)
         self._code = code_hash((*PACKAGES, "serving"))
-        self._threads: dict[int, threading.Thread] = {}
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -64,26 +57,8 @@ class Sessions:
         if self._plan.wants_rows:
             self._in_use.look()
             threading.Thread(target=self._in_use.run, daemon=True).start()
-        while not self.stop.is_set():
-            for shard in self._shards():
-                if shard not in self._threads and len(self._threads) < SHARDS_MAX:
-                    thread = threading.Thread(target=self._keep, args=(shard,), daemon=True)
-                    self._threads[shard] = thread
-                    thread.start()
-            self.stop.wait(LOOK_S if self._threads else AGAIN_S)
-        for thread in self._threads.values():
-            thread.join(END_S_MAX)
+        each_shard(self._home, self._keep, self.stop, end_s_max=END_S_MAX, log=LOG)
         self._in_use.stop.set()
-
-    def _shards(self) -> list[int]:
-        dsn = role_dsn(self._home, "service")
-        try:
-            with psycopg.connect(dsn, connect_timeout=CONNECT_S_MAX) as connection:
-                found = connection.execute("SELECT shard FROM market.shards ORDER BY 1").fetchall()
-        except psycopg.Error as error:
-            LOG.warning("shards: %s", " ".join(str(error).split()))
-            return []
-        return [int(shard) for (shard,) in found]
 
     def _keep(self, shard: int) -> None:
         """Run sessions of a shard for as long as nobody stops it, whatever happens meanwhile."""
@@ -124,21 +99,12 @@ class Sessions:
 
 def main() -> None:
     """Run until a signal comes."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home, *words = sys.argv[1:]
     is_beside = words[-1:] == [BESIDE]
     plan = Plan(plan_of_words(tuple(words[:-1] if is_beside else words)))
     sessions = Sessions(Path(home).resolve(), plan, SystemClock())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sessions.stop.set())
-    if is_beside:
-        threading.Thread(target=_end_with_input, args=(sessions.stop,), daemon=True).start()
+    stops_when_told(sessions.stop, is_beside=is_beside)
     sessions.run()
-
-
-def _end_with_input(stop: threading.Event) -> None:
-    sys.stdin.read()
-    stop.set()
 
 
 if __name__ == "__main__":

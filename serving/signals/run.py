@@ -9,7 +9,6 @@ has the turn; the other waits for it. Without a registry or models it waits for 
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +20,7 @@ from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError
 from lake.roles import role_dsn
 from lake.state import valkey_url
+from serving.live.process import AGAIN_S, BESIDE, stops_when_told
 from serving.signals.models import Models
 from serving.signals.outcomes import Counter
 from serving.signals.recorder import Recorder
@@ -31,9 +31,7 @@ from serving.streams.connect import connected
 LOG = logging.getLogger("ticklake.signals")
 GROUP, TURN = "signals", 0
 RENEW_US = owner.TURN_MS * 1_000 // 3
-AGAIN_S = 1.0
 END_S_MAX = 4.0
-BESIDE = "beside"
 ROLE = "operator"
 """Who may add to model_predictions."""
 
@@ -96,18 +94,9 @@ class Signals:
 
 def main() -> None:
     """Run until a signal comes."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     signals = Signals(Path(sys.argv[1]).resolve(), SystemClock())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: signals.stop.set())
-    if sys.argv[2:] == [BESIDE]:
-        threading.Thread(target=_end_with_input, args=(signals.stop,), daemon=True).start()
+    stops_when_told(signals.stop, is_beside=sys.argv[2:] == [BESIDE])
     signals.run()
-
-
-def _end_with_input(stop: threading.Event) -> None:
-    sys.stdin.read()
-    stop.set()
 
 
 if __name__ == "__main__":
