@@ -9,7 +9,8 @@ hex, of the hash before it, U+001F, and its text; before the first stands GENESI
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 
 from feature_repo.trading.money import UNIT
 from lake.errors import BadInput
@@ -45,3 +46,8 @@ def canonical(fields: Iterable[Field]) -> str:
 def link(before: str, text: str) -> str:
     """Return the hash of an event after one with the hash `before`."""
     return hashlib.sha256(f"{before}{SEPARATOR}{text}".encode()).hexdigest()
+
+
+def data_text(said: Mapping[str, object]) -> str:
+    """Return an event's data as JSON, always the same for the same words."""
+    return json.dumps(said, sort_keys=True, separators=(",", ":"))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from feature_repo.ledger.chain import amount_text
+from feature_repo.ledger.chain import amount_text, data_text
 from feature_repo.ledger.commands import Change, ImportOrder, OrderCommand, Place
 from feature_repo.ledger.order_event import EventType, OrderEvent
 from feature_repo.trading.money import units
@@ -149,7 +149,7 @@ def _opening(command: Place | ImportOrder) -> OrderEvent:
         size=order.size,
         fee=None,
         liquidity="",
-        data=_json(said),
+        data=data_text(said),
         created_us=0,
     )
 
@@ -183,7 +183,7 @@ def _change(order: OrderState, command: Change) -> OrderEvent:
         size=size,
         fee=fee,
         liquidity=command.liquidity,
-        data=_json(said),
+        data=data_text(said),
         created_us=0,
     )
 
@@ -239,7 +239,3 @@ def _content(event: OrderEvent) -> tuple[object, ...]:
 def _given(size: int | None) -> int:
     assert size is not None, "created, amended and filled have a size"
     return size
-
-
-def _json(said: Mapping[str, object]) -> str:
-    return json.dumps(said, sort_keys=True, separators=(",", ":"))

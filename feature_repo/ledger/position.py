@@ -6,14 +6,12 @@ backtest's account has it; cash is the account's. Amounts are units of 1e-10.
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from feature_repo.ledger.chain import Field, amount_text, canonical
+from feature_repo.ledger.chain import Field, amount_text, canonical, data_text
 from feature_repo.ledger.commands import (
     AMOUNT_MAX,
     NAMES_KEPT_MAX,
@@ -144,7 +142,7 @@ def noted(
     if isinstance(command, Cash):
         after = place.cash + command.amount
         said = {"reason": command.reason, "source": command.source}
-        data = _json({name: word for name, word in said.items() if word})
+        data = data_text({name: word for name, word in said.items() if word})
         what: PositionEventType = "imported" if command.source else "moved"
         return _within(
             replace(last, event_type=what, size=command.amount, cash_after=after, data=data)
@@ -164,7 +162,7 @@ def noted(
         cost_after=command.cost,
         realised_after=command.realised,
         fees_after=command.fees,
-        data=_json({"source": command.source}),
+        data=data_text({"source": command.source}),
     )
 
 
@@ -235,7 +233,3 @@ def _what(held: int, after: int) -> PositionEventType:
     if held * after < 0:
         return "turned"
     return "increased" if abs(after) > abs(held) else "reduced"
-
-
-def _json(said: Mapping[str, str]) -> str:
-    return json.dumps(said, sort_keys=True, separators=(",", ":"))
