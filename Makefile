@@ -9,14 +9,14 @@ STAMP := .venv/installed
 WORKERS ?= 3
 TORCH_STAMP := .venv/torch-installed
 STACK_HOME := .ticklake/test-stack
-STACK_TESTS ?= tests/stack tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
+STACK_TESTS_BESIDE := tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py \
 	tests/models/test_sequences.py tests/models/test_sequence_predictions.py
 LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
 RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack test test-stack lint bench clean
+.PHONY: help install demo stack software test test-stack lint bench clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ $(TORCH_STAMP): $(STAMP)
 demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot to lake to SQL; ARGS=--live
 	@$(BIN)/ticklake demo $(ARGS)
 
+software: $(STAMP)
+	@$(BIN)/python -m infra.native.install
+
 stack: $(STAMP)  ## install and start the stack profile's servers, natively on Debian
 	@$(BIN)/python -m infra.native.install
 	@$(BIN)/ticklake up --profile stack
@@ -47,15 +50,17 @@ stack: $(STAMP)  ## install and start the stack profile's servers, natively on D
 test: $(STAMP) lint  ## run all checks and tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-test-stack: $(TORCH_STAMP)  ## run the tests that need the stack profile's servers, or torch; starts and stops them
-	@$(BIN)/python -m infra.native.install
+# what only lies on the servers at once, then what stops and kills them one after another
+test-stack: $(STAMP)  ## run the tests that need the stack profile's servers, or torch; starts and stops them
+	@$(MAKE) --no-print-directory -j2 software $(TORCH_STAMP)
 	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME) || \
 		{ $(BIN)/ticklake down --home $(STACK_HOME); exit 1; }
 	@export TICKLAKE_TEST_STACK=$(STACK_HOME); \
 	export TICKLAKE_TEST_TIMESCALE_APACHE_DSN=$$($(BIN)/python -c "import pathlib, lake.state; \
 		print(lake.state.postgres_dsn(pathlib.Path('$(STACK_HOME)')))"); \
-	$(BIN)/python -m pytest -q $(STACK_TESTS); ended=$$?; \
-	$(BIN)/ticklake down --home $(STACK_HOME); exit $$ended
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(STACK_TESTS_BESIDE); beside=$$?; \
+	$(BIN)/python -m pytest -q tests/stack; ended=$$?; \
+	$(BIN)/ticklake down --home $(STACK_HOME); exit $$((beside | ended))
 
 lint: $(STAMP)  ## ruff, mypy and the import layers
 	@$(BIN)/ruff check $(RUFF_PATHS)

@@ -33,6 +33,27 @@ MADE_S_MAX = 120.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
+NO_SERVER = ("plain", "folder", "process")
+"""Parameters of tests that ask nothing of the stack."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `make test` what differs from a test on the stack's servers by its place alone."""
+    if "TICKLAKE_TEST_STACK" not in os.environ:
+        return
+    left = [item for item in items if needs_no_server(item)]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+
+
+def needs_no_server(item: pytest.Item) -> bool:
+    """Return whether a test is one of several by where data lies, and lies on no server here."""
+    call = getattr(item, "callspec", None)
+    places = [call.params.get(name) for name in ("edition", "warehouse", "place")] if call else []
+    asked = [place for place in places if place is not None]
+    return bool(asked) and all(place in NO_SERVER for place in asked)
+
+
 @dataclass
 class Databases:
     """Makes databases on one server; a name is never used twice."""

@@ -69,7 +69,7 @@ def minute_us(minutes: int) -> int:
 
 
 @given(st.integers(0, 2**32), st.data())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_any_split_into_steps_and_any_order_give_the_same_bars(seed: int, data: st.DataObject):
     rows = trades(seed, 1, NOON - timedelta(hours=1), count=60, span_s=7_200)
     minutes = data.draw(st.lists(st.integers(-60, 70), min_size=1, max_size=5))
@@ -83,7 +83,7 @@ def test_any_split_into_steps_and_any_order_give_the_same_bars(seed: int, data: 
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_published_bars_stand_in_where_no_trade_is_held_in_any_order(seed: int):
     chance = random.Random(seed)
     rows = [row for row in trades(seed, 1, count=12, span_s=600) if row["ticker"] == "X:BTCUSD"]

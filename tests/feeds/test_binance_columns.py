@@ -69,7 +69,7 @@ def same(raw: list[bytes], received_us: int = NOW_US) -> Decoded:
     return assert_same(BinanceColumns("usdm"), BinanceCodec("usdm"), raw, received_us)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(frames(), min_size=1, max_size=6), st.sampled_from([NOW_US, NOW_US, 0]))
 def test_same_as_reference_for_any_frames(raw: list[bytes], received_us: int) -> None:
     same(raw, received_us)

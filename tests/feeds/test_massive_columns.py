@@ -81,7 +81,7 @@ def same(raw: list[bytes], received_us: int = NOW_US) -> Decoded:
     return assert_same(MassiveColumns("sim"), MassiveCodec("sim"), raw, received_us)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.lists(frames(), min_size=1, max_size=6), st.sampled_from([NOW_US, 0, NOW_US - 61_000_000])
 )
@@ -89,7 +89,7 @@ def test_same_as_reference_for_any_frames(raw: list[bytes], received_us: int) ->
     same(raw, received_us)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(frames())
 def test_one_odd_frame_among_right_ones_changes_only_itself(odd: bytes) -> None:
     raw = [right()] * 3 + [odd] + [right()] * 3

@@ -102,7 +102,7 @@ def test_memory_ends_where_it_says(shard: Shard) -> None:
     assert shard.taken == [1.0, 2.0, 1.0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.tuples(st.sampled_from([A, B]), st.integers(1, 4)), min_size=1, max_size=40),
     st.lists(st.integers(1, 9), min_size=40, max_size=40),
@@ -127,7 +127,7 @@ def test_what_is_taken_is_a_function_of_the_journal_wherever_batches_end_or_a_re
         assert in_batches.taken == one_by_one.taken
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(
     st.lists(st.sampled_from([(A,), (B,), (A, B)]), min_size=1, max_size=25),
     st.randoms(use_true_random=False),

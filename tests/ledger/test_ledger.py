@@ -139,7 +139,7 @@ CONFUSING = st.none() | st.text("|~\\a", max_size=3)
 """Values of which neighbours could be taken for one another."""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(*[st.tuples(st.text("|~a", max_size=3), *[CONFUSING] * 3)] * 2)
 def test_no_two_rows_share_a_text(
     one: tuple[str | None, ...], other: tuple[str | None, ...]

@@ -69,7 +69,7 @@ class Held:
     st.lists(st.integers(1, 199), min_size=1, max_size=4, unique=True),
     st.lists(st.integers(1, 55), min_size=1, max_size=6),
 )
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_bars_of_any_pieces_are_those_of_all_at_once(
     seed: int, cuts: list[int], minutes: list[int]
 ) -> None:

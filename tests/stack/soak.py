@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from lake.tables.trino_upkeep import SMALL_BYTES
 from lake.tables.upkeep import Upkeep
 from lake.trino_session import UPKEEP_CATALOG, LostRace, connect_trino
 from lake.warehouse import warehouse_of
+from tests.stack.watched import Watched
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "import sys; from infra.command.main import run; sys.exit(run(sys.argv[1:]))"
@@ -47,71 +47,26 @@ MERGES_MAX = 30
 START_S_MAX = 60.0
 MERGED = ("crypto_trades", "crypto_quotes", "ingest_batches")
 
-SEEN = (
-    "SELECT shard, count(*) AS n, max(seq) AS seq, max(received_time) AS at FROM crypto_trades"
-    " GROUP BY shard"
-)
-COUNTED = (
-    "SELECT coalesce(sum(rows), 0)::bigint FROM market.ledger_minutes"
-    " WHERE dataset = 'crypto_trades' AND shard = %s AND first_frame <= %s"
-)
-
-
-@dataclass
-class Watched:
-    """What one engine's queries saw."""
-
-    queries: int = 0
-    wrong: list[str] = field(default_factory=list)
-    took_s: list[float] = field(default_factory=list)
-    fresh_s: list[float] = field(default_factory=list)
-    frames: dict[int, int] = field(default_factory=dict)
-
-    def see(self, rows: list[dict[str, Any]], took_s: float, pg: psycopg.Connection) -> None:
-        """Hold one answer against the ledger."""
-        now = time.time()
-        self.queries += 1
-        self.took_s.append(took_s)
-        for row in rows:
-            shard, frame = int(row["shard"]), int(row["seq"]) >> 16
-            counted = pg.execute(COUNTED, (shard, frame)).fetchone()
-            if counted != (row["n"],):
-                self.wrong.append(f"shard {shard} at {frame}: {row['n']} rows of {counted}")
-            if frame < self.frames.get(shard, 0):
-                self.wrong.append(f"shard {shard}: back from {self.frames[shard]} to {frame}")
-            self.frames[shard] = frame
-        if rows:
-            self.fresh_s.append(now - max(row["at"] for row in rows).timestamp())
-        lost = self.frames.keys() - {int(row["shard"]) for row in rows}
-        self.wrong += [f"shard {shard} is gone" for shard in lost]
-
-    def figures(self) -> dict[str, Any]:
-        """Return counts, and seconds at the median and the 99th of a hundred."""
-        return {
-            "queries": self.queries,
-            "wrong": self.wrong,
-            "took_s": quantiles(self.took_s),
-            "fresh_s": quantiles(self.fresh_s),
-        }
-
-
-def quantiles(values: list[float]) -> dict[str, float]:
-    """Return p50 and p99."""
-    ordered = sorted(values) or [0.0]
-    return {f"p{q}": round(ordered[int((len(ordered) - 1) * q / 100)], 2) for q in (50, 99)}
-
 
 class Soak:
     """One run on the stack of a home."""
 
-    def __init__(self, home: Path, *, rate: int, seconds: float, pause_s: float = 0.0) -> None:
-        """pause_s: between two queries of an engine."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        rate: int,
+        seconds: float,
+        pause_s: float = 0.0,
+        window_s: float | None = None,
+    ) -> None:
+        """pause_s: between two queries of an engine; window_s: how far back most of them read."""
         self._home, self._rate, self._seconds = home, rate, seconds
         self._pause_s = pause_s
         self._rest_s = max(REST_S, seconds / MERGES_MAX)
         self._dsn = postgres_dsn(home)
         self._over = threading.Event()
-        self.duckdb, self.trino = Watched(), Watched()
+        self.duckdb, self.trino = Watched(window_s), Watched(window_s)
         self.done: dict[str, int] = {
             "trino_merges": 0,
             "lost_races": 0,
@@ -145,6 +100,7 @@ class Soak:
             "rate": self._rate,
             "seconds": self._seconds,
             "pause_s": self._pause_s,
+            "window_s": self.duckdb.window_s,
             "duckdb": self.duckdb.figures(),
             "trino": self.trino.figures(),
             **self.done,
@@ -174,9 +130,8 @@ class Soak:
     def _ask_duckdb(self) -> None:
         with psycopg.connect(self._dsn, autocommit=True) as pg, connect(self._home) as client:
             while not self._over.wait(self._pause_s):
-                start = time.monotonic()
-                rows = client.arrow(SEEN).to_pylist()
-                self.duckdb.see(rows, time.monotonic() - start, pg)
+                self.duckdb.ask(client.arrow, pg)
+            self.duckdb.ask(client.arrow, pg, whole=True)
 
     def _ask_trino(self) -> None:
         with (
@@ -184,9 +139,8 @@ class Soak:
             connect_trino(self._home) as session,
         ):
             while not self._over.wait(self._pause_s):
-                start = time.monotonic()
-                rows = session.arrow(SEEN).to_pylist()
-                self.trino.see(rows, time.monotonic() - start, pg)
+                self.trino.ask(session.arrow, pg)
+            self.trino.ask(session.arrow, pg, whole=True)
 
     def _merge_by_trino(self) -> None:
         with connect_trino(self._home) as session:
