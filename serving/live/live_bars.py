@@ -1,7 +1,8 @@
 """Bars of trades as they come, by the statements that make the lake's bars.
 
-Trades wait until their minute is closed; then the bars that they change are made by lake.bars of
-the bars held here, as a run of the lake's own job makes them of its table. So a bar of here and one
+Trades wait until their minute is closed, many of them as pieces of bars of a second; then the bars
+that they change are made by lake.bars of the bars held here, as a run of the lake's own job makes
+them of its table. So a bar of here and one
 of there are equal to the last bit, whatever the pieces in which trades came. A bar that is given
 out again says why: a late tick has corrected it, or is the first of its bucket.
 """
@@ -44,6 +45,10 @@ KEPT_US = {
 ROWS_HELD_MAX = 5_000_000
 """Bars held; some 1,000 instruments that trade every second."""
 
+FOLD_ROWS = 5_000
+"""Trades from which on those that wait become pieces of bars of a second: some 4 ms then, instead
+of seconds when a busy minute closes."""
+
 CLOSED, CORRECTED, LATE = "closed", "corrected", "late"
 CHANGE = "change"
 """Column of what is given out: closed in its turn, corrected, or late: its bucket had no bar."""
@@ -77,6 +82,7 @@ class LiveBars(Closes):
     def __init__(self, closed_us: int, held: pa.Table | None = None) -> None:
         self.closed_us = closed_us // MINUTE_US * MINUTE_US
         self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
         self._published: list[pa.Table] = []
         self.beyond = 0
         """Trades so far that came too late."""
@@ -87,6 +93,8 @@ class LiveBars(Closes):
         self._duck.register("bars_held", held if held is not None else SCHEMA.empty_table())
         self._duck.execute(f"CREATE TEMP TABLE held AS SELECT {COLUMN_LIST} FROM bars_held")
         self._duck.unregister("bars_held")
+        self._duck.register("trades_now", TRADES_SCHEMA.empty_table())
+        self._duck.execute(f"CREATE TEMP TABLE pieces AS {seconds_of_trades('trades_now')}")
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -96,6 +104,9 @@ class LiveBars(Closes):
         """Take rows of crypto_trades, and of crypto_aggregates; each once, in any order."""
         if trades.num_rows:
             self._waiting.append(trades.cast(TRADES_SCHEMA))
+            self._waiting_rows += trades.num_rows
+            if self._waiting_rows >= FOLD_ROWS:
+                self._fold()
         if published is not None and published.num_rows:
             self._published.append(published.cast(PUBLISHED_SCHEMA))
 
@@ -105,29 +116,57 @@ class LiveBars(Closes):
         closed_us: microseconds since the epoch, taken down to a whole minute; never goes back.
         """
         closed_us = max(self.closed_us, closed_us // MINUTE_US * MINUTE_US)
-        trades, beyond = self._due(self._waiting, TRADES_SCHEMA, closed_us)
+        self._fold()
         published, too_late = self._due(self._published, PUBLISHED_SCHEMA, closed_us)
-        self.beyond += beyond + too_late
-        self._duck.register("trades_due", trades)
+        beyond = too_late + self._pieces_beyond()
+        self.beyond += beyond
         self._duck.register("published_due", published)
+        due = f"event_time < from_us({closed_us})"
         found = changes(
             self._duck,
-            Inputs("FROM trades_due", "FROM published_due", "held", self.closed_us, closed_us),
+            Inputs(
+                "FROM trades_now",
+                "FROM published_due",
+                "held",
+                self.closed_us,
+                closed_us,
+                seconds=f"FROM pieces WHERE {due} AND {self._in_time}",
+            ),
         )
+        self._duck.execute(f"CREATE OR REPLACE TEMP TABLE pieces AS FROM pieces WHERE NOT {due}")
         put = self._said(found.put, found.drop)
         self._hold(found.put, found.drop, closed_us)
         gone = self._without(found.drop, found.put)
         self.closed_us = closed_us
-        return BarStep(closed_us, put, gone, beyond + too_late)
+        return BarStep(closed_us, put, gone, beyond)
 
     def forming(self) -> pa.Table:
         """Return the minute bars of trades whose minute is not closed yet, as they stand."""
-        waiting = _joined(self._waiting, TRADES_SCHEMA)
-        after = pc.greater_equal(waiting["event_time"].cast(pa.int64()), self.closed_us)
-        self._duck.register("trades_open", waiting.filter(after))
-        seconds = f"({seconds_of_trades('trades_open')})"
+        self._fold()
+        seconds = f"(FROM pieces WHERE event_time >= from_us({self.closed_us}))"
         found = self._duck.execute(f"FROM ({longer(seconds, '1m')}) ORDER BY {KEY_LIST}")
         return found.to_arrow_table().cast(SCHEMA)
+
+    @property
+    def _in_time(self) -> str:
+        """Return the condition of pieces that are not too late."""
+        return f"event_time >= from_us({self.closed_us - LATE_US})"
+
+    def _fold(self) -> None:
+        """Make pieces of what waits: sums, firsts and lasts of pieces are those of their trades."""
+        if self._waiting:
+            given = pa.concat_tables(self._waiting).combine_chunks()
+            self._duck.register("trades_given", given)
+            self._duck.execute(f"INSERT INTO pieces {seconds_of_trades('trades_given')}")
+            self._duck.unregister("trades_given")
+        self._waiting, self._waiting_rows = [], 0
+
+    def _pieces_beyond(self) -> int:
+        """Return how many trades are in pieces that are too late."""
+        said = f"SELECT coalesce(sum(trades), 0) FROM pieces WHERE NOT {self._in_time}"
+        row = self._duck.execute(said).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def _due(
         self, waiting: list[pa.Table], schema: pa.Schema, closed_us: int
