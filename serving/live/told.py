@@ -8,9 +8,8 @@ for a service that starts. All of it is bounded, and may be lost: the lake has t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -18,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from redis.client import Pipeline
 
-from serving.live.worker import Round, newest
+from serving.live.newest import INSTRUMENT, QUOTES, newest, text
+from serving.live.worker import Round
 from serving.streams import keys
 
 UPDATES_MAX = 5_000
@@ -32,10 +32,7 @@ SHOWN_INTERVALS = ("1m", "5m", "1h")
 FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
-INSTRUMENT = ("exchange", "market", "ticker")
 UPDATE = b"u"
-PRICES = {"price": "price", "size": "size"}
-QUOTES = {each: each for each in ("bid_price", "bid_size", "ask_price", "ask_size")}
 BAR = ("open", "high", "low", "close", "volume", "trades")
 KEPT_BAR = """
 redis.call('zremrangebyscore', KEYS[1], ARGV[1], ARGV[1])
@@ -55,8 +52,8 @@ class Teller:
     def __call__(self, pipe: Pipeline, given: Round) -> None:
         """Add the round's update, if it has anything to tell."""
         rows = {
-            "prices": list(_prices(given.tables.get("crypto_trades"), PRICES)),
-            "quotes": list(_prices(given.tables.get("crypto_quotes"), QUOTES)),
+            "prices": given.prices,
+            "quotes": newest(given.tables.get("crypto_quotes"), INSTRUMENT, QUOTES),
             "bars": bar_rows(given.bars),
             "gone": bar_rows(given.gone),
             "features": _newest_features(given.features),
@@ -79,14 +76,6 @@ class Teller:
         for row in rows["features"]:
             key = keys.features(*(row[name] for name in INSTRUMENT))
             pipe.set(key, orjson.dumps(row), px=FEATURES_MS)
-
-
-def _prices(rows: pa.Table | None, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    if rows is None:
-        return
-    for row in newest(rows, INSTRUMENT):
-        amounts = {ours: text(row[theirs]) for ours, theirs in names.items()}
-        yield {**_names(row), "t": _us(row["event_time"]), "s": row["seq"], **amounts}
 
 
 def bar_rows(rows: pa.Table | None) -> list[dict[str, Any]]:
@@ -134,11 +123,6 @@ def _keep_bar(pipe: Pipeline, bar: Mapping[str, Any], keep: bool) -> None:
     key = keys.bars(bar["exchange"], bar["market"], bar["ticker"], bar["interval"])
     value = orjson.dumps(bar) if keep else b""
     pipe.eval(KEPT_BAR, 1, key, str(bar["t"]), value, str(BARS_MAX))
-
-
-def text(value: Any) -> Any:
-    """Return an amount as JSON may carry it: decimals as text, digit by digit; the rest as is."""
-    return f"{value:f}" if isinstance(value, Decimal) else value
 
 
 def _names(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from lake.ingest.codecs import codecs
 from serving.live.degraded import Degraded
 from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, LATE, LATE_US, BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
-from serving.live.once import FEW_FRAMES, Once, merged_runs
+from serving.live.once import FEW_FRAMES_ELSE, Once, merged_runs
 from serving.streams.entry import Drop
 from tests.bars.trading import EPOCH, NOON, trades
 from tests.features.bars import walk
@@ -187,7 +187,7 @@ def test_a_recorded_day_gives_the_bars_and_features_of_the_batch(data_dir: Path)
     start_us = min(times) - 86_400_000_000
     with LiveBars(start_us) as live:
         while at < len(raw):
-            count = chance.randint(1, 4 * FEW_FRAMES)
+            count = chance.randint(1, 4 * FEW_FRAMES_ELSE)
             run = whole.slice(at, min(at + count, len(raw)))
             at += count
             rows = once.take([(recording.feed, run)])
