@@ -40,6 +40,10 @@ SENTIMENT = {name: name for name in ("sentiment_score", "confidence")}
 GRACE_US = 1_000_000
 """Time after a minute's end at which it is closed: as the lake's job has it by default."""
 
+READY_US = 200_000
+"""Time after a minute's end from which on its closing is made ready, so that it is there at once
+when it is due. A trade that comes later has it made again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -168,11 +172,16 @@ class Worker(Closes):
         tables = self._take(self._runs(delivered)) if delivered else {}
         dropped = self._note_drops(delivered)
         bars = gone = features = None
-        closed_us = (self._clock.now_us() - self._grace_us) // MINUTE_US * MINUTE_US
+        now_us = self._clock.now_us()
+        closed_us = (now_us - self._grace_us) // MINUTE_US * MINUTE_US
         if closed_us > self.bars.closed_us:
+            self._reader.renew_if_due()
             step = self.bars.step(closed_us)
             features = self._marked_features(self.features.take(step))
             bars, gone = self._marked(step), step.gone
+        else:
+            ready_us = (now_us - READY_US) // MINUTE_US * MINUTE_US
+            self.bars.prepare(ready_us, self.features.prepare)
         if not delivered and bars is None:
             return None
         place = delivered[-1].place if delivered else self._reader.applied
