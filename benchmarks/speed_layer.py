@@ -102,7 +102,7 @@ def offer(publisher: Publisher, options: argparse.Namespace) -> int:
 
 def frame(n: int, now_us: int, tickers: int) -> bytes:
     """Return a frame of one event: trades and quotes in turn."""
-    t, pair = now_us // 1_000, f"C{n % tickers}-USD"
+    t, pair = now_us // 1_000, f"C{n // 2 % tickers}-USD"
     if n % 2:
         return (
             f'[{{"ev":"XT","pair":"{pair}","p":{100 + n % 7},"s":0.5,"t":{t},'

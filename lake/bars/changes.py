@@ -44,6 +44,7 @@ class Inputs:
     before closed_us; held: the table's bars, closed before held_us. Both are whole minutes, in
     microseconds since the epoch, exclusive.
     anew: make the bars of [first, last) microseconds again, of `trades` and `published` alone.
+    seconds: selects what kernel.seconds_of_trades made of further new trades, in any pieces.
     """
 
     trades: str
@@ -52,6 +53,7 @@ class Inputs:
     held_us: int
     closed_us: int
     anew: tuple[int, int] | None = None
+    seconds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class _Work:
     def read(self) -> None:
         """Take the new rows, the minutes they touch, and the bars that these minutes have."""
         inputs = self._in
-        self._table("w_new_seconds", seconds_of_trades(f"({inputs.trades})"))
+        made = f" UNION ALL ({inputs.seconds})" if inputs.seconds else ""
+        self._table("w_new_seconds", seconds_of_trades(f"({inputs.trades})") + made)
         self._table("w_new_published", published(f"({inputs.published})"))
         minutes = [_places(name, MINUTE_US) for name in ("w_new_seconds", "w_new_published")]
         if inputs.anew is not None:

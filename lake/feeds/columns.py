@@ -26,7 +26,11 @@ def table(
         "shard": np.full(len(rows), shard, np.int16),
         "seq": rows["seq"].to_numpy(),
     }
-    columns = {**shared, **own}
+    return arranged(dataset, {**shared, **own})
+
+
+def arranged(dataset: str, columns: Mapping[str, pa.Array | Int64]) -> pa.Table:
+    """Return columns in the contract's order and types."""
     wanted = schema(dataset)
     return pa.table([_typed(columns[field.name], field.type) for field in wanted], schema=wanted)
 

@@ -28,6 +28,9 @@ from lake.ingest.seen_ids import ID_MAX, Hole, SeenIds
 
 Bool = npt.NDArray[np.bool_]
 
+PLAIN_NUMBER = r"\A(0|[1-9][0-9]{0,13})\z"
+"""A text that is how its number is written, and of no more digits than ID_MAX."""
+
 OPAQUE_KEYS_MAX = 1_000_000
 """Keys that are no numbers, remembered since the start; past it the memory starts afresh."""
 
@@ -54,14 +57,24 @@ class StoredKeys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """How a dataset's rows are known: the instrument's columns, and the key as text."""
+    """How a dataset's rows are known: the instrument's columns, and the key as text.
+
+    text: the column that is the key as it is, where there is one: that is quicker.
+    """
 
     instrument: tuple[str, ...]
     key: pl.Expr
+    text: str = ""
+
+    def keys(self, rows: pa.Table) -> pl.DataFrame:
+        """Return key and event_time of rows."""
+        needed = sorted({*self.key.meta.root_names(), "event_time"})
+        frame = pl.DataFrame(pl.from_arrow(rows.select(needed)))
+        return frame.select(self.key.alias("key"), "event_time")
 
 
 RULES: Mapping[str, KeyRule] = {
-    "crypto_trades": KeyRule(("exchange", "market", "ticker"), pl.col("trade_id")),
+    "crypto_trades": KeyRule(("exchange", "market", "ticker"), pl.col("trade_id"), text="trade_id"),
     "crypto_quotes": KeyRule(
         ("exchange", "market", "ticker"), pl.col("venue_sequence").cast(pl.String)
     ),
@@ -201,24 +214,19 @@ class Redelivery:
 
 @dataclass(frozen=True, slots=True)
 class _Keyed:
-    """Per row: instrument (index into names), key as text, and as a number (-1: it is none)."""
+    """Per row: instrument (index into names), and key as a number (-1: it is none)."""
 
+    rule: KeyRule
+    rows: pa.Table
     names: list[str]
     instrument: npt.NDArray[np.int64]
-    key: pl.Series
     number: npt.NDArray[np.int64]
     has_key: Bool
-    event_time: pl.Series
 
     def text(self, at: npt.NDArray[np.int64]) -> pl.DataFrame:
         """Return the rows at these places as the stores look them up."""
-        return pl.DataFrame(
-            {
-                "instrument": [self.names[i] for i in self.instrument[at].tolist()],
-                "key": self.key.gather(at),
-                "event_time": self.event_time.gather(at),
-            }
-        )
+        instrument = pl.Series("instrument", [self.names[i] for i in self.instrument[at].tolist()])
+        return self.rule.keys(self.rows.take(pa.array(at))).select(instrument, "key", "event_time")
 
 
 def known_by_content(rows: pa.Table, keyless: Bool, connection: npt.NDArray[np.int32]) -> Bool:
@@ -254,18 +262,20 @@ def _keyed(dataset: str, rows: pa.Table) -> _Keyed:
     rule = RULES[dataset]
     joined = pc.binary_join_element_wise(*(rows[name] for name in rule.instrument), "|")
     encoded = joined.combine_chunks().dictionary_encode()
-    needed = {*rule.key.meta.root_names(), "event_time"}
-    frame = pl.DataFrame(pl.from_arrow(rows.select(sorted(needed)))).select(
-        rule.key.alias("key"), "event_time"
-    )
+    number, has_key = _numbers(rule, rows)
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    return _Keyed(rule, rows, encoded.dictionary.to_pylist(), codes, number, has_key)
+
+
+def _numbers(rule: KeyRule, rows: pa.Table) -> tuple[npt.NDArray[np.int64], Bool]:
+    """Return each key as a number, -1 where it is none, and which rows have a key."""
+    if rule.text:
+        key = rows[rule.text]
+        plain = pc.fill_null(pc.match_substring_regex(key, PLAIN_NUMBER), False)
+        number = pc.if_else(plain, key, "-1").cast(pa.int64()).to_numpy()
+        return np.where(number <= ID_MAX, number, -1), pc.is_valid(key).to_numpy()
+    found = rule.keys(rows).select("key")
     number = pl.col("key").cast(pl.Int64, strict=False)
     exact = (number.cast(pl.String) == pl.col("key")) & number.is_between(0, ID_MAX)
-    numbers = frame.select(pl.when(exact).then(number).otherwise(-1).fill_null(-1)).to_series()
-    return _Keyed(
-        encoded.dictionary.to_pylist(),
-        encoded.indices.to_numpy().astype(np.int64),
-        frame["key"],
-        numbers.to_numpy(),
-        frame["key"].is_not_null().to_numpy(),
-        frame["event_time"],
-    )
+    numbers = found.select(pl.when(exact).then(number).otherwise(-1).fill_null(-1)).to_series()
+    return numbers.to_numpy(), found["key"].is_not_null().to_numpy()

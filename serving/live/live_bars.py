@@ -1,20 +1,23 @@
 """Bars of trades as they come, by the statements that make the lake's bars.
 
-Trades wait until their minute is closed; then the bars that they change are made by lake.bars of
-the bars held here, as a run of the lake's own job makes them of its table. So a bar of here and one
+Trades wait until their minute is closed, many of them as pieces of bars of a second; then the bars
+that they change are made by lake.bars of the bars held here, as a run of the lake's own job makes
+them of its table. So a bar of here and one
 of there are equal to the last bit, whatever the pieces in which trades came. A bar that is given
 out again says why: a late tick has corrected it, or is the first of its bucket.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lake.bars.changes import COLUMN_LIST, KEY_LIST, Inputs, changes, prepare
+from lake.bars.changes import COLUMN_LIST, KEY_LIST, Changes, Inputs, changes, prepare
 from lake.bars.kernel import (
     DATASET,
     DAY_US,
@@ -44,6 +47,10 @@ KEPT_US = {
 ROWS_HELD_MAX = 5_000_000
 """Bars held; some 1,000 instruments that trade every second."""
 
+FOLD_ROWS = 5_000
+"""Trades from which on those that wait become pieces of bars of a second: some 4 ms then, instead
+of seconds when a busy minute closes."""
+
 CLOSED, CORRECTED, LATE = "closed", "corrected", "late"
 CHANGE = "change"
 """Column of what is given out: closed in its turn, corrected, or late: its bucket had no bar."""
@@ -66,8 +73,19 @@ class BarStep:
     beyond: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a closing is made of, and what of it came too late."""
+
+    held_us: int
+    closed_us: int
+    pieces: pa.Table
+    published: pa.Table
+    beyond: int
+
+
 class LiveBars(Closes):
-    """Bars of every interval; one thread uses it. A context manager.
+    """Bars of every interval; one thread uses it, and it has one of its own. A context manager.
 
     closed_us: every bucket before it is closed already, a whole minute of UTC microseconds; held:
     the bars there are by then, those of a day before it at least. Without them the first bars of a
@@ -77,27 +95,58 @@ class LiveBars(Closes):
     def __init__(self, closed_us: int, held: pa.Table | None = None) -> None:
         self.closed_us = closed_us // MINUTE_US * MINUTE_US
         self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self._pieces: list[pa.Table] = []
         self._published: list[pa.Table] = []
         self.beyond = 0
         """Trades so far that came too late."""
-        self._duck = duckdb.connect(config={"threads": 1})
-        self._duck.execute("SET TimeZone = 'UTC'")
-        teach(self._duck)
+        self._closing = ThreadPoolExecutor(1, "bars")
+        self._ready: tuple[int, Future[tuple[BarStep, Changes]]] | None = None
+        self._making: Future[tuple[BarStep, Changes]] | Future[None]
+        self._making = self._holding = self._closing.submit(lambda: None)
+        self._folding, self._duck = _taught(), _taught()  # the second is the thread's
         prepare(self._duck)
         self._duck.register("bars_held", held if held is not None else SCHEMA.empty_table())
         self._duck.execute(f"CREATE TEMP TABLE held AS SELECT {COLUMN_LIST} FROM bars_held")
         self._duck.unregister("bars_held")
+        self._no_piece = self._folded(TRADES_SCHEMA.empty_table())
 
     def close(self) -> None:
         """Let go of the memory."""
+        self._closing.shutdown(cancel_futures=True)
+        self._folding.close()
         self._duck.close()
 
     def take(self, trades: pa.Table, published: pa.Table | None = None) -> None:
         """Take rows of crypto_trades, and of crypto_aggregates; each once, in any order."""
         if trades.num_rows:
             self._waiting.append(trades.cast(TRADES_SCHEMA))
+            self._waiting_rows += trades.num_rows
+            self._look_at_ready(trades)
+            if self._waiting_rows >= FOLD_ROWS:
+                self._fold()
         if published is not None and published.num_rows:
             self._published.append(published.cast(PUBLISHED_SCHEMA))
+            self._look_at_ready(published)
+
+    def prepare(self, closed_us: int, then: Callable[[BarStep], None]) -> None:
+        """Begin to make what step() of this time returns if nothing before it comes meanwhile.
+
+        then: is given it as soon as it is there, by the other thread. Where something came, it is
+        made again; one at a time, so whoever likes may call this again and again.
+        """
+        is_made = self._ready is not None and self._ready[0] == closed_us
+        if closed_us <= self.closed_us or is_made or not self._making.done():
+            return
+        inputs = self._inputs(closed_us)
+
+        def made() -> tuple[BarStep, Changes]:
+            found = self._made(inputs)
+            then(found[0])
+            return found
+
+        self._making = self._closing.submit(made)
+        self._ready = closed_us, self._making
 
     def step(self, closed_us: int) -> BarStep:
         """Close every bucket before a time, and correct those closed before.
@@ -105,52 +154,82 @@ class LiveBars(Closes):
         closed_us: microseconds since the epoch, taken down to a whole minute; never goes back.
         """
         closed_us = max(self.closed_us, closed_us // MINUTE_US * MINUTE_US)
-        trades, beyond = self._due(self._waiting, TRADES_SCHEMA, closed_us)
-        published, too_late = self._due(self._published, PUBLISHED_SCHEMA, closed_us)
-        self.beyond += beyond + too_late
-        self._duck.register("trades_due", trades)
-        self._duck.register("published_due", published)
-        found = changes(
-            self._duck,
-            Inputs("FROM trades_due", "FROM published_due", "held", self.closed_us, closed_us),
-        )
-        put = self._said(found.put, found.drop)
-        self._hold(found.put, found.drop, closed_us)
-        gone = self._without(found.drop, found.put)
+        self._holding.result()
+        if self._ready is not None and self._ready[0] == closed_us:
+            made = self._ready[1]
+        else:
+            made = self._closing.submit(self._made, self._inputs(closed_us))
+        step, found = made.result()
+        self._ready = None
+        self.beyond += step.beyond
+        for rows in (self._pieces, self._published):
+            rows[:] = [each for each in (_since(rows, closed_us),) if each is not None]
         self.closed_us = closed_us
-        return BarStep(closed_us, put, gone, beyond + too_late)
+        self._holding = self._closing.submit(self._hold, found.put, found.drop, closed_us)
+        return step
 
     def forming(self) -> pa.Table:
         """Return the minute bars of trades whose minute is not closed yet, as they stand."""
-        waiting = _joined(self._waiting, TRADES_SCHEMA)
-        after = pc.greater_equal(waiting["event_time"].cast(pa.int64()), self.closed_us)
-        self._duck.register("trades_open", waiting.filter(after))
-        seconds = f"({seconds_of_trades('trades_open')})"
-        found = self._duck.execute(f"FROM ({longer(seconds, '1m')}) ORDER BY {KEY_LIST}")
+        self._fold()
+        self._folding.register("pieces", _since(self._pieces, self.closed_us) or self._no_piece)
+        found = self._folding.execute(f"FROM ({longer('pieces', '1m')}) ORDER BY {KEY_LIST}")
         return found.to_arrow_table().cast(SCHEMA)
 
-    def _due(
-        self, waiting: list[pa.Table], schema: pa.Schema, closed_us: int
-    ) -> tuple[pa.Table, int]:
-        """Take out what is before a time; return it without what is too late, and how much is."""
-        rows = _joined(waiting, schema)
-        times = rows["event_time"].cast(pa.int64())
-        is_due = pc.less(times, closed_us)
-        waiting[:] = [rows.filter(pc.invert(is_due))] if rows.num_rows else []
-        due = rows.filter(is_due)
-        in_time = pc.greater_equal(due["event_time"].cast(pa.int64()), self.closed_us - LATE_US)
-        kept = due.filter(in_time)
-        return kept, due.num_rows - kept.num_rows
+    def _look_at_ready(self, rows: pa.Table) -> None:
+        """Give up what is made ready where rows belong in it."""
+        if self._ready is not None and pc.min(_times(rows)).as_py() < self._ready[0]:
+            self._ready = None
 
-    def _said(self, put: pa.Table, drop: pa.Table) -> pa.Table:
-        """Add to each bar what it is."""
+    def _fold(self) -> None:
+        """Make pieces of what waits: sums, firsts and lasts of pieces are those of their trades."""
+        if self._waiting:
+            self._pieces.append(self._folded(pa.concat_tables(self._waiting).combine_chunks()))
+        self._waiting, self._waiting_rows = [], 0
+
+    def _folded(self, trades: pa.Table) -> pa.Table:
+        self._folding.register("trades_now", trades)
+        return self._folding.execute(seconds_of_trades("trades_now")).to_arrow_table()
+
+    def _inputs(self, closed_us: int) -> _Inputs:
+        """Return what there is before a time, without what is too late."""
+        self._fold()
+        pieces, late = _between(self._pieces, self._no_piece, self.closed_us - LATE_US, closed_us)
+        nothing = PUBLISHED_SCHEMA.empty_table()
+        published, too_late = _between(
+            self._published, nothing, self.closed_us - LATE_US, closed_us
+        )
+        beyond = too_late.num_rows + int(pc.sum(late["trades"]).as_py() or 0)
+        return _Inputs(self.closed_us, closed_us, pieces, published, beyond)
+
+    def _made(self, given: _Inputs) -> tuple[BarStep, Changes]:
+        """Return what closes; nothing is held by that yet."""
+        self._duck.register("trades_none", TRADES_SCHEMA.empty_table())
+        self._duck.register("published_due", given.published)
+        self._duck.register("pieces_due", given.pieces)
+        found = changes(
+            self._duck,
+            Inputs(
+                "FROM trades_none",
+                "FROM published_due",
+                "held",
+                given.held_us,
+                given.closed_us,
+                seconds="FROM pieces_due",
+            ),
+        )
+        put = self._said(found.put, found.drop, given.held_us)
+        gone = self._without(found.drop, found.put)
+        return BarStep(given.closed_us, put, gone, given.beyond), found
+
+    def _said(self, put: pa.Table, drop: pa.Table, held_us: int) -> pa.Table:
+        """Add to each bar what it is; held_us: every bucket before it was closed before."""
         self._duck.register("bars_put", put)
         self._duck.register("bars_drop", drop)
         widths = " ".join(f"WHEN '{name}' THEN {WIDTHS_US[name]}" for name in INTERVALS)
         ends = f'epoch_us(p.event_time) + CASE p."interval" {widths} END'
         return self._duck.execute(
             f"SELECT p.*, CASE WHEN d.event_time IS NOT NULL THEN '{CORRECTED}'"
-            f" WHEN {ends} <= {self.closed_us} THEN '{LATE}' ELSE '{CLOSED}' END AS {CHANGE}"
+            f" WHEN {ends} <= {held_us} THEN '{LATE}' ELSE '{CLOSED}' END AS {CHANGE}"
             f" FROM bars_put AS p LEFT JOIN bars_drop AS d USING ({KEY_LIST})"
             f" ORDER BY {_of('p')}"
         ).to_arrow_table()
@@ -178,8 +257,34 @@ class LiveBars(Closes):
         )
 
 
-def _joined(parts: list[pa.Table], schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables(parts) if parts else schema.empty_table()
+def _taught() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    teach(connection)
+    return connection
+
+
+def _times(rows: pa.Table) -> pa.ChunkedArray:
+    return rows["event_time"].cast(pa.int64())
+
+
+def _since(parts: Sequence[pa.Table], time_us: int) -> pa.Table | None:
+    """Return the rows from a time on, None where there are none."""
+    if not parts:
+        return None
+    rows = pa.concat_tables(parts)
+    found = rows.filter(pc.greater_equal(_times(rows), time_us))
+    return found.combine_chunks() if found.num_rows else None
+
+
+def _between(
+    parts: Sequence[pa.Table], nothing: pa.Table, first_us: int, last_us: int
+) -> tuple[pa.Table, pa.Table]:
+    """Return the rows of [first, last), and those before."""
+    rows = pa.concat_tables([nothing, *parts])
+    due = rows.filter(pc.less(_times(rows), last_us))
+    in_time = pc.greater_equal(_times(due), first_us)
+    return due.filter(in_time).combine_chunks(), due.filter(pc.invert(in_time))
 
 
 def _of(name: str) -> str:

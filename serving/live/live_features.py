@@ -41,6 +41,7 @@ class LiveFeatures:
         self._rows_max = feature_set.lookback + BEHIND
         self._bars: dict[Key, pa.Table] = {}
         self._none = _nothing(feature_set)
+        self._ready: tuple[BarStep, pa.Table, dict[Key, pa.Table]] | None = None
         for key, bars in _by_series(held if held is not None else SCHEMA.empty_table()):
             self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
 
@@ -50,6 +51,21 @@ class LiveFeatures:
         Columns as of feature_repo.versions.computed, and `change`: closed for the row of a bar that
         has closed, corrected for one that a late bar changes. Empty where no bar is concerned.
         """
+        if self._ready is None or self._ready[0] is not step:
+            self.prepare(step)
+        assert self._ready is not None
+        _, rows, bars = self._ready
+        self._bars |= bars
+        self._ready = None
+        return rows
+
+    def prepare(self, step: BarStep) -> None:
+        """Make what take() of this step returns; another thread may, while nobody takes."""
+        self._ready = step, *self._made(step)
+
+    def _made(self, step: BarStep) -> tuple[pa.Table, dict[Key, pa.Table]]:
+        """Return the rows of a step, and the last bars of the series that it changes."""
+        news: dict[Key, pa.Table] = {}
         touched: list[pa.Table] = []
         firsts: list[int] = []
         changed = dict(_by_series(step.put.drop_columns([CHANGE])))
@@ -63,10 +79,10 @@ class LiveFeatures:
             start = max(0, before - (self._set.lookback - 1))
             touched.append(bars.slice(start))
             firsts.append(before - start)
-            self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
+            news[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
         if not touched:
-            return self._none
-        return self._rows(touched, firsts, closed)
+            return self._none, news
+        return self._rows(touched, firsts, closed), news
 
     def degraded(self, rows: pa.Table, drops: Degraded) -> pa.Array:
         """Return for each row of take() the names of the features that rest on a degraded bar."""
@@ -97,7 +113,7 @@ class LiveFeatures:
             news = _times(closed[key]) + WIDTHS_US[key[3]] if key in closed else np.zeros(0)
             change = np.where(np.isin(ends, news), CLOSED, CORRECTED)
             parts.append(rows.append_column(CHANGE, pa.array(change, pa.string())))
-        return pa.concat_tables(parts) if parts else self._none
+        return pa.concat_tables(parts).combine_chunks() if parts else self._none
 
     def _merged(self, key: Key, put: pa.Table | None, gone: pa.Table | None) -> pa.Table:
         """Return the bars of a series with those put in their places, and without those gone."""

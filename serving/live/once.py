@@ -1,6 +1,6 @@
 """Entries of a stream as rows, each event once, by the codecs and the rules of the lake.
 
-A handful of frames is decoded event by event, which costs microseconds each; a column decoder costs
+A few frames are decoded frame by frame, which costs microseconds each; a column decoder costs
 milliseconds whatever it is given. Both give the same rows for the same frames (tests/feeds).
 """
 
@@ -17,15 +17,16 @@ import pyarrow as pa
 
 from lake.feeds.binance import BinanceCodec
 from lake.feeds.codec import Codec, Frames
-from lake.feeds.massive import MassiveCodec
+from lake.feeds.massive_lists import MassiveLists
 from lake.ingest.codecs import codecs
 from lake.ingest.control import HISTORY_CONNECTION
 from lake.ingest.keyless import block_of
 from lake.ingest.redelivery import Redelivery, Source, StoredKeys, frame_index
 
 QUOTES = "crypto_quotes"
-FEW_FRAMES = 250
-"""Frames up to which an event at a time is quicker."""
+FEW_FRAMES = {"massive": 1_000, "sim": 1_000}
+FEW_FRAMES_ELSE = 250
+"""Frames up to which one at a time is quicker than by the column."""
 
 
 class NothingStored:
@@ -62,8 +63,8 @@ class Once:
     ) -> None:
         self._exact = exact
         self._columns = codecs()
-        self._events: dict[str, Codec] = {
-            **{feed: MassiveCodec(feed) for feed in ("massive", "sim")},
+        self._few: dict[str, Codec] = {
+            **{feed: MassiveLists(feed) for feed in ("massive", "sim")},
             **{f"binance.{market}": BinanceCodec(market) for market in ("spot", "usdm", "coinm")},
         }
         self._redelivery = Redelivery(stores or NothingStored(), high or {})
@@ -110,7 +111,8 @@ class Once:
         return len(known) == 1 and rows["venue_sequence"].null_count == rows.num_rows
 
     def _codec(self, feed: str, frames: int) -> Codec | None:
-        few = self._events.get(feed) if frames <= FEW_FRAMES else None
+        few_max = FEW_FRAMES.get(feed, FEW_FRAMES_ELSE)
+        few = self._few.get(feed) if frames <= few_max else None
         return few or self._columns.get(feed)
 
 

@@ -8,9 +8,7 @@ for a service that starts. All of it is bounded, and may be lost: the lake has t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -18,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from redis.client import Pipeline
 
-from serving.live.worker import Round, newest
+from serving.live.newest import INSTRUMENT, QUOTES, newest, texts
+from serving.live.worker import Round
 from serving.streams import keys
 
 UPDATES_MAX = 5_000
@@ -32,10 +31,11 @@ SHOWN_INTERVALS = ("1m", "5m", "1h")
 FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
-INSTRUMENT = ("exchange", "market", "ticker")
 UPDATE = b"u"
-PRICES = {"price": "price", "size": "size"}
-QUOTES = {each: each for each in ("bid_price", "bid_size", "ask_price", "ask_size")}
+KNOWN = ("live_time", "available_time")
+"""When features were known: live, or else by the lake."""
+
+MICROSECONDS = pa.timestamp("us", "UTC")
 BAR = ("open", "high", "low", "close", "volume", "trades")
 KEPT_BAR = """
 redis.call('zremrangebyscore', KEYS[1], ARGV[1], ARGV[1])
@@ -55,8 +55,8 @@ class Teller:
     def __call__(self, pipe: Pipeline, given: Round) -> None:
         """Add the round's update, if it has anything to tell."""
         rows = {
-            "prices": list(_prices(given.tables.get("crypto_trades"), PRICES)),
-            "quotes": list(_prices(given.tables.get("crypto_quotes"), QUOTES)),
+            "prices": given.prices,
+            "quotes": newest(given.tables.get("crypto_quotes"), INSTRUMENT, QUOTES),
             "bars": bar_rows(given.bars),
             "gone": bar_rows(given.gone),
             "features": _newest_features(given.features),
@@ -81,46 +81,27 @@ class Teller:
             pipe.set(key, orjson.dumps(row), px=FEATURES_MS)
 
 
-def _prices(rows: pa.Table | None, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    if rows is None:
-        return
-    for row in newest(rows, INSTRUMENT):
-        amounts = {ours: text(row[theirs]) for ours, theirs in names.items()}
-        yield {**_names(row), "t": _us(row["event_time"]), "s": row["seq"], **amounts}
-
-
 def bar_rows(rows: pa.Table | None) -> list[dict[str, Any]]:
     """Return bars of SHOWN_INTERVALS as they are told: amounts are text, t is when it began."""
     if rows is None or not rows.num_rows:
         return []
     shown = rows.filter(pc.is_in(rows["interval"], pa.array(SHOWN_INTERVALS)))
-    return [
-        {
-            **_names(row),
-            "interval": row["interval"],
-            "t": _us(row["event_time"]),
-            **{name: text(row[name]) for name in BAR if name in row},
-            **{name: row[name] for name in ("change", "degraded") if name in row},
-        }
-        for row in shown.to_pylist()
-    ]
+    amounts = {name: texts(shown[name]) for name in BAR if name in shown.column_names}
+    said = [name for name in ("change", "degraded") if name in shown.column_names]
+    rest = {name: shown[name].to_pylist() for name in said}
+    return _rows({**_columns(shown), **amounts, **rest})
 
 
 def feature_rows(rows: pa.Table) -> list[dict[str, Any]]:
     """Return features of minutes as they are told, in their order; known: from when on they are."""
     floats = [field.name for field in rows.schema if pa.types.is_floating(field.type)]
     minutes = rows.filter(pc.equal(rows["interval"], "1m")).sort_by("event_time")
-    return [
-        {
-            **_names(row),
-            "interval": row["interval"],
-            "t": _us(row["event_time"]),
-            "known": _us(row.get("live_time") or row["available_time"]),
-            "degraded": row.get("degraded", []),
-            "values": {name: row[name] for name in floats},
-        }
-        for row in minutes.to_pylist()
-    ]
+    known = [minutes[name] for name in KNOWN if name in rows.column_names]
+    is_marked = "degraded" in rows.column_names
+    marks = minutes["degraded"].to_pylist() if is_marked else [[]] * minutes.num_rows
+    values = {name: minutes[name].to_pylist() for name in floats}
+    columns = {"known": _us(pc.coalesce(*known)), "degraded": marks}
+    return _rows({**_columns(minutes), **columns, "values": _rows(values)})
 
 
 def _newest_features(rows: pa.Table | None) -> list[dict[str, Any]]:
@@ -136,14 +117,21 @@ def _keep_bar(pipe: Pipeline, bar: Mapping[str, Any], keep: bool) -> None:
     pipe.eval(KEPT_BAR, 1, key, str(bar["t"]), value, str(BARS_MAX))
 
 
-def text(value: Any) -> Any:
-    """Return an amount as JSON may carry it: decimals as text, digit by digit; the rest as is."""
-    return f"{value:f}" if isinstance(value, Decimal) else value
-
-
 def _names(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in INSTRUMENT}
 
 
-def _us(time: datetime) -> int:
-    return int(time.timestamp()) * 1_000_000 + time.microsecond
+def _columns(rows: pa.Table) -> dict[str, list[Any]]:
+    """Return the columns that bars and features have in common."""
+    names = {name: rows[name].to_pylist() for name in (*INSTRUMENT, "interval")}
+    return {**names, "t": _us(rows["event_time"])}
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _us(times: pa.ChunkedArray) -> list[int]:
+    """Return times in whole microseconds since the epoch, UTC."""
+    found: list[int] = times.cast(MICROSECONDS).cast(pa.int64()).to_pylist()
+    return found

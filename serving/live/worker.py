@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from redis.client import Pipeline
@@ -25,6 +24,7 @@ from lake.feeds.codec import Frames
 from serving.live.degraded import Degraded
 from serving.live.live_bars import BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
+from serving.live.newest import INSTRUMENT, PRICES, newest
 from serving.live.once import Once, merged_runs
 from serving.live.seed import Seed
 from serving.streams import keys, latest
@@ -35,15 +35,22 @@ ENTRIES_AT_ONCE = 200
 WAIT_MS = 20
 """Entries of one round, and how long it waits for the first."""
 
+SENTIMENT = {name: name for name in ("sentiment_score", "confidence")}
+
 GRACE_US = 1_000_000
 """Time after a minute's end at which it is closed: as the lake's job has it by default."""
+
+READY_US = 200_000
+"""Time after a minute's end from which on its closing is made ready, so that it is there at once
+when it is due. A trade that comes later has it made again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round brought. place: the last entry of it, on whose frames all of this rests.
 
-    trades, quotes: rows as the lake will have them, in their order. bars, features: of the minutes
+    tables: rows as the lake will have them, in their order. prices: the newest of each instrument,
+    as newest() has them. bars, features: of the minutes
     that closed, with `change` and `degraded` columns; None where none did. drops: frames that were
     left out before these, whole entries that were lost included, as one each. frames: the last
     frame of each epoch among them: once those are durable, all are.
@@ -52,6 +59,7 @@ class Round:
     place: Place
     received_us: int
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    prices: Sequence[Mapping[str, Any]] = ()
     bars: pa.Table | None = None
     gone: pa.Table | None = None
     features: pa.Table | None = None
@@ -164,22 +172,29 @@ class Worker(Closes):
         tables = self._take(self._runs(delivered)) if delivered else {}
         dropped = self._note_drops(delivered)
         bars = gone = features = None
-        closed_us = (self._clock.now_us() - self._grace_us) // MINUTE_US * MINUTE_US
+        now_us = self._clock.now_us()
+        closed_us = (now_us - self._grace_us) // MINUTE_US * MINUTE_US
         if closed_us > self.bars.closed_us:
+            self._reader.renew_if_due()
             step = self.bars.step(closed_us)
             features = self._marked_features(self.features.take(step))
             bars, gone = self._marked(step), step.gone
+        else:
+            ready_us = (now_us - READY_US) // MINUTE_US * MINUTE_US
+            self.bars.prepare(ready_us, self.features.prepare)
         if not delivered and bars is None:
             return None
         place = delivered[-1].place if delivered else self._reader.applied
         frames = frames_of(delivered)
-        found = Round(place, self._received_us, tables, bars, gone, features, dropped, frames)
+        prices = newest(tables.get("crypto_trades"), INSTRUMENT, PRICES)
+        said = self._received_us, tables, prices, bars, gone, features, dropped, frames
+        found = Round(place, *said)
         self._write(delivered, found)
         return found
 
     def _write(self, delivered: Sequence[Delivered], found: Round) -> None:
         def effects(pipe: Pipeline) -> None:
-            put_latest(pipe, found.tables)
+            put_latest(pipe, found.prices, found.tables)
             if found.bars is not None:
                 closed = keys.closed(self._reader.group, self._reader.shard)
                 pipe.set(closed, f"{self.bars.closed_us} {self._last_frame}")
@@ -254,33 +269,20 @@ def frames_of(delivered: Sequence[Delivered]) -> tuple[Place, ...]:
     return tuple(Place(*each) for each in last.items())
 
 
-def put_latest(pipe: Pipeline, tables: Mapping[str, pa.Table]) -> None:
+def put_latest(
+    pipe: Pipeline, prices: Iterable[Mapping[str, Any]], tables: Mapping[str, pa.Table]
+) -> None:
     """Add to a transaction the newest price of each instrument and sentiment of each asset."""
-    for row in newest(tables.get("crypto_trades"), ("exchange", "market", "ticker")):
-        key = keys.price(row["exchange"], row["market"], row["ticker"])
-        value = {"price": f"{row['price']:f}", "size": f"{row['size']:f}"}
-        latest.put(pipe, key, _us(row), row["seq"], value, latest.PRICE_MS)
-    for row in newest(tables.get("market_sentiment"), ("source", "asset")):
-        key = keys.sentiment(row["source"], row["asset"])
-        names = ("sentiment_score", "confidence")
-        value = {name: f"{row[name]:f}" for name in names}
-        latest.put(pipe, key, _us(row), row["seq"], value, latest.SENTIMENT_MS)
-
-
-def newest(rows: pa.Table | None, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the newest row of each instrument, by event time, then by the journal."""
-    if rows is None or not rows.num_rows:
-        return []
-    joined = pc.binary_join_element_wise(*(rows[name] for name in names), "|")
-    codes = joined.combine_chunks().dictionary_encode().indices.to_numpy()
-    times = rows["event_time"].cast(pa.int64()).to_numpy()
-    order = np.lexsort((rows["seq"].to_numpy(), times, codes))
-    is_last = np.append(np.diff(codes[order]) != 0, True)
-    found: list[dict[str, Any]] = rows.take(pa.array(order[is_last])).to_pylist()
-    return found
-
-
-def _us(row: Mapping[str, Any]) -> int:
-    """Return a row's event time in whole microseconds since the epoch."""
-    time = row["event_time"]
-    return int(time.timestamp()) * 1_000_000 + int(time.microsecond)
+    said = newest(tables.get("market_sentiment"), ("source", "asset"), SENTIMENT)
+    for rows, key, of, names, ms in (
+        (prices, keys.price, INSTRUMENT, PRICES, latest.PRICE_MS),
+        (said, keys.sentiment, ("source", "asset"), SENTIMENT, latest.SENTIMENT_MS),
+    ):
+        values = [
+            latest.Value(
+                key(*(row[each] for each in of)),
+                *(row["t"], row["s"], {name: row[name] for name in names}),
+            )
+            for row in rows
+        ]
+        latest.put(pipe, values, ms)

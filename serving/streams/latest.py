@@ -6,8 +6,8 @@ takes the place of a newer one: both go by event time, then by the place in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from redis import Redis
@@ -20,28 +20,53 @@ SENTIMENT_MS = 300_000
 """How long a value is kept, from when it was set."""
 
 SET_IF_NEWER = """
-local known = redis.call('hmget', KEYS[1], 't', 's')
-if known[1] then
-  local time, seq = tonumber(known[1]), tonumber(known[2])
-  local given, place = tonumber(ARGV[1]), tonumber(ARGV[2])
-  if given < time or (given == time and place <= seq) then return 0 end
+local set = 0
+for i, key in ipairs(KEYS) do
+  local time, place, value = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
+  local known = redis.call('hmget', key, 't', 's')
+  local is_newer = not known[1]
+  if known[1] then
+    local given, at = tonumber(time), tonumber(known[1])
+    is_newer = given > at or (given == at and tonumber(place) > tonumber(known[2]))
+  end
+  if is_newer then
+    redis.call('hset', key, 't', time, 's', place, 'v', value)
+    redis.call('pexpire', key, ARGV[1])
+    set = set + 1
+  end
 end
-redis.call('hset', KEYS[1], 't', ARGV[1], 's', ARGV[2], 'v', ARGV[3])
-redis.call('pexpire', KEYS[1], ARGV[4])
-return 1
+return set
 """
 """Numbers here are doubles, exact up to 2^53: microseconds until the year 2255, and a seq with its
 frame in the upper part up to 137 billion frames."""
 
 
-def put(
-    pipe: Pipeline, key: str, time_us: int, seq: int, value: Mapping[str, Any], ms: int
-) -> None:
-    """Add to a transaction: set the value unless a newer one is there.
-
-    time_us: event time, UTC; seq: of the row. value: what JSON holds; prices as text.
+class Value(NamedTuple):
+    """What is to be kept under a key. time_us: event time, UTC; seq: of the row; value: what JSON
+    holds; prices as text.
     """
-    pipe.eval(SET_IF_NEWER, 1, key, str(time_us), str(seq), orjson.dumps(value), str(ms))
+
+    key: str
+    time_us: int
+    seq: int
+    value: Mapping[str, Any]
+
+
+def put(pipe: Pipeline, values: Iterable[Value], ms: int) -> None:
+    """Add to a transaction, as one command: set each value unless a newer one is there.
+
+    ms: how long they are kept.
+    """
+    given = list(values)
+    if not given:
+        return
+    names = [each.key for each in given]
+    said = [
+        part
+        for each in given
+        for part in (str(each.time_us), str(each.seq), orjson.dumps(each.value))
+    ]
+    pipe.eval(SET_IF_NEWER, len(names), *names, str(ms), *said)
 
 
 def latest(client: Redis, key: str) -> dict[str, Any] | None:

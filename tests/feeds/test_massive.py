@@ -13,6 +13,7 @@ import pytest
 from lake.feeds.codec import EVENT_BYTES_MAX, Codec, Decoded, frames_of
 from lake.feeds.massive import MassiveCodec
 from lake.feeds.massive_columns import MassiveColumns
+from lake.feeds.massive_lists import MassiveLists
 
 NOW_MS = 1_610_463_300_000
 NOW_US = NOW_MS * 1000
@@ -30,9 +31,9 @@ MINUTE = (
 )
 
 
-@pytest.fixture(params=[MassiveCodec, MassiveColumns])
+@pytest.fixture(params=[MassiveCodec, MassiveColumns, MassiveLists])
 def codec(request: pytest.FixtureRequest) -> Codec:
-    """Return the reference decoder, then the columnar one."""
+    """Return the reference decoder, then the columnar one, then that of few frames."""
     found: Codec = request.param()
     return found
 

@@ -1,4 +1,4 @@
-"""The columnar decoder of Massive gives what the reference gives, whatever the frames hold."""
+"""The quick decoders of Massive give what the reference gives, whatever the frames hold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lake.feeds.codec import Decoded
 from lake.feeds.massive import MassiveCodec
 from lake.feeds.massive_columns import MassiveColumns
+from lake.feeds.massive_lists import MassiveLists
 from tests.feeds.generated_frames import NOW_MS, NOW_US, assert_same, changed, written
 
 TRADE = {
@@ -78,6 +79,7 @@ def right(count: int = 3) -> bytes:
 
 
 def same(raw: list[bytes], received_us: int = NOW_US) -> Decoded:
+    assert_same(MassiveLists("sim"), MassiveCodec("sim"), raw, received_us)
     return assert_same(MassiveColumns("sim"), MassiveCodec("sim"), raw, received_us)
 
 

@@ -25,7 +25,7 @@ from lake.ingest.codecs import codecs
 from serving.live.degraded import Degraded
 from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, LATE, LATE_US, BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
-from serving.live.once import FEW_FRAMES, Once, merged_runs
+from serving.live.once import FEW_FRAMES_ELSE, Once, merged_runs
 from serving.streams.entry import Drop
 from tests.bars.trading import EPOCH, NOON, trades
 from tests.features.bars import walk
@@ -78,8 +78,12 @@ def test_bars_of_any_pieces_are_those_of_all_at_once(
     with LiveBars(NOON_US) as live:
         bounds = [0, *sorted(cuts), len(rows)]
         for i, (start, stop) in enumerate(pairwise(bounds)):
-            live.take(table(rows[start:stop]))
-            held.take(live.step(NOON_US + minutes[i % len(minutes)] * MINUTE_US))
+            closed_us = NOON_US + minutes[i % len(minutes)] * MINUTE_US
+            amid = (start + stop) // 2
+            live.take(table(rows[start:amid]))
+            live.prepare(closed_us, lambda _: None)
+            live.take(table(rows[amid:stop]))
+            held.take(live.step(closed_us))
         held.take(live.step(NOON_US + 86_400_000_000))
         assert live.beyond == 0
     for interval in ("1s", "1m", "5m", "1h", "1d"):
@@ -111,6 +115,25 @@ def test_a_late_tick_corrects_the_bar_and_says_so() -> None:
         assert minutes[CHANGE].to_pylist() == [CORRECTED, LATE]
         assert minutes["trades"].to_pylist() == [2, 1]
         assert step.gone.num_rows == 0
+
+
+def test_what_is_made_ready_is_given_unless_a_trade_belongs_in_it() -> None:
+    first, second, late, later = trades(7, 1, count=4)
+    for row, at in ((first, 0), (second, 61), (late, 70), (later, 150)):
+        row.update(ticker="X:BTCUSD", exchange="sim:1", conditions=None)
+        row["event_time"] = NOON + timedelta(seconds=at)
+    made: list[BarStep] = []
+    with LiveBars(NOON_US) as live:
+        live.take(table([first, second]))
+        live.prepare(NOON_US + MINUTE_US, made.append)
+        live.take(table([later]))
+        assert live.step(NOON_US + MINUTE_US) is made[0]
+        live.prepare(NOON_US + 2 * MINUTE_US, made.append)
+        live.take(table([late]))
+        step = live.step(NOON_US + 2 * MINUTE_US)
+        minutes = step.put.filter(pc.equal(step.put["interval"], "1m"))
+        assert minutes["trades"].to_pylist() == [2]
+        assert step is not made[1]
 
 
 def test_what_is_too_late_is_counted_and_changes_nothing() -> None:
@@ -187,7 +210,7 @@ def test_a_recorded_day_gives_the_bars_and_features_of_the_batch(data_dir: Path)
     start_us = min(times) - 86_400_000_000
     with LiveBars(start_us) as live:
         while at < len(raw):
-            count = chance.randint(1, 4 * FEW_FRAMES)
+            count = chance.randint(1, 4 * FEW_FRAMES_ELSE)
             run = whole.slice(at, min(at + count, len(raw)))
             at += count
             rows = once.take([(recording.feed, run)])
@@ -195,7 +218,9 @@ def test_a_recorded_day_gives_the_bars_and_features_of_the_batch(data_dir: Path)
             if "crypto_trades" in rows.tables:
                 live.take(rows.tables["crypto_trades"])
             if chance.random() < 0.05 or at >= len(raw):
-                step = live.step(int(run.received_us[-1]) - 1_000_000)
+                at_us = int(run.received_us[-1]) - 1_000_000
+                live.prepare(at_us // MINUTE_US * MINUTE_US, features.prepare)
+                step = live.step(at_us)
                 held.take(step, features.take(step))
         step = live.step(closed_us)
         held.take(step, features.take(step))

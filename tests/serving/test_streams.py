@@ -212,7 +212,7 @@ def test_an_older_price_never_takes_a_newer_one_s_place_and_it_expires(client: R
 
     def put(time_us: int, seq: int, price: str, ms: int = latest.PRICE_MS) -> None:
         with client.pipeline() as pipe:
-            latest.put(pipe, key, time_us, seq, {"price": price}, ms)
+            latest.put(pipe, [latest.Value(key, time_us, seq, {"price": price})], ms)
             pipe.execute()
 
     put(1_700_000_000_000_001, 2**52 + 1, "2")

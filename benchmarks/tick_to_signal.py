@@ -1,0 +1,241 @@
+"""From a tick's receipt to the signal that it brings, whole, through a real Valkey.
+
+    python benchmarks/tick_to_signal.py [--rate 20000] [--seconds 130] [--tickers 100] [--json]
+
+Three processes: one offers frames as an ingest does (benchmarks/speed_layer.py); a worker makes
+prices, bars and features of them and tells them (serving.live.worker, told); a scorer asks a
+LightGBM model in use and tells its signals (serving.signals). The worker begins with an hour of
+seconds and a lookback of minutes, so that features are whole. Nothing is kept in PostgreSQL, nor
+pushed to the online store: both come after the signal.
+
+A signal comes with a minute's close and not with each tick, so there are two figures.
+
+state_ms: every tick: from received_time to the worker's next instruction after prices and quotes of
+its round are written and told.
+signal_ms: the tick that closes a minute is the first that is received GRACE_US (one second, for
+late ticks) after its end. From that moment, which is before its receipt, to the scorer's next
+instruction after the signals were told; over all signals. told_ms: to the worker's, after bars and
+features were told; the rest is the scorer's. All of a minute's signals are told at once.
+stalls_ms: the longest rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing as mp
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from speed_layer import PASSWORD, WARM_S, offer  # noqa: E402
+
+from feature_repo.feature_set import MARKET  # noqa: E402
+from feature_repo.models.registry import Card, Version  # noqa: E402
+from feature_repo.models.rows import Rows  # noqa: E402
+from feature_repo.models.trees import TreeRecipe, fit  # noqa: E402
+from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
+from lake.bars.kernel import MINUTE_US, SECOND_US, WIDTHS_US  # noqa: E402
+from lake.clock import SystemClock  # noqa: E402
+from serving.live.live_features import BEHIND  # noqa: E402
+from serving.live.once import Once  # noqa: E402
+from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
+from serving.live.told import Teller  # noqa: E402
+from serving.live.worker import GRACE_US, Worker  # noqa: E402
+from serving.signals.loaded import Loaded, loaded  # noqa: E402
+from serving.signals.models import InUse, Seat  # noqa: E402
+from serving.signals.recorder import Recorder  # noqa: E402
+from serving.signals.scorer import Scorer, Updates  # noqa: E402
+from serving.streams import reader  # noqa: E402
+from serving.streams.connect import connected  # noqa: E402
+from serving.streams.publisher import Publisher  # noqa: E402
+
+ROWS, ROUNDS, SEED = 2_000, 100, 7
+"""Of the training, and of the model."""
+
+LONGEST = 8
+"""Rounds that are shown."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rate", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=130.0)
+    parser.add_argument("--tickers", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder).resolve()
+        (home / "log").mkdir()
+        server = ValkeyServer(home, SystemClock())
+        try:
+            found = measured(url(server.up(None, PASSWORD), PASSWORD), options)
+        finally:
+            server.down()
+    if options.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:14} {value}")
+
+
+def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run all sides; return the figures."""
+    context = mp.get_context("spawn")
+    pipes, children = [], []
+    for job in (work, signal):
+        ours, theirs = context.Pipe()
+        args = (address, options.tickers, theirs)
+        children.append(context.Process(target=job, args=args, daemon=True))
+        children[-1].start()
+        pipes.append(ours)
+    assert [each.recv() for each in pipes] == ["ready", "ready"]
+    publisher = Publisher(address, 0, 1, 1, SystemClock())
+    offered = offer(publisher, options)
+    publisher.close()
+    time.sleep(0.5)
+    found: dict[str, Any] = {"offered": offered, "dropped": sum(publisher.queue.dropped.values())}
+    for pipe, child in zip(pipes, children, strict=True):
+        pipe.send("end")
+        found |= pipe.recv()
+        child.join()
+    return found
+
+
+def work(address: str, tickers: int, parent: Connection) -> None:
+    """Be the worker until told to end; send the figures."""
+    clock = SystemClock()
+    seed = seed_of(clock.now_us() // MINUTE_US * MINUTE_US, tickers)
+    opened = reader.opened(connected(address), "bench", 0, clock)
+    assert opened is not None
+    worker = Worker(opened, Once(), MARKET, clock, seed=seed, effects=Teller(0))
+    latencies: list[npt.NDArray[np.int64]] = []
+    told: list[float] = []
+    rounds: list[float] = []
+    parent.send("ready")
+    start = time.monotonic()
+    while not parent.poll():
+        before = time.monotonic()
+        found = worker.round()
+        now_us = clock.now_us()
+        if found is None or before - start < WARM_S:
+            continue
+        rounds.append(1_000 * (time.monotonic() - before))
+        for rows in found.tables.values():
+            received = rows["received_time"].to_numpy().astype("datetime64[us]").astype(np.int64)
+            latencies.append(now_us - received)
+        if found.bars is not None:
+            told.append((now_us - worker.bars.closed_us - GRACE_US) / 1_000)
+    parent.send(
+        {
+            "state_ms": percentiles(np.concatenate(latencies) / 1_000),
+            "rounds": len(rounds),
+            "round_ms": percentiles(np.asarray(rounds)),
+            "stalls_ms": [round(each, 1) for each in sorted(rounds)[: -LONGEST - 1 : -1]],
+            "told_ms": [round(each, 1) for each in told],
+            "lost_entries": opened.counts.lost,
+        }
+    )
+
+
+def signal(address: str, tickers: int, parent: Connection) -> None:
+    """Be the process of signals until told to end; send the figures."""
+    clock = SystemClock()
+    client = connected(address)
+    use = {"bench": InUse("bench", {"champion": Seat(1, trained())})}
+    scorer = Scorer(client, Recorder(""), clock, lambda: use, dict)
+    scorer.begin()
+    updates = Updates(client, clock)
+    found: list[tuple[int, float, int]] = []
+    parent.send("ready")
+    while not parent.poll():
+        rows = updates.read()
+        told = scorer.score(rows) if rows else []
+        if told:
+            at_us = clock.now_us()
+            due_us = max(row.t_us for row in rows) + GRACE_US
+            found.append((len(told), (at_us - due_us) / 1_000, due_us))
+    every = np.repeat([ms for _, ms, _ in found], [count for count, *_ in found])
+    minutes = [f"{count} in {ms:.1f}" for count, ms, _ in found]
+    parent.send({"signals": len(every), "signal_ms": percentiles(every), "minutes_ms": minutes})
+
+
+def seed_of(closed_us: int, tickers: int) -> Seed:
+    """Return an hour of seconds and of minutes, and the minutes that features look back on."""
+    minutes = bars(closed_us, tickers, "1m", MARKET.lookback + BEHIND)
+    held = pa.concat_tables(
+        [bars(closed_us, tickers, "1s", 3_600), bars(closed_us, tickers, "1m", 60)]
+    )
+    return Seed(closed_us, 0, held, minutes, TRADES.empty_table())
+
+
+def bars(closed_us: int, tickers: int, interval: str, count: int) -> pa.Table:
+    """Return so many bars of each ticker before a time."""
+    random = np.random.default_rng(SEED)
+    width_us, rows = WIDTHS_US[interval], count * tickers
+    starts = closed_us - width_us * np.tile(np.arange(count, 0, -1), tickers)
+    close = 100 + random.integers(0, 700, rows) / 100
+    names = np.repeat([f"X:C{n}USD" for n in range(tickers)], count)
+    columns: Mapping[str, Any] = {
+        "ticker": names.tolist(),
+        **{name: [said] * rows for name, said in (("exchange", "sim:1"), ("market", "spot"))},
+        **dict.fromkeys(("event_time", "received_time", "first_time"), starts),
+        "last_time": starts + width_us - SECOND_US // 2,
+        "interval": [interval] * rows,
+        **dict.fromkeys(("open", "close", "vwap"), close),
+        "high": close + 1,
+        "low": close - 1,
+        **{name: random.integers(1, 9, rows) for name in ("volume", "trades")},
+        **{name: random.integers(1, 4, rows) for name in ("buy_volume", "sell_volume")},
+        "turnover": 100 * random.integers(1, 9, rows),
+        **dict.fromkeys(("first_seq", "last_seq"), np.zeros(rows, np.int64)),
+        "source": ["trades"] * rows,
+    }
+    made = [_column(columns[each.name], each.type) for each in SCHEMA]
+    return pa.table(made, schema=SCHEMA)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_decimal(kind):
+        return pa.array(values).cast(kind)
+    cents = pa.array(np.rint(np.asarray(values) * 100).astype(np.int64)).cast(pa.decimal128(19, 0))
+    return pa.array([each.scaleb(-2) for each in cents.to_pylist()], kind)
+
+
+def trained() -> Loaded:
+    """Return a model of the market's features, of random rows, as one that is in use."""
+    random = np.random.default_rng(SEED)
+    features = random.normal(50, 10, (ROWS, len(MARKET.names)))
+    times = np.arange(ROWS, dtype=np.int64)
+    side = random.integers(-1, 2, ROWS)
+    series = np.zeros(ROWS, np.int64)
+    rows = Rows(MARKET.names, features, side * 0.1, side, times, times, times, series, 0)
+    model = fit(rows, None, TreeRecipe(), ROUNDS)
+    source = {"interval": "1m", "tickers": [], "label": "forward", "horizon": 15}
+    card = Card("bench", model.names, {"source": source, "release": "bench"}, {})
+    return loaded(Version("bench", 1, "run", "hash", (), 0, ""), model, card)
+
+
+def percentiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return p50, p90, p99 and the largest."""
+    if not len(values):
+        return {}
+    found = np.percentile(values, [50, 90, 99, 100]).tolist()
+    names = ("p50", "p90", "p99", "max")
+    return {name: round(each, 2) for name, each in zip(names, found, strict=True)}
+
+
+if __name__ == "__main__":
+    main()
