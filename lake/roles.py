@@ -35,7 +35,7 @@ ROLES: Mapping[str, Role] = {
     "analyst": Role("reads market data and views; writes nothing", True, QUERY_S_MAX),
     "researcher": Role("an analyst with a schema of its own, research", True, QUERY_S_MAX),
     "operator": Role("maintains everything", True),
-    "service": Role("reads market data and alerts for the live service", True, QUERY_S_MAX),
+    "service": Role("reads for the live half; adds orders, words, predictions", True, QUERY_S_MAX),
 }
 
 

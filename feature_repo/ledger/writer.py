@@ -7,6 +7,7 @@ a command that was done before gives its event, whoever did it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import psycopg
@@ -29,13 +30,6 @@ CONNECT_S_MAX = 2
 SILENT_MS_MAX = 5_000
 """The server ends the session of a leader that is silent for so long, and its lead with it."""
 
-LEADER = {
-    "lock_timeout": LOCK_MS_MAX,
-    "idle_session_timeout": SILENT_MS_MAX,
-    "idle_in_transaction_session_timeout": SILENT_MS_MAX,
-}
-"""Settings of a leader's session, in milliseconds."""
-
 END_STUCK = """
     SELECT pg_terminate_backend(a.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted
@@ -50,22 +44,31 @@ ALIVE = {"tcp_keepalives_idle": 2, "tcp_keepalives_interval": 2, "tcp_keepalives
 
 
 class Writer:
-    """Writes to one ledger, from one thread.
+    """Writes to one ledger, from one thread; beat() may come from another.
 
     leads: what only one process may do at a time, each by its name. They are held by the session
     that writes and end with it: once another holds one, nothing of ours can reach the ledger any
     more, however long we slept. They are never taken again: a new lead needs a new writer. beats:
-    the server ends the session of one that is silent for SILENT_MS_MAX; call beat() more often.
+    the server ends the session of one that is silent for silent_ms; call beat() more often.
     """
 
     def __init__(
-        self, dsn: str, clock: Clock, *, leads: Sequence[str] = (), beats: bool = False
+        self,
+        dsn: str,
+        clock: Clock,
+        *,
+        leads: Sequence[str] = (),
+        beats: bool = False,
+        silent_ms: int = SILENT_MS_MAX,
     ) -> None:
         # The newest rows are not in any statistics yet: by them a whole table would be read.
         self._dsn = with_options(dsn, **BY_RANGE)
         self._clock = clock
         self._names = sorted(leads)
-        self._settings = (LEADER if beats else {"lock_timeout": LOCK_MS_MAX}) | ALIVE
+        self.silent_ms = silent_ms
+        names = ("idle_session_timeout", "idle_in_transaction_session_timeout") if beats else ()
+        self._settings = {"lock_timeout": LOCK_MS_MAX, **dict.fromkeys(names, silent_ms), **ALIVE}
+        self._busy = threading.Lock()
         self._connection: psycopg.Connection | None = None
         self._known = Known()
         self._heads: dict[str, Head] = {}
@@ -89,7 +92,7 @@ class Writer:
             for name in self._names:
                 row = connection.execute(query, (f"{LOCK}.lead.{name}",)).fetchone()
                 if row is None or not row[0]:
-                    connection.execute(END_STUCK, (f"{LOCK}.lead.{name}", SILENT_MS_MAX))
+                    connection.execute(END_STUCK, (f"{LOCK}.lead.{name}", self.silent_ms))
                     remedy = "ask that one; this one takes over once it ends"
                     raise Fenced(name, "another process leads", remedy)
         except psycopg.Error as error:
@@ -106,13 +109,19 @@ class Writer:
         return self._connection is not None and not self._connection.closed
 
     def beat(self) -> None:
-        """Let the server hear of us; where it does not, the lead is over."""
-        if self._connection is None:
+        """Let the server hear of us; where it does not, the lead is over.
+
+        Nothing while a commit is under way: that is heard of by itself.
+        """
+        if not self._busy.acquire(blocking=False):
             return
         try:
-            self._connection.execute("SELECT 1")
+            if self._connection is not None:
+                self._connection.execute("SELECT 1")
         except psycopg.Error:
             self.close()
+        finally:
+            self._busy.release()
 
     def commit(self, commands: Sequence[Command]) -> list[Outcome]:
         """Do commands in their order, all durable when this returns; refusals among them.
@@ -124,9 +133,10 @@ class Writer:
             fault = f"has {len(commands):,} commands"
             raise WrongUse("batch", fault, f"give {COMMANDS_MAX:,} at most")
         try:
-            connection = self._connected()
-            with connection.transaction():
-                outcomes = self._within(connection, commands)
+            with self._busy:
+                connection = self._connected()
+                with connection.transaction():
+                    outcomes = self._within(connection, commands)
         except psycopg.Error as error:
             self._known.forget()
             self.close()

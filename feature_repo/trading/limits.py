@@ -52,6 +52,10 @@ class Guard:
         """Tell that every order is heard."""
         return True
 
+    def holds(self, instrument: Instrument, price: int) -> bool:
+        """Tell that every price sets off a stop."""
+        return False
+
     def refusal(self, order: Order, account: Account) -> str:
         """Return why an order may not go out; "" where it may."""
         limits = self.limits

@@ -11,6 +11,7 @@ done at the open is said to be done at the bar's end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from feature_repo.trading.costs import Costs
@@ -31,12 +32,16 @@ class Working:
 
 
 class Matcher:
-    """Working orders of one instrument. Every method returns what happened, in its order."""
+    """Working orders of one instrument. Every method returns what happened, in its order.
 
-    __slots__ = ("_quote", "costs", "working")
+    holds: tells of a best price whether a stop is not to be set off by it.
+    """
 
-    def __init__(self, costs: Costs) -> None:
+    __slots__ = ("_holds", "_quote", "costs", "working")
+
+    def __init__(self, costs: Costs, holds: Callable[[int], bool] | None = None) -> None:
         self.costs = costs
+        self._holds = holds
         self.working: list[Working] = []
         self._quote: Quote | None = None
 
@@ -148,6 +153,8 @@ class Matcher:
             if order.kind == "stop":
                 assert price is not None
                 if (best < price) if buys else (best > price):
+                    continue
+                if self._holds is not None and self._holds(best):
                     continue
                 each.order, price = _as_market(order), None
             done = 0

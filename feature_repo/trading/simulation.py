@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from feature_repo.trading.account import Account
@@ -76,6 +77,9 @@ class Asks(Protocol):
 
     def refusal(self, order: Order, account: Account) -> str:
         """Return why an order may not go out; "" where it may."""
+
+    def holds(self, instrument: Instrument, price: int) -> bool:
+        """Tell whether a stop is not to be set off by a best price."""
 
 
 Hear = Callable[[Placed | Arrived | Report], None]
@@ -206,7 +210,8 @@ class Simulation:
     def _matcher(self, instrument: Instrument) -> Matcher:
         found = self._matchers.get(instrument)
         if found is None:
-            found = self._matchers[instrument] = Matcher(self._costs)
+            holds = partial(self._guard.holds, instrument) if self._is_limited else None
+            found = self._matchers[instrument] = Matcher(self._costs, holds)
         return found
 
     def _book(self, matcher: Matcher, reports: Sequence[Report]) -> None:

@@ -7,8 +7,9 @@ unit: both are feature_repo.trading.matching, with the same costs.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.market import Instrument, Quote, Trade
@@ -31,10 +32,16 @@ class _Known:
 
 
 class PaperBroker:
-    """Fills against the quotes and trades that it is shown; one thread uses it."""
+    """Fills against the quotes and trades that it is shown; one thread uses it.
 
-    def __init__(self, costs: Costs) -> None:
+    holds: tells of an instrument's best price whether a stop is not to be set off by it.
+    """
+
+    def __init__(
+        self, costs: Costs, holds: Callable[[Instrument, int], bool] | None = None
+    ) -> None:
         self._costs = costs
+        self._holds = holds
         self._matchers: dict[Instrument, Matcher] = {}
         self._orders: dict[str, _Known] = {}
         self._arriving: deque[str] = deque()
@@ -110,7 +117,8 @@ class PaperBroker:
     def _matcher(self, instrument: Instrument) -> Matcher:
         found = self._matchers.get(instrument)
         if found is None:
-            found = self._matchers[instrument] = Matcher(self._costs)
+            holds = None if self._holds is None else partial(self._holds, instrument)
+            found = self._matchers[instrument] = Matcher(self._costs, holds)
         return found
 
     def _take(self, reports: list[Report], now_us: int) -> None:

@@ -21,7 +21,7 @@ from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
 from serving.desk.again import placed_before, same_again
 from serving.desk.book import LedgerBook
 from serving.desk.lead import ANSWER_S_MAX, DeskParts, DeskRules, Lead
-from serving.desk.market import Rest
+from serving.desk.market import Rest, seen_of
 from serving.desk.marks import marks_of, moment_of
 from serving.desk.origin import origin_of
 from serving.desk.rests import hold_until_durable
@@ -29,7 +29,7 @@ from serving.desk.rows import order_row
 from serving.desk.said import Placed, RiskRefused, Row
 from serving.desk.term import Held, Step, Term
 from serving.risk import refusals
-from serving.risk.limits import Asked, Breach, Price
+from serving.risk.limits import Asked, Breach
 
 LOG = logging.getLogger("ticklake.desk")
 TURN_S = 0.02
@@ -184,12 +184,11 @@ class LedgerDesk:
             raise Refused(f"{HELD_MAX:,} orders", "work already", "cancel some")
         now_us = self._clock.now_us()
         told = self._parts.market.told(order.instrument)
-        price = None
-        if told is not None and told.trade is not None:
-            price = Price(told.trade.price, told.trade.time_us)
-            term.account.marks[order.instrument] = price.value
+        seen = seen_of(told)
+        if seen.price is not None:
+            term.account.marks[order.instrument] = seen.price.value
         term.risk.at(now_us, term.account)
-        breaches = term.risk.breaches(Asked(order, term.account, price, now_us))
+        breaches = term.risk.breaches(Asked(order, term.account, seen.price, now_us, *seen[1:]))
         held = term.hold(order, now_us, counts=not breaches)
         return _Asked(order, held, breaches, told.trade_rest if told else None, now_us)
 

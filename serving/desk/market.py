@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from feature_repo.trading.market import Instrument, Quote, Trade
+from serving.risk.limits import Price
 from serving.streams.keys import Place
 
 
@@ -22,12 +23,34 @@ class Rest(NamedTuple):
 
 
 class Told(NamedTuple):
-    """The newest of an instrument; None: nothing was heard. *_rest: None where no worker said."""
+    """The newest of an instrument; None: nothing was heard. *_rest: None where no worker said.
+
+    usual: what its trades usually cost (UsualPrice); None where nobody knows yet.
+    """
 
     trade: Trade | None
     trade_rest: Rest | None
     quote: Quote | None
     quote_rest: Rest | None
+    usual: int | None = None
+
+
+class Seen(NamedTuple):
+    """What risk asks of a market: the last trade, what is usual, the middle of the book."""
+
+    price: Price | None = None
+    usual: int | None = None
+    middle: Price | None = None
+
+
+def seen_of(told: Told | None) -> Seen:
+    """Return what risk is to know of what was told."""
+    if told is None:
+        return Seen()
+    trade, quote = told.trade, told.quote
+    price = None if trade is None else Price(trade.price, trade.time_us)
+    middle = None if quote is None else Price((quote.bid + quote.ask) // 2, quote.time_us)
+    return Seen(price, told.usual, middle)
 
 
 class Market(Protocol):

@@ -16,6 +16,7 @@ from serving.broker.broker import Broker
 from serving.broker.paper_broker import PaperBroker
 from serving.desk.market import Market, Rest
 from serving.desk.rests import Rests
+from serving.risk.limits import is_spike
 
 WAITING_MAX = 64
 """Quotes and trades of an instrument that wait for their frames; the oldest are left out."""
@@ -74,13 +75,19 @@ class _Shown:
 
 
 class PaperVenue:
-    """The paper broker, which sees of the market what is durable, and nothing else."""
+    """The paper broker, which sees of the market what is durable, and nothing else.
 
-    def __init__(self, costs: Costs, market: Market, rests: Rests) -> None:
+    spike: how far a price that sets off a stop may be from what is usual; see RiskLimits.
+    """
+
+    def __init__(
+        self, costs: Costs, market: Market, rests: Rests, spike: int | None = None
+    ) -> None:
+        self._spike = spike
         self._market = market
         self._rests = rests
         self._shown: dict[Instrument, _Shown] = {}
-        self._paper = PaperBroker(costs)
+        self._paper = PaperBroker(costs, self._holds)
 
     @property
     def broker(self) -> Broker:
@@ -105,6 +112,10 @@ class PaperVenue:
         placed_us = again.placed_us if again.accepted else now_us
         self._paper.restore([again._replace(placed_us=placed_us)])
         return again.filled
+
+    def _holds(self, instrument: Instrument, price: int) -> bool:
+        told = self._market.told(instrument)
+        return told is not None and is_spike(price, told.usual, self._spike)
 
     def _show(self, shown: _Shown) -> None:
         while shown.waiting:

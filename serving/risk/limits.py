@@ -29,6 +29,7 @@ Rule = Literal[
     "position",
     "total_exposure",
     "collar",
+    "spike",
     "stale_price",
     "rate",
     "duplicate",
@@ -48,7 +49,9 @@ class RiskLimits:
 
     order: size, exposure and daily loss. position: of an instrument, with all that is out, either
     way. total_exposure: of all positions with all that is out, each by its amount. collar: how far
-    a limit or stop may be from the price, in millionths of it. price_age_us: of the price that an
+    a limit or stop may be from the price, in millionths of it. spike: how far the price, or the
+    middle of the book, may be from what is usual (UsualPrice), in millionths of that, for a market
+    order to go out and for a stop to become one. price_age_us: of the price that an
     order rests on. orders, per_us: so many orders in so long. duplicate_us: an order that is like
     one of so long ago, but for its id, is one sent twice.
     """
@@ -57,6 +60,7 @@ class RiskLimits:
     position: int | None = None
     total_exposure: int | None = None
     collar: int | None = 50_000
+    spike: int | None = 50_000
     price_age_us: int | None = 5 * SECOND_US
     orders: int | None = 100
     per_us: int = SECOND_US
@@ -75,12 +79,17 @@ class Breach(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is known as an order is asked about. price: None where there is none."""
+    """What is known as an order is asked about. price: None where there is none.
+
+    usual: what the instrument usually costs; middle: of its book; None where nobody knows.
+    """
 
     order: Order
     account: Account
     price: Price | None
     now_us: int
+    usual: int | None = None
+    middle: Price | None = None
 
 
 class RiskDesk:
@@ -180,6 +189,21 @@ class RiskDesk:
         measured = away * MILLION // asked.price.value
         return Breach("collar", "its price is too far from the market's", measured, limit)
 
+    def _spike(self, asked: Asked) -> Breach | None:
+        limit, usual = self.limits.spike, asked.usual
+        if limit is None or usual is None or asked.order.kind != "market":
+            return None
+        age_us_max = self.limits.price_age_us
+        seen = [
+            each.value
+            for each in (asked.price, asked.middle)
+            if each and (age_us_max is None or asked.now_us - each.time_us <= age_us_max)
+        ]
+        if not any(is_spike(each, usual, limit) for each in seen):
+            return None
+        measured = max(abs(each - usual) * MILLION // usual for each in seen)
+        return Breach("spike", "the price has jumped from what is usual", measured, limit)
+
     def _stale(self, asked: Asked) -> Breach | None:
         limit = self.limits.price_age_us
         if limit is None:
@@ -222,10 +246,18 @@ CHECKS: tuple[Callable[[RiskDesk, Asked], Breach | None], ...] = (
     RiskDesk._position,
     RiskDesk._total,
     RiskDesk._collar,
+    RiskDesk._spike,
     RiskDesk._stale,
     RiskDesk._rate,
     RiskDesk._duplicate,
 )
+
+
+def is_spike(price: int, usual: int | None, limit: int | None) -> bool:
+    """Tell whether a price is further from what is usual than the limit, in millionths of that."""
+    if limit is None or usual is None or usual <= 0:
+        return False
+    return abs(price - usual) * MILLION > limit * usual
 
 
 def makes_smaller(asked: Asked) -> bool:

@@ -9,6 +9,7 @@ import orjson
 
 from feature_repo.trading.market import Instrument, Quote, Trade
 from feature_repo.trading.money import units
+from feature_repo.trading.usual_price import SAMPLE_US, UsualPrice
 from lake.clock import Clock
 from serving.desk.market import Rest, Told
 from serving.streams.keys import Place
@@ -55,6 +56,8 @@ class Board:
                 row = self._row(each)
                 if row is not None and (each["t"], each["s"]) >= row[f"{mark}_at"]:
                     row.update({name: each[name] for name in names})
+                    if mark == "t" and each["t"] // SAMPLE_US > (usual := row["usual_at"]).second:
+                        usual.note(units(each["price"]), each["t"])
                     row[f"{mark}_at"] = (each["t"], each["s"])
                     row[f"{mark}_rest_at"] = rest
                     row[mark] = each["t"]
@@ -106,7 +109,8 @@ class Board:
             trade = Trade(instrument, row["t"], row["t"], *(units(row[name]) for name in TRADE))
         if row["qt"] is not None:
             quote = Quote(instrument, row["qt"], row["qt"], *(units(row[name]) for name in QUOTE))
-        return Told(trade, row["t_rest_at"], quote, row["qt_rest_at"])
+        usual = row["usual_at"].value()
+        return Told(trade, row["t_rest_at"], quote, row["qt_rest_at"], usual)
 
     def features(self, instrument: Instrument) -> dict[str, Any] | None:
         """Return the newest features of an instrument that were heard of."""
@@ -125,7 +129,7 @@ class Board:
             names = {name: each[name] for name in ("ticker", "exchange", "market")}
             empty = dict.fromkeys((*TRADE, *QUOTE, "t", "qt"))
             marks = {"t_at": (0, 0), "qt_at": (0, 0), "t_rest_at": None, "qt_rest_at": None}
-            row = {"id": key, **names, **empty, **marks}
+            row = {"id": key, **names, **empty, **marks, "usual_at": UsualPrice()}
             self._rows[key] = row
         return row
 

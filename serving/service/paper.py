@@ -31,6 +31,7 @@ def paper_desk(
     dsn: of a role that may add to the ledger. It leads, or waits for who leads to end.
     """
     board, clock, client = parts.board, parts.clock, parts.client
+    ruled = RiskLimits() if limits is None else limits
     seen = FrameRests(client, clock)
     desk = LedgerDesk(
         DeskParts(
@@ -39,9 +40,9 @@ def paper_desk(
             board,
             FrameRests(client, clock),
             lambda: bool(parts.stop.state()["killed"]),
-            lambda: PaperVenue(COSTS, board, seen),
+            lambda: PaperVenue(COSTS, board, seen, ruled.spike),
         ),
-        DeskRules(ACCOUNT, CASH, RiskLimits() if limits is None else limits),
+        DeskRules(ACCOUNT, CASH, ruled),
     )
     book = LedgerBook(dsn, clock, board)
     thread = threading.Thread(target=desk.run, name="desk", daemon=True)

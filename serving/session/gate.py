@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
-from serving.risk.limits import Asked, Price, RiskDesk, RiskLimits
+from serving.risk.limits import Asked, RiskDesk, RiskLimits, is_spike
+from serving.risk.prices import Prices
 from serving.risk.refusals import words_of
 
 REFUSED_US = 5_000_000
@@ -21,7 +20,7 @@ class Gate:
     is_open: while it is not, orders are not heard: killed, late, or not begun yet.
     """
 
-    def __init__(self, limits: RiskLimits, prices: Mapping[Instrument, Price]) -> None:
+    def __init__(self, limits: RiskLimits, prices: Prices) -> None:
         self._desk = RiskDesk(limits)
         self._prices = prices
         self._now_us = 0
@@ -39,8 +38,15 @@ class Gate:
 
     def refusal(self, order: Order, account: Account) -> str:
         """Return every limit that an order would pass, in words; "" where it may go out."""
-        price = self._prices.get(order.instrument)
-        found = self._desk.breaches(Asked(order, account, price, self._now_us))
+        known, now_us = self._prices.known(order.instrument), self._now_us
+        asked = Asked(order, account, None, now_us)
+        if known is not None:
+            asked = Asked(order, account, known.price, now_us, known.usual.value(), known.middle)
+        found = self._desk.breaches(asked)
         if found:
             self._deaf_until[order.instrument] = self._now_us + REFUSED_US
         return words_of(found)
+
+    def holds(self, instrument: Instrument, price: int) -> bool:
+        """Tell whether a best price has jumped from what is usual: it sets off no stop."""
+        return is_spike(price, self._prices.usual(instrument), self._desk.limits.spike)

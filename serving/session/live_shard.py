@@ -21,7 +21,7 @@ from feature_repo.ledger.commands import Command
 from feature_repo.ledger.writer import COMMANDS_MAX
 from lake.bars.kernel import MINUTE_US
 from lake.closes import Closes
-from lake.errors import Damaged, Unavailable
+from lake.errors import Damaged, Fenced, Unavailable
 from lake.feeds.codec import Frames
 from serving.live.once import merged_runs
 from serving.session.minutes import GRACE_US
@@ -94,6 +94,8 @@ class LiveShard(Closes):
 
     def turn(self, wait_ms: int = WAIT_MS) -> bool:
         """Work on what comes next; return False once the session's day is over."""
+        if not self._opened.ledger.leads:
+            raise Fenced("turn of the accounts", "is over with its session", "begin anew")
         self._look_at_switch()
         self._look_at_model()
         assert self._reader is not None, "a session that is over takes nothing"

@@ -13,8 +13,9 @@ import psycopg
 from redis import Redis
 
 from feature_repo.feature_set import MARKET
+from feature_repo.ledger.beating import beating
 from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX
-from feature_repo.ledger.writer import COMMANDS_MAX, Writer
+from feature_repo.ledger.writer import COMMANDS_MAX, SILENT_MS_MAX, Writer
 from lake.clock import Clock
 from lake.closes import Closes
 from lake.errors import Unavailable
@@ -66,7 +67,10 @@ Follow = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a live session works with. lake: opens the lake for the warm-up; None: without."""
+    """What a live session works with. lake: opens the lake for the warm-up; None: without.
+
+    silent_ms: who has the accounts' turn and is not heard of for so long loses it; see Writer.
+    """
 
     home: Path
     shard: int
@@ -78,6 +82,7 @@ class Parts:
     models: Models
     code: str
     lake: Callable[[], Client] | None = None
+    silent_ms: int = SILENT_MS_MAX
 
     @property
     def journal(self) -> ShardJournal:
@@ -103,12 +108,11 @@ class Opened(Closes):
         self.through = start.first_frame - 1
         self.outs: list[Out] = []
         self.is_over = self.day_over = False
+        self.stack = ExitStack()
 
     def close(self) -> None:
         """Let go of everything, the accounts' turn among it."""
-        self.session.close()
-        self.log.close()
-        self.ledger.close()
+        self.stack.close()
 
     def add(self, word: Word) -> Word:
         """Make a word durable, and return it."""
@@ -138,9 +142,11 @@ def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Ope
     Fenced where another process has the turn.
     """
     with ExitStack() as stack:
-        ledger = Writer(parts.dsn, parts.clock, leads=turns_of(parts.plan, parts.shard))
+        turns = turns_of(parts.plan, parts.shard)
+        ledger = Writer(parts.dsn, parts.clock, leads=turns, beats=True, silent_ms=parts.silent_ms)
         stack.callback(ledger.close)
         ledger.take_lead()
+        stack.enter_context(beating(ledger))
         log = stack.enter_context(SessionLog(parts.dsn))
         unclosed = log.unclosed(parts.shard, list(parts.plan.strategies))
         logged = unclosed[0] if unclosed else begun(parts, ledger, log, follow)
@@ -156,7 +162,7 @@ def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Ope
             found.add(Word("open", durable, parts.clock.now_us()))
         catch_up(found, durable)
         found.is_over |= found.session.ended or logged.start.plan != parts.plan or len(unclosed) > 1
-        stack.pop_all()
+        found.stack = stack.pop_all()
     return found
 
 

@@ -17,6 +17,9 @@ from lake.errors import Damaged, WrongUse
 from serving.risk.limits import RiskLimits
 
 STRATEGIES_MAX = 16
+NOT_YET = {"spike": None}
+"""Limits that sessions of before had not: they are decided again without."""
+
 WITH_ROWS = ("model-signal",)
 """Strategies that act on rows of features or predictions; for others none are made."""
 
@@ -124,7 +127,7 @@ class Start:
 def start_of(session: str, said: Mapping[str, Any]) -> Start:
     """Return the start that document() says; raises Damaged for anything else."""
     try:
-        risk = dict(said["limits"])
+        risk = NOT_YET | said["limits"]
         limits = RiskLimits(**risk | {"order": Limits(**risk["order"])})
         plan = Plan(said["strategies"], said["cash"], Costs(**said["costs"]), limits)
         openings = {

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.trading.market import Event, Instrument, Quote, Trade
+from feature_repo.trading.market import Event, Quote
 from feature_repo.trading.order import Order, Report
 from feature_repo.trading.simulation import Arrived, Placed, Simulation
 from feature_repo.trading.strategy import Strategy
 from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
 from lake.feeds.codec import INDEX_BITS
-from serving.risk.limits import Price
+from serving.risk.prices import Prices
 from serving.session.gate import Gate
 from serving.session.minutes import GRACE_US, Minutes, bars_of_minutes
 from serving.session.models import ModelGone, Models, NoModels
@@ -75,7 +75,7 @@ class Session(Closes):
             self._models,
             rows=start.plan.wants_rows,
         )
-        self._prices: dict[Instrument, Price] = {}
+        self._prices = Prices()
         self._out: list[Out] = []
         self._gates: list[Gate] = []
         self._seats = [self._seat(strategy) for strategy in start.plan.made()]
@@ -180,7 +180,7 @@ class Session(Closes):
             if type(event) is Quote and not is_sound(event):
                 self.unsound += 1
                 continue
-            self._price(event)
+            self._prices.take(event)
             self._feed(event)
 
     def _pass(self, now_us: int) -> None:
@@ -194,13 +194,6 @@ class Session(Closes):
     def _feed(self, event: Event) -> None:
         for seat in self._seats:
             seat.feed(event)
-
-    def _price(self, event: Quote | Trade) -> None:
-        known = self._prices.get(event.instrument)
-        if known is not None and known.time_us > event.time_us:
-            return
-        value = event.price if type(event) is Trade else (event.bid + event.ask) // 2  # type: ignore[union-attr]
-        self._prices[event.instrument] = Price(value, event.time_us)
 
     def _open(self) -> None:
         for gate in self._gates:

@@ -32,8 +32,8 @@ LOG = logging.getLogger("ticklake.signals")
 GROUP, TURN = "signals", 0
 RENEW_US = owner.TURN_MS * 1_000 // 3
 END_S_MAX = 4.0
-ROLE = "operator"
-"""Who may add to model_predictions."""
+ROLE = "service"
+"""Who may add to model_predictions and change nothing there."""
 
 
 class Signals:

@@ -45,6 +45,7 @@ class Prices:
         self._clock = clock
         self._told: dict[Instrument, Told] = {}
         self.frame = 0
+        self.usual: int | None = None
 
     def told(self, instrument: Instrument) -> Told | None:
         return self._told.get(instrument)
@@ -56,7 +57,8 @@ class Prices:
         rest = Rest(3, (Place(1, self.frame),))
         trade = Trade(instrument, now_us, now_us, price * UNIT, size * UNIT)
         sides = price * UNIT - half, size * UNIT, price * UNIT + half, size * UNIT
-        self._told[instrument] = Told(trade, rest, Quote(instrument, now_us, now_us, *sides), rest)
+        quote = Quote(instrument, now_us, now_us, *sides)
+        self._told[instrument] = Told(trade, rest, quote, rest, self.usual)
 
 
 @dataclass
@@ -96,7 +98,7 @@ class World:
         self.book = LedgerBook(self.dsn, self.clock, self.prices)
 
     def paper(self) -> Venue:
-        return PaperVenue(COSTS, self.prices, self.rests)
+        return PaperVenue(COSTS, self.prices, self.rests, self.limits.spike)
 
     def desk(self, venue: Callable[[], Venue] | None = None) -> LedgerDesk:
         """Return a desk that has not tried to lead."""

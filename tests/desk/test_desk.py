@@ -101,6 +101,24 @@ def test_a_stale_price_refuses(world: World) -> None:
     desk.close()
 
 
+def test_a_price_that_jumped_refuses_market_orders_and_sets_off_no_stop(world: World) -> None:
+    desk = world.led()
+    place(world, desk, "stop", side="sell", kind="stop", price=98)
+    world.prices.usual = 100 * UNIT
+    world.prices.tell(90)
+    with pytest.raises(RiskRefused) as refused:
+        desk.place(world.account, order("a"), "ann")
+    assert [each["rule"] for each in refused.value.breaches] == ["spike"]
+    world.turns(desk)
+    assert world.state("stop") == "accepted"
+    world.prices.usual = 91 * UNIT  # it stayed there
+    world.prices.tell(90)
+    place(world, desk, "b")
+    world.turns(desk)
+    assert world.state("stop") == "filled"
+    desk.close()
+
+
 def test_an_order_waits_for_the_frames_of_its_price(world: World) -> None:
     desk = world.led()
     world.prices.tell(100)

@@ -132,6 +132,8 @@ WRITES = (
     "DELETE FROM market.ledger_minutes",
     "DELETE FROM market.leases",
     "DELETE FROM market.sealed_segments",
+    "DELETE FROM market.model_predictions",
+    "UPDATE market.model_predictions SET prediction = 1",
     "DELETE FROM public.iceberg_tables WHERE table_namespace = 'market'",
     "ALTER TABLE market.leases DISABLE TRIGGER keep_epoch",
     "ALTER TABLE public.iceberg_tables DISABLE ROW LEVEL SECURITY",
@@ -213,6 +215,12 @@ def test_readers_see_market_data_fresh(login, name):
     assert found == [(1,)]
     for view in ("feed_gaps", "quarantine", "ingest_batches", "crypto_agg_1m"):
         run(login(name), f"SELECT count(*) FROM market.{view}")
+
+
+def test_predictions_are_added_by_the_service_and_the_operator_alone(edition_dsn):
+    asked = "SELECT has_table_privilege('{}', 'market.model_predictions', 'INSERT')"
+    may = {name for name in ROLES if run(edition_dsn, asked.format(database_role(name)))[0][0]}
+    assert may == {"service", "operator"}
 
 
 def test_an_analyst_reads_no_ledger_and_no_book_of_the_store(login):

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from feature_repo.feature_set import MARKET
+from feature_repo.trading.money import UNIT, units
 from lake.bars.kernel import MINUTE_US
 from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
@@ -94,6 +95,14 @@ def test_an_older_update_takes_no_newer_ones_place(told: dict[str, Any]) -> None
     old = {**first["prices"][0], "t": START_US - 1, "s": 0, "price": "1"}
     assert board.take({**first, "prices": [old], "quotes": [], "bars": [], "features": []}) == []
     assert board.prices() == before
+    jumped = {**old, "t": START_US + 200_000_000, "price": "500"}
+    board.take({**first, "prices": [jumped], "quotes": [], "bars": [], "features": []})
+    instrument = board.instrument("X:BTCUSD", "", "")
+    assert instrument is not None
+    seen = board.told(instrument)
+    assert seen is not None
+    assert seen.trade is not None
+    assert (seen.trade.price, seen.usual) == (500 * UNIT, units(before[0]["price"]))
 
 
 def test_closed_bars_are_kept_once_each_in_their_order(told: dict[str, Any]) -> None:

@@ -47,10 +47,15 @@ def asked(
     now_us: int = NOW_US,
     limit: str | None = None,
     client_id: str = "",
+    usual: str | None = None,
+    middle: str | None = None,
+    middle_age_us: int = 0,
 ) -> Asked:
     at = None if limit is None else units(limit)
     order = Order(BTC, side, units(size), "limit" if limit else "market", at, client_id=client_id)
-    return Asked(order, account or account_of(), price, now_us)
+    book = None if middle is None else Price(units(middle), now_us - middle_age_us)
+    is_usual = None if usual is None else units(usual)
+    return Asked(order, account or account_of(), price, now_us, is_usual, book)
 
 
 def rules(desk: RiskDesk, one: Asked) -> list[str]:
@@ -71,6 +76,9 @@ def rules(desk: RiskDesk, one: Asked) -> list[str]:
         ),
         ({"collar": 50_000}, asked(limit="105.01"), "collar"),
         ({"collar": 50_000}, asked(limit="94.99", side="sell"), "collar"),
+        ({}, asked(usual="95.2"), "spike"),
+        ({}, asked("1", "sell", usual="105.3", account=account_of(btc="1")), "spike"),
+        ({}, asked(usual="100", middle="94.9"), "spike"),
         ({}, asked(now_us=NOW_US + 5_000_001), "stale_price"),
         ({}, asked(price=None), "stale_price"),
     ],
@@ -90,6 +98,21 @@ def test_a_limit_itself_is_not_passed() -> None:
     )
     one = asked("1", limit="105", account=account_of("1", "-1"), now_us=NOW_US + 5_000_000)
     assert RiskDesk(limits).breaches(one) == []
+
+
+def test_a_spike_is_measured_on_what_is_fresh_and_of_market_orders_alone() -> None:
+    desk = RiskDesk(RiskLimits(duplicate_us=None))
+    for passes in (
+        asked(),
+        asked(usual="95.3"),
+        asked(usual="105.2", middle="100"),
+        asked(usual="100", middle="50", middle_age_us=5_000_001),
+        asked(usual="50", limit="100"),
+    ):
+        assert rules(desk, passes) == []
+    (breach,) = desk.breaches(asked(usual="80", middle="120"))
+    assert breach == Breach("spike", "the price has jumped from what is usual", 500_000, 50_000)
+    assert rules(RiskDesk(RiskLimits(spike=None)), asked(usual="80")) == []
 
 
 def test_a_day_s_loss_lets_only_smaller_positions_through_until_the_next() -> None:

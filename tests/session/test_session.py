@@ -58,11 +58,12 @@ def test_any_pieces_give_the_same_decisions(seed: int, cuts: list[int], told: bo
     assert session_of(market(seed), cuts, words) == whole
 
 
-def test_there_is_something_to_decide() -> None:
-    outs = session_of(market(3), [])
+def test_there_is_something_to_decide_and_a_price_that_jumped_is_refused() -> None:
+    outs = session_of(market(5), [])
     kinds = {type(each.said) for each in outs}
     assert {Decided, Arrived, Fill} <= kinds
     assert {each.account for each in outs} == set(PLAN.strategies)
+    assert any(type(each.said) is Decided and "spike: " in each.said.refusal for each in outs)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -86,7 +87,7 @@ def test_it_decides_as_a_backtest_of_the_same_events(seed: int) -> None:
     plan = Plan({"moving-average-cross": {"fast": "1", "slow": "2"}}, PLAN.cash, PLAN.costs)
     (strategy,) = plan.made()
     record = Simulation(strategy, cash=plan.cash, costs=plan.costs, by="quotes").run(events)
-    limits = dict.fromkeys(("collar", "price_age_us", "orders", "duplicate_us"))
+    limits = dict.fromkeys(("collar", "spike", "price_age_us", "orders", "duplicate_us"))
     free = start(plan).document()
     free["limits"] |= limits
     with Session(start_of("s", free)) as session:
@@ -102,6 +103,9 @@ def test_it_decides_as_a_backtest_of_the_same_events(seed: int) -> None:
 def test_a_start_is_what_its_document_says() -> None:
     made = start()
     assert start_of(made.session, made.document()) == made
+    before = made.document()
+    del before["limits"]["spike"]
+    assert start_of("s", before).plan.limits.spike is None  # decided again as it was
 
 
 def test_nothing_is_ordered_while_killed_or_late_and_a_kill_takes_all_back() -> None:

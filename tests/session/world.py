@@ -18,6 +18,7 @@ from redis import Redis
 
 from feature_repo.ledger.second_place import LockedFolder
 from feature_repo.ledger.verify import verify
+from feature_repo.ledger.writer import SILENT_MS_MAX
 from lake.audit.signing import signer_at
 from lake.clock import ManualClock, SystemClock
 from lake.errors import Fenced, Unavailable
@@ -114,6 +115,7 @@ class World:
     market: Market
     plan: Plan = PLAN
     models: Models | None = None
+    silent_ms: int = SILENT_MS_MAX
     shard: int = field(default_factory=lambda: next(SHARDS))
 
     def __post_init__(self) -> None:
@@ -131,7 +133,7 @@ class World:
 
     def parts(self) -> Parts:
         names = self.folder, self.shard, self.plan, self.dsn, self.client, self.kill, self.clock
-        return Parts(*names, self.models or NoModels(), CODE)
+        return Parts(*names, self.models or NoModels(), CODE, silent_ms=self.silent_ms)
 
     def send(self, count: int, *, published: bool = True) -> None:
         """Receive so many frames, one after the other."""

@@ -22,6 +22,8 @@ from feature_repo.trading.market import Instrument
 from flows.features_to_predictions import score
 from lake import state
 from lake.clock import SystemClock
+from lake.roles import database_role
+from lake.state import with_user
 from serving.live.told import feature_rows
 from serving.signals.models import Models
 from serving.signals.predictor import LivePredictor
@@ -31,7 +33,7 @@ from serving.signals.scoring import FRESH_US, decided, told_of
 from serving.signals.told_signals import NewestSignals
 from serving.streams import keys
 from serving.streams.connect import connected
-from tests.conftest import Databases
+from tests.conftest import PASSWORD, Databases
 from tests.models.watched_house import WatchedHouse, watched_house
 from tests.service.serving import served
 from tests.signals.in_use import in_use, told, version
@@ -237,7 +239,10 @@ def test_what_was_said_live_the_batch_does_not_say_again(house: WatchedHouse) ->
 
 
 def test_what_waits_is_bounded_and_goes_once_the_database_is_back(migrated_dsn: str) -> None:
-    recorder = Recorder(migrated_dsn)
+    role = database_role("service")
+    with psycopg.connect(migrated_dsn, autocommit=True) as owner:
+        owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'".encode())
+    recorder = Recorder(with_user(migrated_dsn, role, PASSWORD))
     _, spoken = decided(in_use(champion=version(1)), [told(n) for n in range(30)], {}, CLOCK)
     for _ in range(2_000):
         recorder.put(spoken)

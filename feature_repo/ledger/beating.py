@@ -1,0 +1,33 @@
+"""A leader that is heard of while its own thread is busy, for as long as its process runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from feature_repo.ledger.writer import Writer
+
+BEATS = 5
+"""Beats within the time after which a silent leader's session is ended."""
+
+
+@contextmanager
+def beating(writer: Writer) -> Iterator[None]:
+    """Let the server hear of a leader from a thread of its own, until the end of the block.
+
+    A process that is stopped is silent with all its threads.
+    """
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(writer.silent_ms / 1_000 / BEATS):
+            writer.beat()
+
+    thread = threading.Thread(target=beat, name="beats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
