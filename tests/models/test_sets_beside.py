@@ -14,6 +14,7 @@ from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET, WITH_REFERENCE, sets_beside, spelled_out
 from feature_repo.models.registry import Registry, registry_place
 from flows.bars_to_features import BarsToFeatures
+from flows.challenger_to_champion import promote_all
 from flows.features_to_predictions import score
 from flows.release_to_training_rows import Ask, ask_of, rows_of_release
 from infra.command.main import run
@@ -23,6 +24,7 @@ from lake.errors import BadInput
 from lake.features.common_bars import with_reference
 from lake.releases.release import create
 from lake.views.client import Client
+from serving.signals.loaded import unfit
 from tests.bars.trading import EPOCH
 from tests.features.house import NOW, US, House
 from tests.features.ticks import pair
@@ -100,7 +102,7 @@ def test_market_alone_asks_as_before_and_a_set_without_values_is_one_sentence(
         rows(house, Ask(horizon=5, beside={"sentiment": 1}))
 
 
-def test_the_verb_takes_a_set_by_name_and_its_receipt_trains_it_again(
+def test_the_verb_takes_a_set_by_name_and_what_nobody_scores_decides_nothing(
     house: PairHouse,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -124,3 +126,14 @@ def test_the_verb_takes_a_set_by_name_and_its_receipt_trains_it_again(
     assert "model direction on release first: the same result" in capsys.readouterr().out
     [said] = score(house.dsn, house.place, registry, ManualClock())
     assert "takes features of cross_asset beside market" in said.line()
+    assert "cross_asset, which the speed layer does not make" in unfit(card)
+    say = ("--home", str(home))
+    assert run(["models", "promote", "direction", *say]) == 1
+    why = "model direction 1: takes features of cross_asset, which neither"
+    assert why in capsys.readouterr().err
+    assert why in "".join(promote_all(registry, house.dsn))
+    for way in (["--canary", "0.5"], ["--ab", "spring"], ["--bandit"]):
+        assert run(["models", "route", "direction", *way, *say]) == 1
+        assert "challenger direction 1: takes features of cross" in capsys.readouterr().err
+    assert run(["models", "route", "direction", "--champion", *say]) == 0
+    assert [each.roles for each in registry.versions("direction")] == [("challenger",)]
