@@ -40,8 +40,10 @@ class House(Lakehouse):
             gone = (BARS.slice(0, 0) if drop is None else drop).select(list(KEY))
             BarsTable(catalog, epoch=held.epoch).publish(Changes(put, gone), Marks({0: 1}, 0))
 
-    def make(self, steps: Steps | None = None, **options: int) -> Step:
-        clock = ManualClock((NOW - EPOCH) // US)
+    def make(
+        self, steps: Steps | None = None, *, after: timedelta = timedelta(0), **options: int
+    ) -> Step:
+        clock = ManualClock((NOW + after - EPOCH) // US)
         with BarsToFeatures(self.dsn, self.place, clock=clock, steps=steps, **options) as maker:
             return maker.step()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from feature_repo.compute import features_of
@@ -25,7 +27,19 @@ from tests.features.house import House
 
 HORIZON = 5
 SHORT = 500
-BARS = pa.concat_tables([walk(SHORT, gaps=0), walk(1_100, ticker="X:ETHUSD", seed=2, gaps=0.1)])
+DAYS_2_US = 2 * 86_400_000_000
+
+
+def imported(bars: pa.Table) -> pa.Table:
+    """Return bars as if all had come two days later, from a history."""
+    at = bars.column_names.index("received_time")
+    late = pa.array(bars["received_time"].cast(pa.int64()).to_numpy() + DAYS_2_US)
+    return bars.set_column(at, bars.schema.field(at), late.cast(bars.schema.field(at).type))
+
+
+BARS = pa.concat_tables(
+    [imported(walk(SHORT, gaps=0)), walk(1_100, ticker="X:ETHUSD", seed=2, gaps=0.1)]
+)
 """Of the longer series some rows have every feature: the longest lookback is 767 bars."""
 
 
@@ -65,10 +79,24 @@ def test_what_comes_after_the_release_changes_no_row_of_it(house: House) -> None
     ask = Ask(horizon=HORIZON, label="barrier")
     before = rows(house, ask)
     late = BARS.slice(300, 1)
-    at = BARS.column_names.index("close")
-    house.publish(late.set_column(at, BARS.schema.field(at), late["open"]), late)
-    house.make()
+    row = late.to_pylist()[0]
+    new = pa.Table.from_pylist([{**row, "close": row["high"]}], BARS.schema)
+    house.publish(new, late)
+    house.make(after=timedelta(days=1))
     assert rows(house, ask).equals(before)
+    assert new["close"] != late["close"]
+    versions = house.rows(
+        "FROM features_market WHERE ticker = 'X:BTCUSD' QUALIFY"
+        " count(*) OVER (PARTITION BY event_time, available_time) > 1"
+    )
+    assert versions.num_rows > 0  # history that is corrected is known from the same time on
+    create(house.dsn, house.place, "second", ManualClock())
+    found = rows(house, ask, "second").filter(pc.field("ticker") == "X:BTCUSD")
+    bars = pa.concat_tables([BARS.slice(0, 300), new, BARS.slice(301, SHORT - 301)])
+    made = features_of(bars, MARKET)
+    made = made.filter(pc.is_in(made["event_time"], found["event_time"].combine_chunks()))
+    for name in ("event_time", "return_1", "rsi_14"):
+        assert found[name].to_pylist() == made[name].to_pylist()
 
 
 def test_what_is_not_there_is_one_sentence(house: House) -> None:
