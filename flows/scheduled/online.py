@@ -29,7 +29,8 @@ ROWS_SHOWN_MAX = 3
 def serve_newest(home: Path | None) -> Step:
     """Write the lake's newest row of every series to the online store."""
     place = place_of(home)
-    with FeaturesToOnline(place.dsn, place.warehouse, valkey_url(place.settings.home)) as online:
+    url, namespace = valkey_url(place.settings.home), place.lineage.namespace
+    with FeaturesToOnline(place.dsn, place.warehouse, url, namespace=namespace) as online:
         return online.step()
 
 
