@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from feature_repo.feature_set import MARKET
-from flows.bars_to_features import BarsToFeatures, Step
+from flows.bars_to_features import BarsToFeatures
+from flows.feature_maker import Step
 from lake.bars.bars_table import BarsTable, Marks
 from lake.bars.changes import Changes
 from lake.bars.kernel import KEY
