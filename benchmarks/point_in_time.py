@@ -35,6 +35,9 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000
 MINUTE_US = 60_000_000
 LATENCY_US = 1_500_000
+RECORDED_US = 300_000_000
+"""A row is written so long after its minute."""
+
 LATE_EVERY = 1_000
 """One bar in so many has a second version, an hour late."""
 
@@ -73,7 +76,9 @@ def market(folder: Path, tickers: int, days: int, features: int) -> int:
             COPY (SELECT 'X:' || lpad(k::VARCHAR, 3, '0') AS ticker,
                 make_timestamptz({START_US} + m * {MINUTE_US}) AS event_time,
                 make_timestamptz({START_US} + m * {MINUTE_US} + {LATENCY_US}
-                    + v * 3600000000) AS available_time, {values}
+                    + v * 3600000000) AS available_time,
+                make_timestamptz({START_US} + m * {MINUTE_US}
+                    + v * 3600000000 + {RECORDED_US}) AS recorded_time, {values}
             FROM range({tickers}) AS t (k), range({day * 1440}, {last * 1440}) AS r (m),
                 range(2) AS s (v)
             WHERE v = 0 OR m % {LATE_EVERY} = 0 ORDER BY ticker, event_time)

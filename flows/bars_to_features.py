@@ -10,33 +10,21 @@ the next run finds what was added, and adds the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from feature_repo.feature_set import MARKET, FeatureSet, feature_set
+from feature_repo.feature_set import MARKET
 from feature_repo.versions import SERIES, computed, new_versions
-from flows.feature_sources import SERIES_LIST, SOURCES
-from flows.jobs import FEATURES
+from flows.feature_maker import LOOKS_MAX, FeatureMaker, Step
+from flows.feature_sources import SERIES_LIST, SOURCES, BarsAlone
 from lake.bars.bars_table import marks_of
-from lake.bars.kernel import WIDTHS_US, teach
-from lake.clock import Clock, SystemClock
-from lake.closes import Closes
+from lake.bars.kernel import WIDTHS_US
 from lake.errors import Unavailable
 from lake.features.changed_bars import BARS, LEFT_OUT, SPAN, changed_series
 from lake.features.features_table import FeaturesTable, MadeOf
-from lake.hot.turn import TURN_S_MAX, turn
-from lake.lineage.destination import NAMESPACE
-from lake.lineage.job import lake
-from lake.lineage.run import Run, Teller
-from lake.quarantine.held_batch import decided
-from lake.steps import Steps
-from lake.tables.catalog import known_table, open_catalog
-from lake.views.client import Client
-from lake.warehouse import Warehouse
+from lake.tables.catalog import known_table
 
 ROWS_MAX = 2_000_000
 """Bars of one reading and computing; a series alone may have more."""
@@ -44,71 +32,24 @@ ROWS_MAX = 2_000_000
 REACH = 4
 """Times the lookback, by the clock, that is read at first for the bars before a change."""
 
-LOOKS_MAX = 5
-"""Looks at a catalog that moves meanwhile."""
 
+class BarsToFeatures(FeatureMaker):
+    """Makes features of one lakehouse's bars; one thread uses it at a time. A context manager."""
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one run did: rows added, series looked at, the snapshots written."""
+    default_set = MARKET.name
+    at_once = ROWS_MAX
 
-    put: int
-    series: int
-    snapshots: tuple[int, ...] = ()
-
-    def line(self) -> str:
-        """Return it in words."""
-        return f"{self.put:,} rows of features added, of {self.series:,} series"
-
-
-class BarsToFeatures(Closes):
-    """Makes features of one lakehouse; one thread uses it at a time. A context manager."""
-
-    def __init__(
-        self,
-        dsn: str,
-        warehouse: Warehouse,
-        *,
-        clock: Clock | None = None,
-        steps: Steps | None = None,
-        rows_max: int = ROWS_MAX,
-        wait_s: float = TURN_S_MAX,
-        namespace: str = NAMESPACE,
-        made: FeatureSet | None = None,
-    ) -> None:
-        """Connect; made: the set to make, of bars; None: market, of the version in force."""
-        self._dsn = dsn
-        self._warehouse = warehouse
-        self._clock = clock or SystemClock()
-        self._steps = steps or Steps()
-        self._rows_max = rows_max
-        self._wait_s = wait_s
-        self._set: FeatureSet = made or feature_set(MARKET.name)
-        self._dataset = self._set.dataset
-        self._source = SOURCES[self._set.name](self._set)
-        self._client = Client(dsn, warehouse)
-        teach(self._client.duckdb)
-        self._run = Run(Teller(dsn, self._clock, namespace), FEATURES)
-
-    def close(self) -> None:
-        """Close the connection of the readers."""
-        if self._run.told:
-            self._run.tell("COMPLETE")
-        self._client.close()
+    @property
+    def _source(self) -> BarsAlone:
+        """How the set takes bars, and what beside them."""
+        return SOURCES[self._set.name](self._set)
 
     def step(self) -> Step:
         """Add what lacks; raises Unavailable when another run was first: call it again."""
-        with (
-            turn(self._dsn, self._dataset, wait_s=self._wait_s) as held,
-            closing(
-                open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=self._dataset)
-            ) as catalog,
-        ):
+        with self._opened() as (catalog, epoch):
             if known_table(catalog, BARS) is None:
                 return Step(0, 0)
-            table = FeaturesTable(
-                catalog, epoch=held.epoch, steps=self._steps, dataset=self._dataset
-            )
+            table = self._table(catalog, epoch)
             bars = self._look(catalog, table)
             head, made = bars.current_snapshot(), table.made_of()
             if made is not None and made.set_version != self._set.version:
@@ -119,21 +60,8 @@ class BarsToFeatures(Closes):
             of = MadeOf(head.snapshot_id, self._set.version, marks_of(bars), scores)
             if made is not None and (made.bars_snapshot, made.scores) == (of.bars_snapshot, scores):
                 return Step(0, 0)
-            return self._make(table, bars, made, of)
-
-    def _make(self, table: FeaturesTable, bars: Table, made: MadeOf | None, of: MadeOf) -> Step:
-        put = 0
-        snapshots: list[int] = []
-        spans = self._spans(bars, made, of)
-        for group in self._groups(spans):
-            rows = decided(self._dsn, self._dataset, self._rows(group), self._clock)
-            if rows.num_rows:
-                put += rows.num_rows
-                snapshots.append(table.append(rows, of))
-                self._run.wrote(lake(self._dataset), snapshots[-1], rows.num_rows)
-                self._run.tell("RUNNING" if self._run.told else "START", brief=self._run.told)
-        table.move(of)
-        return Step(put, spans.num_rows, tuple(snapshots))
+            spans = self._spans(bars, made, of)
+            return self._added(table, of, map(self._rows, self._groups(spans)), spans.num_rows)
 
     def _spans(self, bars: Table, made: MadeOf | None, of: MadeOf) -> pa.Table:
         """Return what has changed since; all, where that can't be told."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from feature_repo.models.promotion import Criteria, Decision, decide
 from feature_repo.models.registry import ROLES, Card, Registry, Version
+from feature_repo.models.takes import require_scored
 from lake.errors import BadInput, Damaged, WrongUse
 from lake.hot.turn import turn
 
@@ -34,7 +35,8 @@ def promote(registry: Registry, name: str, criteria: Criteria | None = None) -> 
 
     Where the two were trained on two releases, they are compared by what the challenger's training
     saw of the champion on rows that neither had seen. Raises WrongUse where it has none, or is
-    champion already; BadInput as feature_repo.models.promotion.decide.
+    champion already; BadInput as feature_repo.models.promotion.decide, or where nobody scores its
+    features.
     """
     challenger = registry.find(name, CHALLENGER)
     if CHAMPION in challenger.roles:
@@ -43,6 +45,7 @@ def promote(registry: Registry, name: str, criteria: Criteria | None = None) -> 
     known = [each for each in registry.versions(name) if CHAMPION in each.roles]
     champion = known[0] if known else None
     mine = registry.load(challenger)[1]
+    require_scored(challenger, mine)
     theirs = registry.load(champion)[1] if champion else None
     decision = _decided(mine, champion, theirs, criteria or Criteria())
     if decision.promote:

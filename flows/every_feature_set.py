@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feature_repo.feature_set import IN_FORCE, MICROSTRUCTURE, feature_set
-from flows.bars_to_features import BarsToFeatures, Step
+from flows.bars_to_features import BarsToFeatures
+from flows.feature_maker import Step
 from flows.quotes_to_features import QuotesToFeatures
 from lake.clock import Clock
 from lake.lineage.destination import NAMESPACE

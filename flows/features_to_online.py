@@ -7,16 +7,22 @@ loses nothing that the next run does not write. It needs no Prefect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from feature_repo.store.served import Mark, Served
 from feature_repo.store.views import SERIES, VIEWS, View
+from flows.jobs import ONLINE
 from lake.clock import Clock, SystemClock
 from lake.closes import Closes
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.lineage.destination import NAMESPACE
+from lake.lineage.event import EventType
+from lake.lineage.job import online
+from lake.lineage.run import Run, Teller
 from lake.steps import Steps
 from lake.views.client import Client
 from lake.warehouse import Warehouse
@@ -52,12 +58,14 @@ class FeaturesToOnline(Closes):
         steps: Steps | None = None,
         views: Sequence[View] = VIEWS,
         wait_s: float = TURN_S_MAX,
+        namespace: str = NAMESPACE,
     ) -> None:
         self._dsn = dsn
         self._clock = clock or SystemClock()
         self._steps = steps or Steps()
         self._views = views
         self._wait_s = wait_s
+        self._teller = Teller(dsn, self._clock, namespace)
         self._served = Served(url)
         self._client = Client(dsn, warehouse)
 
@@ -68,17 +76,41 @@ class FeaturesToOnline(Closes):
 
     def step(self) -> Step:
         """Write every view once; Unavailable when a server is away or another run is at work."""
-        with turn(self._dsn, LEASE, wait_s=self._wait_s):
+        with turn(self._dsn, LEASE, wait_s=self._wait_s), _told(self._teller) as run:
             written = newer = series = 0
             for view in self._views:
                 now_us = self._clock.now_us()
                 rows = newest_rows(self._client, view, now_us)
                 put = self._served.write(rows, view, now_us)
+                _note(run, view, put.written)
                 self._steps.at("online.written")
                 self._served.set_mark(view, Mark(now_us, rows.num_rows))
                 written, newer = written + put.written, newer + put.newer
                 series = max(series, rows.num_rows)
             return Step(written, newer, series)
+
+
+@contextmanager
+def _told(teller: Teller) -> Iterator[Run]:
+    """Tell how a run ends that has written anything: schemas and columns stand in its START."""
+    run = Run(teller, ONLINE)
+    try:
+        yield run
+    except BaseException as error:
+        if run.told:
+            kind: EventType = "FAIL" if isinstance(error, Exception) else "ABORT"
+            run.tell(kind, fault=f"{type(error).__name__}: {error}", brief=True)
+        raise
+    if run.told:
+        run.tell("COMPLETE", brief=True)
+
+
+def _note(run: Run, view: View, rows: int) -> None:
+    if not rows:
+        return
+    if not run.told:
+        run.tell("START")
+    run.wrote(online(view.of.dataset), None, rows)
 
 
 def newest_rows(

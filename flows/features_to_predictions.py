@@ -21,6 +21,7 @@ import pyarrow as pa
 from feature_repo.models.learner import TREES, read_model
 from feature_repo.models.predictions import DATASET, KEYS, Says, Speaker, prediction_rows
 from feature_repo.models.registry import ROLES, Card, Registry, Version
+from feature_repo.models.takes import beside_market
 from flows.feature_windows import windows_of
 from flows.numbered_to_lake import take_in_turn
 from flows.registry_to_ml_models import publish
@@ -137,8 +138,8 @@ def unfit(card: Card) -> str:
     """Return why rows of the lake's features can't be given to a model; "" where they can."""
     if not card.facts.get("source"):
         return "was trained on a file, so nobody knows its features; train it on a release"
-    if beside := card.facts["source"].get("beside"):
-        return f"takes features of {', '.join(beside)} beside market, which are not joined here yet"
+    if sets := beside_market(card):
+        return f"takes features of {sets} beside market, which are not joined here yet"
     return ""
 
 

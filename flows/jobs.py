@@ -13,7 +13,9 @@ from lake.contracts.contract import (
     NUMBERED_DATASETS,
     TICK_DATASETS,
 )
-from lake.lineage.job import JOURNAL, Job, hot, lake
+from lake.lineage.job import JOURNAL, Job, hot, lake, online
+
+FEATURE_DATASETS = tuple(each for each in LAKE_ONLY_DATASETS if each.startswith("features_"))
 
 BARS = Job(
     "trades_to_bars",
@@ -34,7 +36,7 @@ FEATURES = Job(
         lake("bars"),
         *(tier(name) for name in ("crypto_quotes", "market_sentiment") for tier in (lake, hot)),
     ),
-    tuple(lake(name) for name in LAKE_ONLY_DATASETS if name.startswith("features_")),
+    tuple(map(lake, FEATURE_DATASETS)),
 )
 UPKEEP = Job("small_files_to_large", "Merges small files and lets go of what nobody needs.")
 LINEAGE = Job(
@@ -82,12 +84,13 @@ ASSET_EDGES = Job(
 ONLINE = Job(
     "features_to_online",
     "The lake's newest features, served by the speed layer.",
-    (lake("features_market"),),
+    tuple(map(lake, FEATURE_DATASETS)),
+    tuple(map(online, FEATURE_DATASETS)),
 )
 ONLINE_AUDIT = Job(
     "online_to_quality",
     "What is served against the lake, bit for bit.",
-    (lake("features_market"),),
+    tuple(of(each) for each in FEATURE_DATASETS for of in (lake, online)),
     (hot("quality_results"), lake("quality_results")),
 )
 LABELS = Job(

@@ -1,15 +1,16 @@
 """What is served against the lake, bit for bit: a sample of series, into quality_results.
 
 A run keeps the writer out, takes series by chance among those that the last whole writing of a
-view served, reads them as any client does, and compares each float64 by its bits with the row that
-the lake had for it then. A difference is an alert until a run finds none. It needs no Prefect.
+view served, asks for them as any client does, ours and those that it is given (Feast's
+get_online_features), and compares each float64 of each answer by its bits with the row that the
+lake had for it then. A difference is an alert until a run finds none. It needs no Prefect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import psycopg
@@ -42,15 +43,27 @@ RULE = QualityRule(
     kind="market",
     dimension="consistency",
     severity="error",
-    meaning="What is served, of every set, is the lake's newest row, bit for bit.",
+    meaning="What our client and Feast's answer, of every set, is the lake's newest row, bit for"
+    " bit.",
     remedy=REMEDY,
     version=load(MARKET_V1.of.dataset).version,
 )
 
 
+OURS, FEAST = "ticklake", "feast"
+"""Clients that answer."""
+
+
+class Answers(Protocol):
+    """A client of the online store."""
+
+    def read(self, series: Sequence[tuple[str, str, str, str]], view: View) -> Values:
+        """Return what is served of series (ticker, exchange, market, interval), in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run found; ahead: series pushed beyond the lake, which it can't judge yet."""
+    """What one run found; ahead: answers pushed beyond the lake, which it can't judge yet."""
 
     number: int
     result: Result
@@ -58,7 +71,7 @@ class Run:
 
     def line(self) -> str:
         """Return it in words."""
-        said = f"run {self.number}: {self.result.checked:,} served rows compared with the lake"
+        said = f"run {self.number}: {self.result.checked:,} answers compared with the lake"
         ahead = f", {self.ahead:,} pushed ahead of it" if self.ahead else ""
         return f"{said}, {self.result.failed:,} differ{ahead}"
 
@@ -74,9 +87,11 @@ class OnlineToQuality(Closes):
         *,
         clock: Clock | None = None,
         views: Sequence[View] = VIEWS,
+        others: Mapping[str, Answers] | None = None,
         sample_max: int = SAMPLE_MAX,
         wait_s: float = TURN_S_MAX,
     ) -> None:
+        """Connect; others: clients by name that are asked beside ours, closed by who gave them."""
         self._dsn = dsn
         self._warehouse = warehouse
         self._clock = clock or SystemClock()
@@ -84,6 +99,7 @@ class OnlineToQuality(Closes):
         self._sample_max = sample_max
         self._wait_s = wait_s
         self._served = Served(url)
+        self._clients: Mapping[str, Answers] = {OURS: self._served, **(others or {})}
         self._client = Client(dsn, warehouse)
 
     def close(self) -> None:
@@ -101,10 +117,11 @@ class OnlineToQuality(Closes):
                 if mark is None:
                     continue
                 rows = self._sample(view, mark)
-                values = self._served.read(_series(rows), view)
-                later = values.event_us > _event_us(rows)
-                faults += list(_faults(view, rows, values, later))
-                checked, ahead = checked + rows.num_rows, ahead + int(later.sum())
+                for client, answers in self._clients.items():
+                    values = answers.read(_series(rows), view)
+                    later = values.event_us > _event_us(rows)
+                    faults += [{"client": client, **e} for e in _faults(view, rows, values, later)]
+                    checked, ahead = checked + rows.num_rows, ahead + int(later.sum())
         result = Result(RULE, checked - ahead, len(faults), faults[:ROWS_NAMED_MAX])
         return Run(self._recorded(result), result, ahead)
 
@@ -129,7 +146,7 @@ class OnlineToQuality(Closes):
             if result.holds:
                 clear_alert(connection, ALERT)
             else:
-                fault = f"{result.failed:,} served rows are not the lake's"
+                fault = f"{result.failed:,} answers are not the lake's rows"
                 raise_alert(connection, self._clock, ALERT, fault, REMEDY)
         return number
 

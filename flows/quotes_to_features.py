@@ -8,73 +8,28 @@ one commit; the next run begins where the table says, and adds what lacks.
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pyarrow as pa
 
-from feature_repo.feature_set import MICROSTRUCTURE, FeatureSet, feature_set
+from feature_repo.feature_set import MICROSTRUCTURE
 from feature_repo.versions import computed, new_versions
 from flows.arrived import arrived, frames_upto
-from flows.bars_to_features import Step
-from flows.jobs import FEATURES
+from flows.feature_maker import LOOKS_MAX, FeatureMaker, Step
 from flows.trades_to_bars import GRACE_MS, STEP_ROWS_MAX
 from lake.bars.bars_table import Marks
-from lake.bars.kernel import KEY, MINUTE_US, SERIES, teach
-from lake.clock import Clock, SystemClock
-from lake.closes import Closes
+from lake.bars.kernel import KEY, MINUTE_US, SERIES
 from lake.errors import Unavailable
 from lake.features.features_table import NO_BARS, FeaturesTable, MadeOf
 from lake.features.quote_minutes import QUOTES, quote_minutes
-from lake.hot.turn import TURN_S_MAX, turn
-from lake.lineage.destination import NAMESPACE
-from lake.lineage.job import lake
-from lake.lineage.run import Run, Teller
-from lake.quarantine.held_batch import decided
-from lake.steps import Steps
-from lake.tables.catalog import open_catalog
-from lake.views.client import Client
-from lake.warehouse import Warehouse
-
-LOOKS_MAX = 5
-"""Looks at a catalog that moves meanwhile."""
 
 MINUTES_MAX = 2_000_000
 """Minutes of all series of one computing and commit."""
 
 
-class QuotesToFeatures(Closes):
+class QuotesToFeatures(FeatureMaker):
     """Makes features of one lakehouse's quotes; one thread at a time. A context manager."""
 
-    def __init__(
-        self,
-        dsn: str,
-        warehouse: Warehouse,
-        *,
-        clock: Clock | None = None,
-        steps: Steps | None = None,
-        rows_max: int = STEP_ROWS_MAX,
-        wait_s: float = TURN_S_MAX,
-        namespace: str = NAMESPACE,
-        made: FeatureSet | None = None,
-    ) -> None:
-        """Connect; made: the set to make, of quotes; None: microstructure, as it is in force."""
-        self._dsn = dsn
-        self._warehouse = warehouse
-        self._clock = clock or SystemClock()
-        self._steps = steps or Steps()
-        self._rows_max = rows_max
-        self._wait_s = wait_s
-        self._set: FeatureSet = made or feature_set(MICROSTRUCTURE.name)
-        self._dataset = self._set.dataset
-        self._client = Client(dsn, warehouse)
-        teach(self._client.duckdb)
-        self._run = Run(Teller(dsn, self._clock, namespace), FEATURES)
-
-    def close(self) -> None:
-        """Close the connection of the readers."""
-        if self._run.told:
-            self._run.tell("COMPLETE")
-        self._client.close()
+    default_set = MICROSTRUCTURE.name
+    at_once = STEP_ROWS_MAX
 
     def drain(self) -> Step:
         """Take steps until none is left; return what they did together."""
@@ -92,15 +47,8 @@ class QuotesToFeatures(Closes):
 
         Raises Unavailable when another run was first: call it again.
         """
-        with (
-            turn(self._dsn, self._dataset, wait_s=self._wait_s) as lease,
-            closing(
-                open_catalog(self._dsn, self._warehouse, epoch=lease.epoch, lease=self._dataset)
-            ) as catalog,
-        ):
-            table = FeaturesTable(
-                catalog, epoch=lease.epoch, steps=self._steps, dataset=self._dataset
-            )
+        with self._opened() as (catalog, epoch):
+            table = self._table(catalog, epoch)
             made = self._look(table)
             same_set = made is not None and made.set_version == self._set.version
             held = made.marks if made is not None and same_set else Marks({}, 0)
@@ -118,18 +66,8 @@ class QuotesToFeatures(Closes):
             f" bucket_us(event_time, {MINUTE_US}) AS at_us"
             f" FROM ({arrived(QUOTES, held, of.marks)}) ORDER BY at_us"
         )
-        put = 0
-        snapshots: list[int] = []
         minutes, series = self._counted()
-        for first in range(0, minutes, MINUTES_MAX):
-            rows = decided(self._dsn, self._dataset, self._rows(first), self._clock)
-            if rows.num_rows:
-                put += rows.num_rows
-                snapshots.append(table.append(rows, of))
-                self._run.wrote(lake(self._dataset), snapshots[-1], rows.num_rows)
-                self._run.tell("RUNNING" if self._run.told else "START", brief=self._run.told)
-        table.move(of)
-        return Step(put, series, tuple(snapshots))
+        return self._added(table, of, map(self._rows, range(0, minutes, MINUTES_MAX)), series)
 
     def _counted(self) -> tuple[int, int]:
         row = self._client.duckdb.execute(

@@ -158,7 +158,8 @@ def _known_bars(ask: Ask) -> str:
         f"SELECT {keys}, f.event_time, f.first_time, f.last_time, f.width, b.high, b.low, b.close"
         f" FROM (SELECT {keys}, event_time,"
         " min(available_time) AS first_time, max(available_time) AS last_time,"
-        f" arg_min({WIDTH}, available_time) AS width FROM {DATASET} AS f"
+        f" arg_min({WIDTH}, (available_time, -epoch_us(recorded_time))) AS width"
+        f" FROM {DATASET} AS f"
         f" WHERE {' AND '.join(where)} GROUP BY ALL) AS f JOIN (SELECT {keys}, high, low, close,"
         f" event_time + to_microseconds({WIDTHS_US[ask.interval]}) AS event_time FROM bars"
         f' WHERE "interval" = {quote(ask.interval)}) AS b USING ({keys}, event_time)'

@@ -15,10 +15,14 @@ from lake.state import valkey_url
 
 
 class HomeOnlineStoreConfig(RedisOnlineStoreConfig):
-    """home: the lakehouse; without, TICKLAKE_HOME or the one beside the definitions."""
+    """home: the lakehouse; without, TICKLAKE_HOME or the one beside the definitions.
+
+    url: of its online store; without, what `ticklake up` left in the home.
+    """
 
     type: Any = "feature_repo.store.online.HomeOnlineStore"
     home: str = ""
+    url: str = ""
 
 
 class HomeOnlineStore(RedisOnlineStore):
@@ -32,7 +36,8 @@ class HomeOnlineStore(RedisOnlineStore):
 
     def _get_client(self, online_store_config: Any) -> Any:
         if not self._client:
-            self._url = valkey_url(home_of(None, online_store_config.home))
+            given = online_store_config
+            self._url = given.url or valkey_url(home_of(None, given.home))
             self._client = connect(self._url)
         return self._client
 

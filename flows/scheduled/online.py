@@ -1,15 +1,19 @@
-"""The online store under Prefect: the newest features served, and what is served audited."""
+"""The online store under Prefect: the newest features served, and what is served audited.
+
+Feast is loaded by the audit's runs alone: it takes seconds.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.features_to_online import FeaturesToOnline, Step
-from flows.online_to_quality import OnlineToQuality, Run
+from flows.online_to_quality import FEAST, OnlineToQuality, Run
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
@@ -25,7 +29,8 @@ ROWS_SHOWN_MAX = 3
 def serve_newest(home: Path | None) -> Step:
     """Write the lake's newest row of every series to the online store."""
     place = place_of(home)
-    with FeaturesToOnline(place.dsn, place.warehouse, valkey_url(place.settings.home)) as online:
+    url, namespace = valkey_url(place.settings.home), place.lineage.namespace
+    with FeaturesToOnline(place.dsn, place.warehouse, url, namespace=namespace) as online:
         return online.step()
 
 
@@ -42,7 +47,12 @@ def features_to_online(home: Path | None = None) -> int:
 def compare_served(home: Path | None) -> Run:
     """Compare a sample of what is served with the lake."""
     place = place_of(home)
-    with OnlineToQuality(place.dsn, place.warehouse, valkey_url(place.settings.home)) as audit:
+    url = valkey_url(place.settings.home)
+    feast = import_module("feature_repo.feast_answers").FeastAnswers(url)
+    with (
+        feast as answers,
+        OnlineToQuality(place.dsn, place.warehouse, url, others={FEAST: answers}) as audit,
+    ):
         return audit.step()
 
 

@@ -143,7 +143,8 @@ def materialize(settings: Settings, names: tuple[str, ...], online: bool) -> Ans
         from flows.features_to_online import FeaturesToOnline
         from lake.state import valkey_url
 
-        with FeaturesToOnline(dsn, warehouse, valkey_url(settings.home)) as writer:
+        url = valkey_url(settings.home)
+        with FeaturesToOnline(dsn, warehouse, url, namespace=namespace) as writer:
             served = writer.step()
         document["online"] = asdict(served)
         lines.append(served.line())

@@ -37,8 +37,8 @@ def lineage(
     """Say what a column is made of, or what is made of it, step by step.
 
     COLUMN is as market.bars.vwap; market.bars stands for all columns of bars. It needs no server:
-    contracts, views and the statements of `ticklake sql --list` say it. Without COLUMN: what ran
-    last, and how far the receiver of OpenLineage events is.
+    contracts, views, the statements of `ticklake sql --list` and what is served online say it.
+    Without COLUMN: what ran last, and how far the receiver of OpenLineage events is.
 
     \b
       ticklake lineage market.bars.vwap --up
@@ -57,10 +57,11 @@ def lineage(
 
 def asked(word: str, way: str, output: Path | None) -> Answer:
     """Answer for one column, or for all of a dataset."""
+    from feature_repo.store.served_edges import served_edges
     from lake.lineage.graph import graph
     from lake.lineage.statements import statement_edges
 
-    found = graph(statement_edges())
+    found = graph([*statement_edges(), *served_edges()])
     columns = found.find(word)
     ways = {"up": (True,), "down": (False,), "both": (True, False)}[way]
     walks = {up: found.walk(columns, up=up) for up in ways}

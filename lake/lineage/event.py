@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from lake.clock import utc_from_us
 from lake.contracts.contract import DATASETS, Contract, load
-from lake.lineage.job import LAKE, Job, Written, dataset_at
+from lake.lineage.job import HOT, LAKE, ONLINE, Job, Written, dataset_at
 
 EventType = Literal["START", "RUNNING", "COMPLETE", "FAIL", "ABORT"]
 ENDS = ("COMPLETE", "FAIL", "ABORT")
@@ -34,6 +34,13 @@ FACETS: Mapping[str, tuple[str, str]] = {
     "errorMessage": ("1-0-1", "ErrorMessageRunFacet"),
 }
 """Facet -> version and name of its schema."""
+
+STORAGE: Mapping[str, Mapping[str, str]] = {
+    HOT: {"storageLayer": "postgresql"},
+    LAKE: {"storageLayer": "iceberg", "fileFormat": "parquet"},
+    ONLINE: {"storageLayer": "redis"},
+}
+"""Where a dataset rests -> what keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +114,7 @@ def _output(
                 "ownership", owners=[{"name": f"team:{contract.owner}", "type": "OWNER"}]
             ),
             "schema": _facet("schema", fields=_fields(contract)),
-            "storage": _facet(
-                "storage",
-                **(
-                    {"storageLayer": "iceberg", "fileFormat": "parquet"}
-                    if name.startswith(LAKE)
-                    else {"storageLayer": "postgresql"}
-                ),
-            ),
+            "storage": _facet("storage", **STORAGE[name.removesuffix(f".{dataset}")]),
         }
         facets = {key: facet for key, facet in facets.items() if facet}
     facets |= _version(done)

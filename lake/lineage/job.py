@@ -7,6 +7,9 @@ from dataclasses import dataclass
 HOT, LAKE, JOURNAL = "hot.market", "lake.market", "journal.frames"
 """Where a dataset rests: `hot.market.crypto_trades`, `lake.market.bars`; the journal is one."""
 
+ONLINE = "online.market"
+"""Where features rest that are served: in Redis or Valkey, as Feast has them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -39,6 +42,11 @@ def hot(dataset: str) -> str:
 def lake(dataset: str) -> str:
     """Return where a dataset's rows of the lake rest."""
     return f"{LAKE}.{dataset}"
+
+
+def online(dataset: str) -> str:
+    """Return where a dataset's newest rows are served."""
+    return f"{ONLINE}.{dataset}"
 
 
 def dataset_at(name: str) -> str:

@@ -13,6 +13,9 @@ US = timedelta(microseconds=1)
 IDENTITY = ("ticker", "exchange", "market", "interval", "set_version")
 """Columns that tell series of one table apart; a join needs each by key or fixed, or only one."""
 
+RECORDED_TIME = "recorded_time"
+"""Column, where a table has it, of when a version was written: the last of those alike stands."""
+
 FixedValue = str | int
 
 

@@ -2,9 +2,10 @@
 
 Two times decide: a value counts once it has happened and once it was there to be read, so from
 `seen`, the later of event_time and available_time. Of what counts, the latest event_time is the
-value, and of its versions the latest available_time. ASOF orders by one column, so it runs over
-`seen`; what is shown to it are the values that were the latest when they were first seen
-(lake.training.known). The others, an old bar that was corrected late, never stand.
+value, of its versions the latest available_time, and of those the one recorded last. ASOF orders
+by one column, so it runs over `seen`; what is shown to it are the values that were the latest when
+they were first seen (lake.training.known). The others, an old bar that was corrected late, never
+stand.
 
 Integers of microseconds stand for times: DuckDB's arithmetic on time zones asks a calendar.
 """
@@ -14,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lake.training.feature_table import FeatureTable, FixedValue
-from lake.training.known import AVAILABLE, EVENT, SEEN
+from lake.training.feature_table import RECORDED_TIME, FeatureTable, FixedValue
+from lake.training.known import AVAILABLE, EVENT, RECORDED, SEEN
 from lake.views.engine import quote
 
 PROBES = "training_probes"
@@ -26,7 +27,7 @@ PIECE = "training_piece"
 
 PROBE = "probe"
 AT = "_at"
-OWN = (AT, EVENT, AVAILABLE, SEEN, "_event", "_available")
+OWN = (AT, EVENT, AVAILABLE, SEEN, RECORDED, "_event", "_available", "_recorded")
 """Names that columns of probes and tables can't have."""
 
 
@@ -49,13 +50,15 @@ def piece_sql(piece: Piece, key: str, time: str) -> str:
     )
 
 
-def held_sql(piece: Piece, table: FeatureTable) -> str:
+def held_sql(piece: Piece, table: FeatureTable, *, recorded: bool) -> str:
     """Select keys and times, in microseconds, of the values that rows of a piece can have.
 
     A value without one of its two times, or without a key, was never there to be read.
+    recorded: the table says when each version was written.
     """
     times = ((table.event_time, EVENT), (table.available_time, AVAILABLE))
     columns = [*map(name, table.keys), *(f"{time_us(time)} AS {own}" for time, own in times)]
+    columns += [f"{_RECORDED_US} AS {RECORDED}"] if recorded else []
     whole = [f"{name(key)} IS NOT NULL" for key in table.keys]
     conditions = " AND ".join([*_values_of(piece, table), *whole])
     return f"SELECT {', '.join(columns)} FROM {table.dataset} WHERE {conditions}"
@@ -82,13 +85,18 @@ def fixed_sql(table: FeatureTable) -> list[str]:
 
 
 def joined_sql(
-    piece: Piece, tables: Sequence[FeatureTable], columns: Sequence[str], *, times: bool
+    piece: Piece,
+    tables: Sequence[FeatureTable],
+    columns: Sequence[str],
+    recorded: Sequence[bool],
+    *,
+    times: bool,
 ) -> str:
     """Select the rows of PIECE with their values, by first key, time and number.
 
     What stands is found by keys and times alone, of the relations known(n); the values are then
-    read once more and never sorted. columns: those of the rows; times: with event_time and
-    available_time of each table's value.
+    read once more and never sorted. columns: those of the rows; recorded: as of held_sql, of each
+    table; times: with event_time and available_time of each table's value.
     """
     stands = [f"p.{name(column)}" for column in (*columns, PROBE, AT)]
     joins = [f"{PIECE} AS p"]
@@ -102,6 +110,7 @@ def joined_sql(
             stands.append(
                 f"make_timestamptz(CASE WHEN {young} THEN c{n}.{own_time} END) AS _{short}{n}"
             )
+        stands += [f"c{n}.{RECORDED} AS _r{n}"] if recorded[n] else []
         selected += [f"v{n}.{name(each)}" for each in table.names]
         if times:
             stem = table.prefix + table.dataset.removeprefix("lake.")
@@ -110,9 +119,10 @@ def joined_sql(
                 f"_a{n} AS {name(f'{stem}_available_time')}",
             ]
         same = " AND ".join(f"v{n}.{name(key)} = found.{name(key)}" for key in table.keys)
+        version = f" AND v{n}._recorded = _r{n}" if recorded[n] else ""
         reads.append(
-            f"LEFT JOIN ({_read_sql(piece, table)}) AS v{n} ON {same}"
-            f" AND v{n}._event = _e{n} AND v{n}._available = _a{n}"
+            f"LEFT JOIN ({_read_sql(piece, table, recorded[n])}) AS v{n} ON {same}"
+            f" AND v{n}._event = _e{n} AND v{n}._available = _a{n}{version}"
         )
     order = f"found.{name(tables[0].keys[0])}, {AT}, {PROBE}"
     return (
@@ -121,13 +131,14 @@ def joined_sql(
     )
 
 
-def _read_sql(piece: Piece, table: FeatureTable) -> str:
+def _read_sql(piece: Piece, table: FeatureTable, recorded: bool) -> str:
     columns = [
         *map(name, table.keys),
         f"{name(table.event_time)} AS _event",
         f"{name(table.available_time)} AS _available",
         *(f"{name(c)} AS {name(n)}" for c, n in zip(table.columns, table.names, strict=True)),
     ]
+    columns += [f"{_RECORDED_US} AS _recorded"] if recorded else []
     conditions = " AND ".join(_values_of(piece, table))
     return f"SELECT {', '.join(columns)} FROM {table.dataset} WHERE {conditions}"
 
@@ -155,6 +166,9 @@ def moment(us: int) -> str:
 def time_us(time: str) -> str:
     """Return a column of times as microseconds; one without a zone is UTC."""
     return f"epoch_us({name(time)}::TIMESTAMPTZ)"
+
+
+_RECORDED_US = f"coalesce({time_us(RECORDED_TIME)}, 0)"
 
 
 def _within(piece: Piece, key: str) -> str:

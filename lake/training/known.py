@@ -15,30 +15,36 @@ Ints = npt.NDArray[np.int64]
 EVENT = "_event_us"
 AVAILABLE = "_available_us"
 SEEN = "_seen_us"
+RECORDED = "_recorded_us"
+"""When a version was written, where its table says so."""
 
 
 def latest_when_seen(held: pa.Table, keys: Sequence[str]) -> pa.Table:
     """Return the rows of a table that stand at some time, with SEEN, the time from which they do.
 
-    held: keys, EVENT and AVAILABLE in microseconds, no nulls; its order does not matter, but one
-    by series and time is quicker. Of rows that agree in key and both times one is returned.
-    In the order of seen, event and available time a row was the latest if no earlier one has a
-    later event time; of those first seen at one moment the last is the value.
+    held: keys, EVENT and AVAILABLE in microseconds, RECORDED where there is one, no nulls; its
+    order does not matter, but one by series and time is quicker. Of rows that agree in key and both
+    times the one recorded last is returned.
+    In the order of seen, event, available and recorded time a row was the latest if no earlier one
+    has a later event time; of those first seen at one moment the last is the value.
     """
-    event, available = (_ints(held[column]) for column in (EVENT, AVAILABLE))
+    times = [
+        _ints(held[each]) for each in (RECORDED, AVAILABLE, EVENT) if each in held.column_names
+    ]
     series = _series(held, keys)
     by_series = np.argsort(series, kind="stable")
     edges = np.flatnonzero(np.diff(series[by_series])) + 1
-    kept = [_of_series(event, available, rows) for rows in np.split(by_series, edges)]
+    kept = [_of_series(times, rows) for rows in np.split(by_series, edges)]
     found = held.take(pa.array(np.concatenate(kept)))
     seen = pc.max_element_wise(found[EVENT], found[AVAILABLE])
     return found.append_column(SEEN, seen)
 
 
-def _of_series(event: Ints, available: Ints, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    events, availables = event[rows], available[rows]
+def _of_series(times: Sequence[Ints], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    own = [each[rows] for each in times]
+    availables, events = own[-2:]
     seen = np.maximum(events, availables)
-    order = np.lexsort((availables, events, seen))
+    order = np.lexsort((*own, seen))
     events, seen = events[order], seen[order]
     stands = events >= np.maximum.accumulate(events)
     stands[:-1] &= seen[1:] != seen[:-1]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from lake.clock import utc_from_us
 from lake.errors import BadInput, Damaged, WrongUse
-from lake.training.feature_table import IDENTITY, FeatureTable
+from lake.training.feature_table import IDENTITY, RECORDED_TIME, FeatureTable
 from lake.training.join import (
     OWN,
     PROBE,
@@ -86,8 +86,10 @@ def training_set(
     `probe` (the row's number in them, from 0) and those of the tables, null where no value
     stands; its rows are ordered by the first key, time and number.
     A value stands at a row's time t if event_time <= t, available_time <= t (both inclusive) and
-    event_time >= t - ttl (inclusive); of those the latest event_time, and of its versions the
-    latest available_time. A null in that value stays null: no older one takes its place.
+    event_time >= t - ttl (inclusive); of those the latest event_time, of its versions the latest
+    available_time, and of those, where the table has a recorded_time, the one recorded last: a
+    correction that is known from the same time on. A null in that value stays null: no older one
+    takes its place.
     time: the probes' column of times;
     lacking: `refuse` raises where the tables do not reach as far as the probes do, `null` goes on;
     times: also event_time and available_time of each table's value, as evidence;
@@ -113,7 +115,7 @@ def training_set(
             rows = join.write(planned, partial, times)
         asked = sum(span.rows for span in spans.values())
         if rows != asked:
-            fault = f"{rows:,} rows of {asked:,}: values agree in key and both times"
+            fault = f"{rows:,} rows of {asked:,}: values agree in key and all times"
             raise Damaged("training set", fault, "see: ticklake quality show")
         partial.replace(out)
     except duckdb.Error as error:
@@ -138,6 +140,7 @@ class _Join:
         self._tables = tables
         self._time = time
         self._columns: list[str] = []
+        self._recorded: list[bool] = []
 
     def take(self, probes: pa.Table | Path) -> None:
         """Name the probes as PROBES; raises for what they or the tables lack."""
@@ -154,7 +157,9 @@ class _Join:
         asked = {self._time, *(key for table in self._tables for key in table.keys)}
         _known("probes", asked, columns)
         for table in self._tables:
-            _known(table.dataset, table.read, self._names(table.dataset))
+            names = self._names(table.dataset)
+            _known(table.dataset, table.read, names)
+            self._recorded.append(RECORDED_TIME in names)
         made = [*columns, *OWN, *(each for table in self._tables for each in table.names)]
         twice = sorted({each for each in made if made.count(each) > 1})
         if twice:
@@ -183,9 +188,10 @@ class _Join:
             for piece in planned:
                 self._cursor.execute(piece_sql(piece, self._tables[0].keys[0], self._time))
                 for number, table in enumerate(self._tables):
-                    held = self._cursor.execute(held_sql(piece, table)).to_arrow_table()
+                    query = held_sql(piece, table, recorded=self._recorded[number])
+                    held = self._cursor.execute(query).to_arrow_table()
                     self._cursor.register(known(number), latest_when_seen(held, table.keys))
-                joined = joined_sql(piece, self._tables, self._columns, times=times)
+                joined = joined_sql(piece, self._tables, self._columns, self._recorded, times=times)
                 reader = self._cursor.execute(joined).to_arrow_reader(BATCH_ROWS)
                 writer = writer or _writer(out, reader.schema)
                 for batch in reader:

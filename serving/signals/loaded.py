@@ -16,6 +16,7 @@ import numpy.typing as npt
 from feature_repo.feature_set import MARKET
 from feature_repo.models.learner import TREES, Model
 from feature_repo.models.registry import Card, Version
+from feature_repo.models.takes import beside_market
 from lake.errors import BadInput, TicklakeError, Unavailable
 
 Float64 = npt.NDArray[np.float64]
@@ -159,6 +160,8 @@ def unfit(card: Card) -> str:
         return "was trained on a file, so nobody knows its features"
     if card.facts.get("learner", TREES) != TREES:
         return "takes more than one row at a time, which is not done live"
+    if sets := beside_market(card):
+        return f"takes features of {sets}, which the speed layer does not make"
     took = source.get("feature_set", MARKET.name), source.get("set_version") or MARKET.version
     if took != (MARKET.name, MARKET.version) or set(card.features) - set(MARKET.names):
         return "takes features that the speed layer does not make"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from feature_repo.models.registry import EXTRA_TAG, Registry
 from lake.errors import BadInput
-from serving.signals.route import Route, route_of
+from serving.signals.loaded import unfit
+from serving.signals.route import CHALLENGER, CHAMPION, Route, route_of
 
 TAG = f"{EXTRA_TAG}route."
 DIGITS = 20
@@ -49,6 +50,21 @@ def newest(tags: Mapping[str, str]) -> Route:
 
 
 def keep(registry: Registry, model: str, entry: Entry) -> None:
-    """Let a route hold from now on; WrongUse for a model that is not there."""
+    """Let a route hold from now on; WrongUse for a model that is not there.
+
+    Raises BadInput where it sends rows to a challenger that the speed layer has none for.
+    """
+    if entry.route.kind != CHAMPION:
+        _require_live(registry, model)
     value = json.dumps({"by": entry.by, "route": entry.route.text()}, sort_keys=True)
     registry.set_tag(model, f"{TAG}{entry.at_us:0{DIGITS}}", value)
+
+
+def _require_live(registry: Registry, model: str) -> None:
+    roles = {each.name: each.roles for each in registry.standings()}.get(model, {})
+    if CHALLENGER not in roles:
+        return
+    found = registry.version(model, roles[CHALLENGER])
+    if fault := unfit(registry.stored(found)[1]):
+        remedy = "train another challenger (ticklake train), or leave all to the champion"
+        raise BadInput(f"challenger {model} {found.version}", fault, remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 from feature_repo.store.served import Served, connect
 from feature_repo.store.views import MARKET_V1, PRICE_MOMENTUM
 from flows.features_to_online import FeaturesToOnline, Step
-from flows.online_to_quality import OnlineToQuality, Run
+from flows.online_to_quality import Answers, OnlineToQuality, Run
 from lake.clock import ManualClock
 from lake.state import write_state
 from lake.steps import Steps
@@ -40,10 +41,21 @@ class FeastHome(House):
         with made as writer:
             return writer.step()
 
-    def audit(self, after: timedelta = timedelta(minutes=1), sample_max: int = 1_000) -> Run:
+    def audit(
+        self,
+        after: timedelta = timedelta(minutes=1),
+        sample_max: int = 1_000,
+        others: Mapping[str, Answers] | None = None,
+    ) -> Run:
         clock = ManualClock((NOW + after - EPOCH) // US)
         made = OnlineToQuality(
-            self.dsn, self.place, self.url, clock=clock, views=OLD, sample_max=sample_max
+            self.dsn,
+            self.place,
+            self.url,
+            clock=clock,
+            views=OLD,
+            others=others,
+            sample_max=sample_max,
         )
         with made as audit:
             return audit.step()

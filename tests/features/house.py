@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from feature_repo.feature_set import MARKET
-from flows.bars_to_features import BarsToFeatures, Step
+from flows.bars_to_features import BarsToFeatures
+from flows.feature_maker import Step
 from lake.bars.bars_table import BarsTable, Marks
 from lake.bars.changes import Changes
 from lake.bars.kernel import KEY
@@ -40,8 +41,10 @@ class House(Lakehouse):
             gone = (BARS.slice(0, 0) if drop is None else drop).select(list(KEY))
             BarsTable(catalog, epoch=held.epoch).publish(Changes(put, gone), Marks({0: 1}, 0))
 
-    def make(self, steps: Steps | None = None, **options: int) -> Step:
-        clock = ManualClock((NOW - EPOCH) // US)
+    def make(
+        self, steps: Steps | None = None, *, after: timedelta = timedelta(0), **options: int
+    ) -> Step:
+        clock = ManualClock((NOW + after - EPOCH) // US)
         with BarsToFeatures(self.dsn, self.place, clock=clock, steps=steps, **options) as maker:
             return maker.step()
 

@@ -11,7 +11,7 @@ import pytest
 
 from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET
-from flows.bars_to_features import Step
+from flows.feature_maker import Step
 from lake.contracts.contract import load
 from lake.errors import TicklakeError
 from lake.steps import Steps

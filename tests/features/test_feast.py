@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,15 +20,20 @@ from feast.data_source import PushMode
 from feast.repo_operations import get_repo_files
 
 from feature_repo import definitions
+from feature_repo.feast_answers import FeastAnswers
 from feature_repo.feature_set import MARKET, SETS
-from feature_repo.store.place import HOME, REPO
-from feature_repo.store.views import MARKET_V1, PRICE_MOMENTUM, SERIES, VIEWS
+from feature_repo.store import wire
+from feature_repo.store.place import HOME, PROJECT, REPO
+from feature_repo.store.served import Values, connect
+from feature_repo.store.views import MARKET_V1, PRICE_MOMENTUM, SERIES, VIEWS, View
+from flows.online_to_quality import FEAST, OURS
+from flows.scheduled.online import compare_served
 from infra.command.main import run
 from lake.errors import TicklakeError, Unavailable, WrongUse
 from lake.training.training_set import training_set
 from lake.views.client import Client
 from tests.conftest import Databases
-from tests.features.feast_home import BTC, ETH, FeastHome
+from tests.features.feast_home import BTC, ETH, OLD, FeastHome
 from tests.features.house import BARS, MINUTES, NOW, ROWS
 
 REFS = [f"price_momentum:{each}" for each in PRICE_MOMENTUM.columns]
@@ -178,6 +185,39 @@ def test_online_features_are_the_lake_s(house: FeastHome, store: FeatureStore) -
     names = ["market_v1:sma_20", "price_over_mean:price_over_sma_20"]
     asked = store.get_online_features(names, priced).to_dict()
     assert asked["price_over_sma_20"][0] == 101.0 / asked["sma_20"][0] - 1
+
+
+def test_the_audit_asks_feast_too_and_names_who_answers_otherwise(house: FeastHome) -> None:
+    class Bent(FeastAnswers):
+        """A client whose answers are not what is served."""
+
+        def read(self, series: Any, view: View) -> Values:
+            values = super().read(series, view)
+            values.bits[0, 0] ^= 1
+            return replace(values, event_us=values.event_us - [0, 60_000_000])
+
+    house.serve()
+    key = wire.hash_key(PROJECT, (BTC[1], BTC[3], BTC[2], BTC[0]))
+    with FeastAnswers(house.url) as feast:
+        for view in OLD:
+            mine, ours = feast.read([BTC, ETH], view), house.served(OLD.index(view))
+            assert mine.table().equals(ours)
+        run = house.audit(others={FEAST: feast})
+        assert (run.result.checked, run.ahead, run.result.failed) == (8, 0, 0)
+        connect(house.url).delete(key)
+        faults = [
+            (row["client"], row["fault"]) for row in house.audit(others={FEAST: feast}).result.rows
+        ]
+        assert sorted(set(faults)) == [(FEAST, "not served"), (OURS, "not served")]
+    house.serve()
+    with Bent(house.url) as bent:
+        found = house.audit(others={FEAST: bent}).result
+    assert (found.checked, found.failed) == (8, 4)
+    assert {row["client"] for row in found.rows} == {FEAST}
+    assert any(row["fault"].startswith("other bits in") for row in found.rows)
+    assert any(row["fault"].startswith("served is that of") for row in found.rows)
+    assert house.audit().result.holds
+    assert compare_served.fn(house.home).result.holds  # as the flow does it, of rows of now
 
 
 def test_feast_s_own_writer_and_ours_write_the_same(house: FeastHome, store: FeatureStore) -> None:

@@ -17,6 +17,7 @@ from feature_repo.store.served import TRIES_MAX, Served, connect
 from feature_repo.store.views import PRICE_MOMENTUM, view
 from flows.features_to_online import Step
 from flows.online_to_quality import ALERT
+from infra.command.main import run
 from lake.errors import Damaged, Unavailable, WrongUse
 from lake.hot.alerts import open_alerts
 from lake.quality import book
@@ -65,6 +66,34 @@ def test_newest_rows_are_served_and_a_second_run_changes_nothing(house: FeastHom
     house.serve()
     assert house.served().equals(before)
     assert house.audit().result.holds
+
+
+def test_a_writing_is_told_as_lineage_and_a_column_names_its_views(
+    house: FeastHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.serve()
+    with pytest.raises(LostAnswer):
+        house.serve(steps=Steps({"online.written": ("lost-answer", 1)}))
+    with psycopg.connect(house.dsn) as connection:
+        told = connection.execute(
+            "SELECT event_type, event::json FROM market.lineage_events"
+            " WHERE job = 'features_to_online' ORDER BY event_no"
+        ).fetchall()
+    assert [kind for kind, _ in told] == ["START", "COMPLETE", "START", "FAIL"]
+    start, end = (
+        {each["name"]: each for each in event["outputs"]}["online.market.features_market"]
+        for _, event in told[:2]
+    )
+    column = start["facets"]["columnLineage"]["fields"]["sma_20"]["inputFields"]
+    assert [each["name"] for each in column] == ["lake.market.features_market"]
+    assert start["facets"]["storage"]["storageLayer"] == "redis"
+    assert end["outputFacets"]["outputStatistics"]["rowCount"] == 4
+    assert run(["lineage", "--home", str(house.home)]) == 0
+    assert "COMPLETE  features_to_online" in capsys.readouterr().out
+    assert run(["lineage", "market.features_market.sma_20", "--down"]) == 0
+    shown = capsys.readouterr().out
+    assert "> online.price_momentum.sma_20" in shown
+    assert "> online.market_v1.sma_20" in shown
 
 
 def test_a_late_tick_of_the_last_bar_is_served(house: FeastHome) -> None:

@@ -4,51 +4,50 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET
 from feature_repo.models.rows import rows_of
-from flows.release_to_training_rows import Ask, ask_of, rows_of_release
+from flows.release_to_training_rows import Ask, ask_of
 from infra.command.main import run
 from lake import state
-from lake.clock import ManualClock
 from lake.errors import BadInput, WrongUse
-from lake.releases.release import create
-from lake.views.client import Client
 from tests.features.bars import walk
-from tests.features.house import House
+from tests.models.released_house import ReleasedHouse, released
 
 HORIZON = 5
 SHORT = 500
-BARS = pa.concat_tables([walk(SHORT, gaps=0), walk(1_100, ticker="X:ETHUSD", seed=2, gaps=0.1)])
+DAYS_2_US = 2 * 86_400_000_000
+
+
+def imported(bars: pa.Table) -> pa.Table:
+    """Return bars as if all had come two days later, from a history."""
+    at = bars.column_names.index("received_time")
+    late = pa.array(bars["received_time"].cast(pa.int64()).to_numpy() + DAYS_2_US)
+    return bars.set_column(at, bars.schema.field(at), late.cast(bars.schema.field(at).type))
+
+
+BARS = pa.concat_tables(
+    [imported(walk(SHORT, gaps=0)), walk(1_100, ticker="X:ETHUSD", seed=2, gaps=0.1)]
+)
 """Of the longer series some rows have every feature: the longest lookback is 767 bars."""
 
 
 @pytest.fixture
-def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
-    house = House(migrated_dsn, tmp_path / "warehouse")
-    house.start_shard(0)
-    house.publish(BARS)
-    house.make()
-    house.write()
-    house.commit()
-    create(migrated_dsn, house.place, "first", ManualClock())
-    yield house
-    house.close()
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[ReleasedHouse]:
+    with released(migrated_dsn, tmp_path / "warehouse", BARS) as house:
+        yield house
 
 
-def rows(house: House, ask: Ask, release: str = "first") -> pa.Table:
-    with Client(house.dsn, house.place, release=release) as client:
-        return rows_of_release(client, ask)
-
-
-def test_a_row_has_its_own_bar_s_features_and_the_return_that_follows(house: House) -> None:
-    found = rows(house, Ask(horizon=HORIZON, tickers=("X:ETHUSD",)))
+def test_a_row_has_its_own_bar_s_features_and_the_return_that_follows(house: ReleasedHouse) -> None:
+    found = house.training_rows(Ask(horizon=HORIZON, tickers=("X:ETHUSD",)))
     bars = BARS.slice(SHORT)
     close = bars["close"].cast(pa.float64()).to_numpy()
     wanted = close[HORIZON:] / close[:-HORIZON] - 1.0
@@ -61,19 +60,33 @@ def test_a_row_has_its_own_bar_s_features_and_the_return_that_follows(house: Hou
     assert rows_of(found, MARKET.names).features.shape == (1_100 - 766 - HORIZON, len(MARKET.names))
 
 
-def test_what_comes_after_the_release_changes_no_row_of_it(house: House) -> None:
+def test_what_comes_after_the_release_changes_no_row_of_it(house: ReleasedHouse) -> None:
     ask = Ask(horizon=HORIZON, label="barrier")
-    before = rows(house, ask)
+    before = house.training_rows(ask)
     late = BARS.slice(300, 1)
-    at = BARS.column_names.index("close")
-    house.publish(late.set_column(at, BARS.schema.field(at), late["open"]), late)
-    house.make()
-    assert rows(house, ask).equals(before)
+    row = late.to_pylist()[0]
+    new = pa.Table.from_pylist([{**row, "close": row["high"]}], BARS.schema)
+    house.publish(new, late)
+    house.make(after=timedelta(days=1))
+    assert house.training_rows(ask).equals(before)
+    assert new["close"] != late["close"]
+    versions = house.rows(
+        "FROM features_market WHERE ticker = 'X:BTCUSD' QUALIFY"
+        " count(*) OVER (PARTITION BY event_time, available_time) > 1"
+    )
+    assert versions.num_rows > 0  # history that is corrected is known from the same time on
+    house.release("second")
+    found = house.training_rows(ask, "second").filter(pc.field("ticker") == "X:BTCUSD")
+    bars = pa.concat_tables([BARS.slice(0, 300), new, BARS.slice(301, SHORT - 301)])
+    made = features_of(bars, MARKET)
+    made = made.filter(pc.is_in(made["event_time"], found["event_time"].combine_chunks()))
+    for name in ("event_time", "return_1", "rsi_14"):
+        assert found[name].to_pylist() == made[name].to_pylist()
 
 
-def test_what_is_not_there_is_one_sentence(house: House) -> None:
+def test_what_is_not_there_is_one_sentence(house: ReleasedHouse) -> None:
     with pytest.raises(BadInput, match="has no rows with a label"):
-        rows(house, Ask(tickers=("X:NONE",)))
+        house.training_rows(Ask(tickers=("X:NONE",)))
     with pytest.raises(WrongUse, match="interval 7m: has no features: one of 1m"):
         Ask(interval="7m")
     with pytest.raises(BadInput, match="has no zone"):
@@ -82,7 +95,7 @@ def test_what_is_not_there_is_one_sentence(house: House) -> None:
 
 
 def test_the_verb_trains_on_a_release_and_its_receipt_trains_it_again(
-    house: House,
+    house: ReleasedHouse,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     give_registry: Callable[[Path], None],

@@ -13,51 +13,28 @@ import pytest
 from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET, WITH_REFERENCE, sets_beside, spelled_out
 from feature_repo.models.registry import Registry, registry_place
-from flows.bars_to_features import BarsToFeatures
+from flows.challenger_to_champion import promote_all
 from flows.features_to_predictions import score
-from flows.release_to_training_rows import Ask, ask_of, rows_of_release
+from flows.release_to_training_rows import Ask, ask_of
 from infra.command.main import run
 from lake import state
 from lake.clock import ManualClock
 from lake.errors import BadInput
 from lake.features.common_bars import with_reference
-from lake.releases.release import create
-from lake.views.client import Client
-from tests.bars.trading import EPOCH
-from tests.features.house import NOW, US, House
+from serving.signals.loaded import unfit
+from tests.features.house import NOW
 from tests.features.ticks import pair
+from tests.models.released_house import ReleasedHouse, released
 
 BARS = pair(700)
 ASK = Ask(horizon=5, beside={"cross_asset": 1})
 NAMES = ("return_1", *WITH_REFERENCE.names)
 
 
-class PairHouse(House):
-    """A house of a ticker and its reference; both sets are made."""
-
-    def both(self) -> None:
-        self.make()
-        clock = ManualClock((NOW - EPOCH) // US)
-        with BarsToFeatures(self.dsn, self.place, clock=clock, made=WITH_REFERENCE) as maker:
-            maker.step()
-
-
 @pytest.fixture
-def house(migrated_dsn: str, tmp_path: Path) -> Iterator[PairHouse]:
-    house = PairHouse(migrated_dsn, tmp_path / "warehouse")
-    house.start_shard(0)
-    house.publish(BARS)
-    house.both()
-    house.write()
-    house.commit()
-    create(migrated_dsn, house.place, "first", ManualClock())
-    yield house
-    house.close()
-
-
-def rows(house: House, ask: Ask = ASK, release: str = "first") -> pa.Table:
-    with Client(house.dsn, house.place, release=release) as client:
-        return rows_of_release(client, ask)
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[ReleasedHouse]:
+    with released(migrated_dsn, tmp_path / "warehouse", BARS, [WITH_REFERENCE]) as house:
+        yield house
 
 
 def values(table: pa.Table, names: Sequence[str]) -> dict[tuple[str, datetime], list[object]]:
@@ -69,9 +46,9 @@ def values(table: pa.Table, names: Sequence[str]) -> dict[tuple[str, datetime], 
 
 
 def test_a_row_has_what_other_sets_held_at_its_time_and_no_later_correction(
-    house: PairHouse,
+    house: ReleasedHouse,
 ) -> None:
-    before = rows(house)
+    before = house.training_rows(ASK)
     found = values(before, WITH_REFERENCE.names)
     made = values(features_of(with_reference(BARS), WITH_REFERENCE), WITH_REFERENCE.names)
     own = found.keys() & made.keys()
@@ -82,14 +59,14 @@ def test_a_row_has_what_other_sets_held_at_its_time_and_no_later_correction(
     late = {**row, "close": row["high"], "received_time": NOW}
     held = house.rows("FROM features_cross_asset").num_rows
     house.publish(pa.Table.from_pylist([late], bar.schema), bar)
-    house.both()
+    house.make_all([WITH_REFERENCE])
     assert house.rows("FROM features_cross_asset").num_rows > held
-    create(house.dsn, house.place, "second", ManualClock())
-    assert values(rows(house, release="second"), NAMES) == values(before, NAMES)
+    house.release("second")
+    assert values(house.training_rows(ASK, "second"), NAMES) == values(before, NAMES)
 
 
 def test_market_alone_asks_as_before_and_a_set_without_values_is_one_sentence(
-    house: PairHouse,
+    house: ReleasedHouse,
 ) -> None:
     assert "beside" not in Ask().config()
     assert ask_of(json.loads(json.dumps(ASK.config()))).config() == ASK.config()
@@ -97,11 +74,11 @@ def test_market_alone_asks_as_before_and_a_set_without_values_is_one_sentence(
     assert sets_beside(MARKET.names) == {}
     assert sets_beside(NAMES) == {"cross_asset": 1}
     with pytest.raises(BadInput, match="features_sentiment: has no value at any of the rows"):
-        rows(house, Ask(horizon=5, beside={"sentiment": 1}))
+        house.training_rows(Ask(horizon=5, beside={"sentiment": 1}))
 
 
-def test_the_verb_takes_a_set_by_name_and_its_receipt_trains_it_again(
-    house: PairHouse,
+def test_the_verb_takes_a_set_by_name_and_what_nobody_scores_decides_nothing(
+    house: ReleasedHouse,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     give_registry: Callable[[Path], None],
@@ -124,3 +101,14 @@ def test_the_verb_takes_a_set_by_name_and_its_receipt_trains_it_again(
     assert "model direction on release first: the same result" in capsys.readouterr().out
     [said] = score(house.dsn, house.place, registry, ManualClock())
     assert "takes features of cross_asset beside market" in said.line()
+    assert "cross_asset, which the speed layer does not make" in unfit(card)
+    say = ("--home", str(home))
+    assert run(["models", "promote", "direction", *say]) == 1
+    why = "model direction 1: takes features of cross_asset, which neither"
+    assert why in capsys.readouterr().err
+    assert why in "".join(promote_all(registry, house.dsn))
+    for way in (["--canary", "0.5"], ["--ab", "spring"], ["--bandit"]):
+        assert run(["models", "route", "direction", *way, *say]) == 1
+        assert "challenger direction 1: takes features of cross" in capsys.readouterr().err
+    assert run(["models", "route", "direction", "--champion", *say]) == 0
+    assert [each.roles for each in registry.versions("direction")] == [("challenger",)]

@@ -22,6 +22,7 @@ VALUES = pa.schema(
         ("exchange", pa.string()),
         ("event_time", TIME),
         ("available_time", TIME),
+        ("recorded_time", TIME),
         ("one", pa.float64()),
         ("two", pa.float64()),
     ]
@@ -47,7 +48,8 @@ def standing(at: datetime, probe: Row, rows: Sequence[Row], table: FeatureTable)
     ]
     if not counting:
         return dict.fromkeys(table.names)
-    newest = max(counting, key=lambda row: (row[event], row[available]))
+    order = [event, available, *(["recorded_time"] if "recorded_time" in counting[0] else [])]
+    newest = max(counting, key=lambda row: tuple(row[name] for name in order))
     return {table.prefix + column: newest[column] for column in table.columns}
 
 

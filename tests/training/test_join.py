@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake.errors import BadInput, WrongUse
+from lake.errors import BadInput, Damaged, WrongUse
 from lake.training.feature_table import FeatureTable
 from lake.training.training_set import training_set
 from lake.views.engine import open_duckdb
@@ -63,19 +63,22 @@ series = {"ticker": st.sampled_from("AB"), "exchange": st.sampled_from("ab")}
 
 @st.composite
 def held(draw: st.DrawFn) -> list[Row]:
-    """Return rows of a feature table, one for each series and both times, in any order."""
+    """Return rows of a feature table, one for each series and all times, in any order."""
     keys = st.tuples(*series.values(), moments, st.integers(-2, 12))
-    rows = draw(st.lists(keys, unique=True, max_size=25))
+    once = draw(st.lists(keys, unique=True, max_size=25))
+    rows = [(*key, 1) for key in once]
+    rows += [(*key, n % 2 * 2) for n, key in enumerate(once[: draw(st.integers(0, 9))])]
     return [
         {
             "ticker": ticker,
             "exchange": exchange,
             "event_time": event,
             "available_time": event + late * MINUTE,
+            "recorded_time": NOON + recorded * timedelta(days=1),
             "one": None if draw(st.booleans()) and n % 5 == 0 else float(n),
             "two": float(-n),
         }
-        for n, (ticker, exchange, event, late) in enumerate(rows)
+        for n, (ticker, exchange, event, late, recorded) in enumerate(rows)
     ]
 
 
@@ -129,13 +132,14 @@ def test_what_comes_later_changes_no_row_before_it_and_arrival_has_no_order(
 
 
 def _versions(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("ticker", "exchange", "event_time", "available_time"))
+    return tuple(row[name] for name in VALUES.names[: -len(TABLE.columns)])
 
 
 def value(minute: int, late: float, one: float, **more: Any) -> Row:
     event = NOON + minute * MINUTE
     row = {"ticker": "A", "exchange": "a", "event_time": event, "one": one, "two": None}
-    return {**row, "available_time": event + late * MINUTE, **more}
+    times = {"available_time": event + late * MINUTE, "recorded_time": event + late * MINUTE}
+    return {**row, **times, **more}
 
 
 def ask(minute: float, **more: Any) -> Row:
@@ -152,6 +156,20 @@ def test_a_late_correction_of_an_old_bar_hides_no_newer_one(place: Place, tmp_pa
     asked = [ask(minute) for minute in (0, 1, 2, 3, 4, 5)]
     found = ones(place, tmp_path, rows, asked, lacking="null")
     assert found == [None, 1.0, 2.0, 2.0, 2.0, 8.0]
+
+
+def test_of_versions_known_from_one_time_on_the_one_recorded_last_stands(
+    place: Place, tmp_path: Path
+) -> None:
+    first, second = ({"recorded_time": NOON + timedelta(days=n)} for n in (1, 2))
+    rows = [value(0, 1, 2.0, **second), value(0, 1, 1.0, **first), value(1, 1, 3.0, **first)]
+    asked = [ask(minute) for minute in (0, 1, 2)]
+    assert ones(place, tmp_path, rows, asked, lacking="null") == [None, 2.0, 3.0]
+    rows[0]["recorded_time"] = None  # a table may not say of all when they were written
+    assert ones(place, tmp_path, rows, asked, lacking="null") == [None, 1.0, 3.0]
+    rows[1]["recorded_time"] = None
+    with pytest.raises(Damaged, match="agree in key and all times"):
+        ones(place, tmp_path, rows, asked, lacking="null")
 
 
 def test_bounds_are_inclusive_to_the_microsecond(place: Place, tmp_path: Path) -> None:
