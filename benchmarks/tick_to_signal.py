@@ -48,6 +48,7 @@ from feature_repo.models.trees import TreeRecipe, fit  # noqa: E402
 from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
 from lake.bars.kernel import MINUTE_US, SECOND_US, WIDTHS_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
+from lake.errors import Fenced  # noqa: E402
 from serving.live.live_features import BEHIND  # noqa: E402
 from serving.live.once import Once  # noqa: E402
 from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
@@ -117,10 +118,7 @@ def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
 def work(address: str, tickers: int, parent: Connection) -> None:
     """Be the worker until told to end; send the figures."""
     clock = SystemClock()
-    seed = seed_of(clock.now_us() // MINUTE_US * MINUTE_US, tickers)
-    opened = reader.opened(connected(address), "bench", 0, clock)
-    assert opened is not None
-    worker = Worker(opened, Once(), MARKET, clock, seed=seed, effects=Teller(0))
+    opened, worker = _worker(address, tickers, clock)
     latencies: list[npt.NDArray[np.int64]] = []
     told: list[float] = []
     rounds: list[float] = []
@@ -148,6 +146,23 @@ def work(address: str, tickers: int, parent: Connection) -> None:
             "lost_entries": opened.counts.lost,
         }
     )
+
+
+def _worker(address: str, tickers: int, clock: SystemClock) -> tuple[reader.ShardReader, Worker]:
+    """Return a worker and its reader; on a busy machine its turn may be over before it is made."""
+    seed = seed_of(clock.now_us() // MINUTE_US * MINUTE_US, tickers)
+    while True:
+        opened = reader.opened(connected(address), "bench", 0, clock)
+        if opened is None:
+            time.sleep(0.5)
+            continue
+        worker = Worker(opened, Once(), MARKET, clock, seed=seed, effects=Teller(0))
+        try:
+            worker.round()
+        except Fenced:
+            worker.close()
+            continue
+        return opened, worker
 
 
 def signal(address: str, tickers: int, parent: Connection) -> None:

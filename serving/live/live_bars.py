@@ -10,7 +10,7 @@ out again says why: a late tick has corrected it, or is the first of its bucket.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import duckdb
@@ -50,6 +50,8 @@ ROWS_HELD_MAX = 5_000_000
 FOLD_ROWS = 5_000
 """Trades from which on those that wait become pieces of bars of a second: some 4 ms then, instead
 of seconds when a busy minute closes."""
+
+WAIT_S = 0.5
 
 CLOSED, CORRECTED, LATE = "closed", "corrected", "late"
 CHANGE = "change"
@@ -148,10 +150,11 @@ class LiveBars(Closes):
         self._making = self._closing.submit(made)
         self._ready = closed_us, self._making
 
-    def step(self, closed_us: int) -> BarStep:
+    def step(self, closed_us: int, meanwhile: Callable[[], None] | None = None) -> BarStep:
         """Close every bucket before a time, and correct those closed before.
 
         closed_us: microseconds since the epoch, taken down to a whole minute; never goes back.
+        meanwhile: is called every WAIT_S while it is made.
         """
         closed_us = max(self.closed_us, closed_us // MINUTE_US * MINUTE_US)
         self._holding.result()
@@ -159,6 +162,8 @@ class LiveBars(Closes):
             made = self._ready[1]
         else:
             made = self._closing.submit(self._made, self._inputs(closed_us))
+        while meanwhile is not None and not wait([made], WAIT_S).done:
+            meanwhile()
         step, found = made.result()
         self._ready = None
         self.beyond += step.beyond

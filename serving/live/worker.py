@@ -175,8 +175,7 @@ class Worker(Closes):
         now_us = self._clock.now_us()
         closed_us = (now_us - self._grace_us) // MINUTE_US * MINUTE_US
         if closed_us > self.bars.closed_us:
-            self._reader.renew_if_due()
-            step = self.bars.step(closed_us)
+            step = self.bars.step(closed_us, self._reader.renew_if_due)
             features = self._marked_features(self.features.take(step))
             bars, gone = self._marked(step), step.gone
         else:
