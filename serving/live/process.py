@@ -32,14 +32,19 @@ def each_shard(
     *,
     end_s_max: float,
     log: logging.Logger,
+    among: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Start a thread that keeps each shard of a home (absolute path), until stopped.
 
-    end_s_max: how long each of them is then waited for.
+    end_s_max: how long each of them is then waited for. among: told of how many shards there are,
+    before the threads of new ones start.
     """
     threads: dict[int, threading.Thread] = {}
     while not stop.is_set():
-        for shard in _shards(home, log):
+        shards = _shards(home, log)[:SHARDS_MAX]
+        if len(shards) > len(threads):
+            among(len(shards))
+        for shard in shards:
             if shard not in threads and len(threads) < SHARDS_MAX:
                 threads[shard] = threading.Thread(target=keep, args=(shard,), daemon=True)
                 threads[shard].start()

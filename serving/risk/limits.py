@@ -93,10 +93,14 @@ class Asked(NamedTuple):
 
 
 class RiskDesk:
-    """Asks every limit; remembers the orders that passed. One thread uses it."""
+    """Asks every limit; remembers the orders that passed. One thread uses it.
+
+    elsewhere: instruments whose positions others look after; the worth of all leaves them out.
+    """
 
     def __init__(self, limits: RiskLimits) -> None:
         self.limits = limits
+        self.elsewhere: frozenset[Instrument] = frozenset()
         self._guard = Guard(limits.order)
         self._sent: deque[tuple[int, Order]] = deque()
         self._known: set[str] = set()
@@ -164,7 +168,8 @@ class RiskDesk:
             return None
         account = asked.account
         total = 0
-        for instrument in {*account.positions, *account.working, asked.order.instrument}:
+        known = {*account.positions, *account.working} - self.elsewhere
+        for instrument in known | {asked.order.instrument}:
             size = account.expected(instrument)
             size += asked.order.signed if instrument == asked.order.instrument else 0
             if size:

@@ -17,10 +17,14 @@ asks again with each quote would fill the ledger with refusals."""
 class Gate:
     """One strategy's. prices: of all instruments, as the session knows them.
 
-    is_open: while it is not, orders are not heard: killed, late, or not begun yet.
+    elsewhere: what another shard's session looks after, until prices of it come here. is_open:
+    while it is not, orders are not heard: killed, late, or not begun yet.
     """
 
-    def __init__(self, limits: RiskLimits, prices: Prices) -> None:
+    def __init__(
+        self, limits: RiskLimits, prices: Prices, elsewhere: frozenset[Instrument] = frozenset()
+    ) -> None:
+        self._elsewhere = elsewhere
         self._desk = RiskDesk(limits)
         self._prices = prices
         self._now_us = 0
@@ -42,6 +46,9 @@ class Gate:
         asked = Asked(order, account, None, now_us)
         if known is not None:
             asked = Asked(order, account, known.price, now_us, known.usual.value(), known.middle)
+        if self._elsewhere:
+            unseen = (each for each in self._elsewhere if self._prices.known(each) is None)
+            self._desk.elsewhere = frozenset(unseen)
         found = self._desk.breaches(asked)
         if found:
             self._deaf_until[order.instrument] = self._now_us + REFUSED_US

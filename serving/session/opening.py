@@ -196,14 +196,16 @@ def begun(parts: Parts, ledger: Writer, log: SessionLog, follow: Follow | None) 
     """Return a new session; it begins with the frame after what is on the disk now, or followed."""
     now_us = parts.clock.now_us()
     through, started_us = follow or (parts.journal.durable(), now_us)
-    with connected(parts.dsn) as connection:
-        openings = accounts.opened(connection, ledger, parts.plan, now_us)
     digest = ""
     if parts.lake is not None:
         digest = warm.save(parts.home, _warm(parts, through, started_us))
     epoch = DurableWatch(parts.client, parts.shard).refresh().epoch
     names = parts.shard, epoch, through + 1, started_us
-    start = log.begin(Start("", *names, parts.plan, openings, digest, parts.code))
+    accounts.ensure(ledger, parts.plan, now_us)
+    with log.alone(), connected(parts.dsn) as connection:
+        beside = log.beside(parts.shard, list(parts.plan.strategies))
+        openings = accounts.opened(connection, parts.plan, parts.shard, beside)
+        start = log.begin(Start("", *names, parts.plan, openings, digest, parts.code))
     return log.read(start.session)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from feature_repo.strategies.catalog import STRATEGIES, make
@@ -11,7 +11,7 @@ from feature_repo.trading.account import Account
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.limits import DAY_US, Limits
 from feature_repo.trading.market import Instrument
-from feature_repo.trading.money import UNIT
+from feature_repo.trading.money import MILLION, UNIT
 from feature_repo.trading.strategy import Strategy
 from lake.errors import Damaged, WrongUse
 from serving.risk.limits import RiskLimits
@@ -29,15 +29,19 @@ class Plan:
     """Strategies with their parameters as texts, and the terms that each trades on.
 
     A strategy's account has its name. cash: of an account that the ledger does not know yet, in
-    units of 1e-10.
+    units of 1e-10. limits: of an account. share: what the session has of its accounts, whose other
+    shards have sessions of their own; in millionths.
     """
 
     strategies: Mapping[str, Mapping[str, str]]
     cash: int = 100_000 * UNIT
     costs: Costs = field(default_factory=lambda: Costs(taker=1_000, latency_us=5_000))
     limits: RiskLimits = field(default_factory=RiskLimits)
+    share: int = MILLION
 
     def __post_init__(self) -> None:
+        if not 0 < self.share <= MILLION:
+            raise WrongUse("session", f"has a share of {self.share}", f"1 to {MILLION:,}")
         if not 0 < len(self.strategies) <= STRATEGIES_MAX:
             raise WrongUse("session", "has no strategy, or too many", f"1 to {STRATEGIES_MAX}")
         self.made()
@@ -45,6 +49,24 @@ class Plan:
     def made(self) -> list[Strategy]:
         """Return the strategies, new; WrongUse for an unknown one or a wrong parameter."""
         return [make(name, params) for name, params in self.strategies.items()]
+
+    @property
+    def limits_here(self) -> RiskLimits:
+        """Return the limits of the session: its share of those that hold for a whole account.
+
+        These are the day's loss, the worth of all positions, and the rate. The others are of one
+        order or instrument, which is of one shard.
+        """
+        limits = self.limits
+        return replace(
+            limits,
+            order=replace(limits.order, daily_loss=self._part(limits.order.daily_loss)),
+            total_exposure=self._part(limits.total_exposure),
+            orders=None if limits.orders is None else max(1, self._part(limits.orders) or 0),
+        )
+
+    def _part(self, limit: int | None) -> int | None:
+        return None if limit is None else limit * self.share // MILLION
 
     @property
     def wants_rows(self) -> bool:
@@ -63,10 +85,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What an account has when a session begins."""
+    """What a session has of an account when it begins.
+
+    cash: its share. held: all that the account holds, since an instrument may have come from
+    another shard; elsewhere: of that, what sessions of other shards traded last.
+    """
 
     cash: int
     held: Mapping[Instrument, Held] = field(default_factory=dict)
+    elsewhere: frozenset[Instrument] = frozenset()
 
     def enter(self, account: Account) -> None:
         """Give it to an account that has nothing yet."""
@@ -112,10 +139,12 @@ class Start:
             "cash": plan.cash,
             "costs": asdict(plan.costs),
             "limits": risk,
+            "share": plan.share,
             "openings": {
                 account: {
                     "cash": each.cash,
                     "held": [[*key, *_held(held)] for key, held in each.held.items()],
+                    "elsewhere": sorted(map(list, each.elsewhere)),
                 }
                 for account, each in self.openings.items()
             },
@@ -129,11 +158,13 @@ def start_of(session: str, said: Mapping[str, Any]) -> Start:
     try:
         risk = NOT_YET | said["limits"]
         limits = RiskLimits(**risk | {"order": Limits(**risk["order"])})
-        plan = Plan(said["strategies"], said["cash"], Costs(**said["costs"]), limits)
+        terms = said["cash"], Costs(**said["costs"]), limits, said.get("share", MILLION)
+        plan = Plan(said["strategies"], *terms)
         openings = {
             account: Opening(
                 each["cash"],
                 {Instrument(*row[:3]): Held(*row[3:]) for row in each["held"]},
+                frozenset(Instrument(*row) for row in each.get("elsewhere", ())),
             )
             for account, each in said["openings"].items()
         }

@@ -12,12 +12,15 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
+from feature_repo.trading.money import MILLION
 from lake.client import connect
 from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError
@@ -50,6 +53,8 @@ class Sessions:
         self._clock = clock
         self._in_use = in_use.Models(home)
         self._code = code_hash((*PACKAGES, "serving"))
+        self._share = MILLION
+        """What each shard's session has of its accounts: as much as any other's."""
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -57,8 +62,13 @@ class Sessions:
         if self._plan.wants_rows:
             self._in_use.look()
             threading.Thread(target=self._in_use.run, daemon=True).start()
-        each_shard(self._home, self._keep, self.stop, end_s_max=END_S_MAX, log=LOG)
+        each_shard(
+            self._home, self._keep, self.stop, end_s_max=END_S_MAX, log=LOG, among=self._among
+        )
         self._in_use.stop.set()
+
+    def _among(self, shards: int) -> None:
+        self._share = MILLION // shards
 
     def _keep(self, shard: int) -> None:
         """Run sessions of a shard for as long as nobody stops it, whatever happens meanwhile."""
@@ -69,7 +79,8 @@ class Sessions:
             try:
                 LOG.info("shard %d: opening", shard)
                 parts = self._parts(client, shard)
-                follow = run_session(parts, follow, self.stop.is_set, forsake)
+                stops = partial(self._stops, parts.plan.share)
+                follow = run_session(parts, follow, stops, forsake)
                 gone_us, forsake = None, ""
             except ModelGone as error:
                 LOG.warning("shard %d: %s", shard, error)
@@ -86,11 +97,16 @@ class Sessions:
             finally:
                 client.close()
 
+    def _stops(self, share: int) -> bool:
+        """Tell whether a session is to end: stopped, or a shard has come that has a share, too."""
+        return self.stop.is_set() or share != self._share
+
     def _parts(self, client: Redis, shard: int) -> Parts:
         dsn = role_dsn(self._home, "service")
         kill = KillSwitch(self._home / KILLED, client, self._clock)
         models = models_of(self._plan, self._in_use, self._clock)
-        names = self._home, shard, self._plan, dsn, client, kill, self._clock, models
+        plan = replace(self._plan, share=self._share)
+        names = self._home, shard, plan, dsn, client, kill, self._clock, models
         return Parts(*names, self._code, self._lake)
 
     def _lake(self) -> Client:

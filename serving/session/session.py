@@ -137,7 +137,7 @@ class Session(Closes):
 
     def _seat(self, strategy: Strategy) -> Simulation:
         plan, name = self.start.plan, strategy.name
-        gate = Gate(plan.limits, self._prices)
+        gate = Gate(plan.limits_here, self._prices, self.start.openings[name].elsewhere)
         self._gates.append(gate)
 
         def hear(said: Placed | Arrived | Report) -> None:

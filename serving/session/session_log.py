@@ -7,7 +7,8 @@ one that lost its turn can't add to a session that has gone on.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,7 @@ STATEMENT_MS_MAX = 5_000
 SESSIONS_MAX = 10_000
 """Sessions of one shard and day."""
 
+BEGINS = "market.live_sessions.begins"
 FIELDS = "word, frame, (extract(epoch FROM at) * 1000000)::bigint, said"
 
 
@@ -95,6 +97,27 @@ class SessionLog(Closes):
             " ORDER BY at, session"
         )
         return [self.read(name) for (name,) in self._rows(query, (shard, list(accounts)))]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else begin a session meanwhile."""
+        self._rows("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (BEGINS,))
+        try:
+            yield
+        finally:
+            with suppress(Unavailable):  # it ends with the connection
+                self._rows("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (BEGINS,))
+
+    def beside(self, shard: int, accounts: Sequence[str]) -> list[Start]:
+        """Return the starts of other shards' sessions with one of these accounts, not closed."""
+        query = (
+            "SELECT session, said FROM market.live_sessions AS s WHERE word = 'start'"
+            " AND shard <> %s AND said::jsonb -> 'strategies' ?| %s::text[] AND NOT EXISTS (SELECT"
+            " FROM market.live_sessions AS c WHERE c.session = s.session AND c.word = 'closed')"
+            " ORDER BY at, session"
+        )
+        rows = self._rows(query, (shard, list(accounts)))
+        return [start_of(session, json.loads(said)) for session, said in rows]
 
     def read(self, session: str) -> Logged:
         """Return a session; Damaged where it has no start, or a hole."""

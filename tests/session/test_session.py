@@ -104,8 +104,10 @@ def test_a_start_is_what_its_document_says() -> None:
     made = start()
     assert start_of(made.session, made.document()) == made
     before = made.document()
-    del before["limits"]["spike"]
-    assert start_of("s", before).plan.limits.spike is None  # decided again as it was
+    del before["limits"]["spike"], before["share"], before["openings"]["buy-and-hold"]["elsewhere"]
+    again = start_of("s", before)
+    assert again.plan.limits.spike is None  # decided again as it was
+    assert (again.plan.share, again.openings) == (1_000_000, made.openings)
 
 
 def test_nothing_is_ordered_while_killed_or_late_and_a_kill_takes_all_back() -> None:
