@@ -1,4 +1,4 @@
-"""Years of history in bulk: a Binance dump to journal, hot tier and lake, and the proof after it.
+"""Years of history in bulk: a Binance dump to journal and lake, and the proof after it.
 
     python benchmarks/backfill.py [--trades 2000000] [--days 20] [--json]
 
@@ -58,7 +58,7 @@ def dump(folder: Path, trades: int, days: int) -> Path:
 def read_alone(path: Path, folder: Path) -> tuple[float, float]:
     """Return the seconds of reading the dump, and of writing its rows as Parquet."""
     start = time.perf_counter()
-    rows = pa.concat_tables([piece for _, piece in open_file(path, {}).pieces(0)])
+    rows = pa.concat_tables([piece.rows for piece in open_file(path, {}).pieces(0)])
     read_s = time.perf_counter() - start
     start = time.perf_counter()
     pq.write_table(rows, folder / "alone.parquet", compression="zstd")

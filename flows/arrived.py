@@ -10,16 +10,22 @@ from collections.abc import Mapping
 import psycopg
 
 from lake.bars.bars_table import Marks
-from lake.hot.hot_reader import frame_within, last_frames
+from lake.hot.hot_reader import frame_within
 from lake.views.union_view import last_seq
 
 
-def frames_upto(dsn: str, held: Marks, rows_max: int) -> tuple[Mapping[int, int], bool]:
-    """Return shard -> last frame to take now, about rows_max rows of each, and if more wait."""
+def frames_upto(
+    dsn: str, held: Marks, rows_max: int, shown: Mapping[int, int]
+) -> tuple[Mapping[int, int], bool]:
+    """Return shard -> last frame to take now, about rows_max rows of each, and if more wait.
+
+    shown: shard -> last frame that the caller's views show (Client.frames): of a batch that came
+    since then they may lack the rows that are in no hot table.
+    """
     upto = {}
     more = False
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for shard, last in last_frames(connection).items():
+        for shard, last in shown.items():
             after = held.through.get(shard, 0)
             if after < last:
                 upto[shard] = frame_within(connection, shard, after, last, rows_max=rows_max)

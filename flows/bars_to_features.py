@@ -54,7 +54,7 @@ class BarsToFeatures(FeatureMaker):
             head, made = bars.current_snapshot(), table.made_of()
             if made is not None and made.set_version != self._set.version:
                 made = None
-            scores = self._source.scores_upto(self._dsn, made.scores if made else {})
+            scores = self._source.scores_upto(self._client.frames, made.scores if made else {})
             if head is None:
                 return Step(0, 0)
             of = MadeOf(head.snapshot_id, self._set.version, marks_of(bars), scores)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
-import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +21,6 @@ from lake.bars.kernel import WIDTHS_US
 from lake.features.changed_bars import BARS, LEFT_OUT
 from lake.features.common_bars import REFERENCE_SQL, common_bars
 from lake.features.pairs import PAIR
-from lake.hot.hot_reader import last_frames
 from lake.views.union_view import last_seq
 
 SCORES = "market_sentiment"
@@ -41,8 +39,11 @@ class BarsAlone:
         """Select the bars that meet a condition, once more written for each table read."""
         return f"FROM lake.{BARS} WHERE {where}"
 
-    def scores_upto(self, dsn: str, held: Mapping[int, int]) -> Mapping[int, int]:
-        """Return shard -> last frame whose scores are to be seen now; none, of bars alone."""
+    def scores_upto(self, shown: Mapping[int, int], held: Mapping[int, int]) -> Mapping[int, int]:
+        """Return shard -> last frame whose scores are to be seen now; none, of bars alone.
+
+        shown: shard -> last frame that the client's views show.
+        """
         return {}
 
     def concerned(
@@ -104,10 +105,9 @@ class WithReference(BarsAlone):
 class WithScores(BarsAlone):
     """Bars with their asset's scores: one that is new concerns the bars of the day after it."""
 
-    def scores_upto(self, dsn: str, held: Mapping[int, int]) -> Mapping[int, int]:
+    def scores_upto(self, shown: Mapping[int, int], held: Mapping[int, int]) -> Mapping[int, int]:
         """Return shard -> last frame to see now."""
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            return {**held, **last_frames(connection)}
+        return {**held, **shown}
 
     def concerned(
         self,

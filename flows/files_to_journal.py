@@ -1,7 +1,7 @@
 """Take files of history in, piece by piece, through the journal of whoever owns their tickers.
 
-Years go in as minutes do: journal, hot tier, lake, the same ledger and the same proof; days that
-are old leave the hot tier as soon as the lake holds them. A file that was stopped goes on after the
+Years go in as minutes do: journal, lake, the same ledger and the same proof; days that are old do
+so beside the hot tables (lake.ingest.staging). A file that was stopped goes on after the
 last piece that the journal has. What is held already is known by its keys.
 """
 

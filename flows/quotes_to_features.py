@@ -52,7 +52,7 @@ class QuotesToFeatures(FeatureMaker):
             made = self._look(table)
             same_set = made is not None and made.set_version == self._set.version
             held = made.marks if made is not None and same_set else Marks({}, 0)
-            upto, more = frames_upto(self._dsn, held, self._rows_max)
+            upto, more = frames_upto(self._dsn, held, self._rows_max, self._client.frames)
             closed_us = (self._clock.now_us() - GRACE_MS * 1_000) // MINUTE_US * MINUTE_US
             marks = Marks({**held.through, **upto}, max(held.closed_us, closed_us))
             if marks == held:

@@ -19,7 +19,7 @@ from lake.clock import Clock, SystemClock
 from lake.closes import Closes
 from lake.contracts.contract import TICK_DATASETS, load
 from lake.errors import WrongUse
-from lake.hot.hot_reader import frame_within, last_frames
+from lake.hot.hot_reader import frame_within
 from lake.hot.lease import Lease
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.quality.book import DATASET, FLOW_SHARD, marks, newest_models, record
@@ -157,7 +157,7 @@ class RowsToQuality(Closes):
         """Return the frames to look through, and whether there are more."""
         upto: dict[int, int] = {}
         more = False
-        for shard, last in last_frames(connection).items():
+        for shard, last in self._client.frames.items():
             after = held.get(shard, 0)
             if after < last:
                 upto[shard] = frame_within(connection, shard, after, last, rows_max=self._rows_max)

@@ -100,7 +100,7 @@ class TradesToBars(Closes):
         """Publish what is new; raises Unavailable when another run was first: call it again."""
         with self._turn() as table:
             held = self._look(table)
-            upto, more = frames_upto(self._dsn, held, self._rows_max)
+            upto, more = frames_upto(self._dsn, held, self._rows_max, self._client.frames)
             now_us = (self._clock.now_us() - self._grace_us) // MINUTE_US * MINUTE_US
             marks = Marks({**held.through, **upto}, max(held.closed_us, now_us))
             if marks == held:

@@ -21,6 +21,7 @@ NAMES = (
     "journal.fsync",
     "journal.published",
     "journal.segment",
+    "stage.file",
     "hot.copy",
     "hot.commit",
     "hot.committed",

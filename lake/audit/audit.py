@@ -34,9 +34,9 @@ from lake.ledger import MEASURES
 from lake.tables.catalog import known_table, open_catalog
 from lake.tables.commit import faults_of
 from lake.tables.upkeep import live_files
-from lake.verify.lake_check import parquet_sql
 from lake.verify.verify import verify
 from lake.views.engine import LAKE_EXTENSIONS, attach_warehouse, first_line, open_duckdb
+from lake.views.union_view import parquet_sql
 from lake.warehouse import Warehouse, readable
 
 SAMPLE_FILES = 64

@@ -109,7 +109,10 @@ class HotToBars:
             )
 
     def _old_days(self, shard: int, after: int, upto: int) -> list[date]:
-        """Return touched days that the policies do not look at and that never left."""
+        """Return touched days that the policies do not look at and that never left.
+
+        Rows that were staged for the lake are in no bar of the hot tier.
+        """
         days = window_days(ask(self._connection)) - MARGIN_DAYS
         horizon = utc_from_us(self._clock.now_us()) - timedelta(days=days)
         rows = self._connection.execute(
@@ -117,7 +120,10 @@ class HotToBars:
             " WHERE dataset = 'crypto_trades' AND shard = %s AND first_frame > %s"
             " AND last_frame <= %s AND minute < %s AND NOT EXISTS ("
             "  SELECT FROM market.dropped_partitions AS d WHERE d.dataset = 'crypto_trades'"
-            "  AND d.day = (minute AT TIME ZONE 'UTC')::date) ORDER BY day",
+            "  AND d.day = (minute AT TIME ZONE 'UTC')::date) AND NOT EXISTS ("
+            "  SELECT FROM market.staged_files AS s WHERE s.dataset = 'crypto_trades'"
+            "  AND s.shard = ledger_minutes.shard AND s.last_frame = ledger_minutes.last_frame"
+            "  AND s.day = (minute AT TIME ZONE 'UTC')::date) ORDER BY day",
             (shard, after, upto, horizon),
         )
         return [day for (day,) in rows]

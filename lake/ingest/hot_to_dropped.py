@@ -234,11 +234,16 @@ def _hold_lake(
 def _beyond_dropped(
     connection: psycopg.Connection, dataset: str, day: date, total: Totals
 ) -> tuple[int, Decimal]:
-    """Return what this drop takes away: a day may leave again after a late replay."""
+    """Return what this drop takes away: a day may leave again after a late replay, and some of its
+    rows may never have been in hot.
+    """
     row = connection.execute(
-        "SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM market.dropped_partitions"
-        " WHERE dataset = %s AND day = %s",
-        (dataset, day),
+        "SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM ("
+        "SELECT rows, digest FROM market.dropped_partitions WHERE dataset = %(of)s AND day = %(on)s"
+        " UNION ALL"
+        " SELECT rows, digest FROM market.staged_files WHERE dataset = %(of)s AND day = %(on)s"
+        ") AS gone",
+        {"of": dataset, "on": day},
     ).fetchone()
     assert row is not None
     return total.rows - int(row[0]), total.digest - row[1]

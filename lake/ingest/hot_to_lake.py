@@ -16,9 +16,10 @@ import psycopg
 import pyarrow as pa
 
 from lake.contracts.arrow_schema import arrow_schema
-from lake.contracts.contract import load
+from lake.contracts.contract import TICK_DATASETS, load
 from lake.durations import StageTimes
 from lake.hot.hot_reader import HotReader, frame_within, last_frames
+from lake.hot.staged_files import note_in_lake, staged_within
 from lake.ingest.recent_batches import RecentBatches
 from lake.tables.lake_table import LakeTable
 
@@ -85,6 +86,7 @@ class HotToLake:
         self.commit_lock = commit_lock or threading.Lock()
         self._commits = commits or Commits()
         self._stage = times.stage if times else lambda name: nullcontext()
+        self._unnoted = set(TICK_DATASETS)  # of a start before: what it committed and never noted
 
     def step(self, *, books: bool = True) -> Moved:
         """Append what hot has beyond each table; one commit per table with new rows.
@@ -109,7 +111,9 @@ class HotToLake:
         with self.commit_lock:
             table.refresh()
             held = table.holdings().through
+        self._note(table.dataset, held)
         parts: list[pa.Table] = []
+        staged: list[tuple[str, int]] = []
         through: dict[int, int] = {}
         waiting = False
         for shard, last in frames.items():
@@ -121,8 +125,11 @@ class HotToLake:
             through[shard] = upto
             waiting = waiting or upto < last
             parts.extend(found)
+            if table.dataset in TICK_DATASETS:
+                files = staged_within(self._connection, table.dataset, shard, after, upto)
+                staged.extend(files)
         rows = pa.concat_tables([arrow_schema(load(table.dataset)).empty_table(), *parts])
-        if not rows.num_rows and not waiting:
+        if not rows.num_rows and not staged and not waiting:
             return 0, False
         with self.commit_lock:
             table.refresh()
@@ -130,9 +137,18 @@ class HotToLake:
                 self._commits.conflicts += 1
                 return 0, True
             with self._stage("lake_append"):
-                table.append(rows, through)
+                table.append(rows, through, [path for path, _ in staged])
             self._commits.by_dataset[table.dataset] += 1
-        return rows.num_rows, waiting
+        if staged:
+            self._unnoted.add(table.dataset)
+            self._note(table.dataset, through)
+        return rows.num_rows + sum(count for _, count in staged), waiting
+
+    def _note(self, dataset: str, through: Mapping[int, int]) -> None:
+        """Note which staged files the table holds, where there may be some."""
+        if dataset in self._unnoted:
+            note_in_lake(self._connection, dataset, through)
+            self._unnoted.discard(dataset)
 
     def _rows(self, dataset: str, shard: int, after: int, last: int) -> tuple[int, list[pa.Table]]:
         """Return (upto, rows of frames (after, upto] in parts)."""

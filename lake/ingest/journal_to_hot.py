@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -26,12 +27,14 @@ from lake.feeds.codec import Codec
 from lake.hot.hot_tier import LEDGER, HotBatch, HotTier
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions
+from lake.hot.staged_files import BOOK
 from lake.ingest.batch import BatchBuilder, BatchLedger, Built
 from lake.ingest.feed_gap import GapBook, open_gaps
 from lake.ingest.instrument_book import InstrumentBook, known_instruments
 from lake.ingest.keyless import first_remembered
 from lake.ingest.recent_batches import RecentBatches
 from lake.ingest.redelivery import Redelivery, StoredKeys
+from lake.ingest.staging import Stage, is_bulk, next_runs
 from lake.journal.reader import JournalReader, Run
 from lake.journal.segment import segments
 from lake.state import remedy
@@ -49,11 +52,15 @@ AHEAD_FRAMES_MIN = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """A batch that is built, and what a restart after it needs to know."""
+    """A batch that is built, and what a restart after it needs to know.
+
+    bulk: it is of history alone, of which old rows need not go through the hot tables.
+    """
 
     built: Built
     state: Mapping[str, Any]
     ledger: Future[pa.Table]
+    bulk: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,9 @@ class JournalToHot:
         *,
         recent: RecentBatches | None = None,
         times: StageTimes | None = None,
+        stage: Stage | None = None,
     ) -> None:
+        self._bulk = stage
         self._connection = connection
         self._hot = hot
         self._reader = reader
@@ -146,12 +155,12 @@ class JournalToHot:
             built = following.built
             if self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN:
                 self._ahead = self._worker.submit(self._build, built.last_frame)
-            self._write(following)
+            copied = self._write(following)
         except BaseException:
             self._forget()
             raise
         if self._recent is not None:
-            tables = {**built.tables, LEDGER: following.ledger.result()}
+            tables = {**copied, LEDGER: following.ledger.result()}
             self._recent.add(built.first_frame - 1, built.last_frame, tables)
         self.last_frame = built.last_frame
         return built
@@ -169,13 +178,15 @@ class JournalToHot:
     def _build(self, after: int) -> _Next | None:
         """Build the batch that follows a frame; the builder belongs to whoever runs this."""
         assert self._builder is not None
-        runs = self._reader.read(after + 1, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
+        read = self._reader.read if self._bulk is None else partial(next_runs, self._reader)
+        runs = read(after + 1, frames_max=FRAMES_MAX, bytes_max=BYTES_MAX)
         if not runs:
             return None
+        bulk = self._bulk is not None and is_bulk(runs)
         with self._stage("build"):
             built = self._builder.build(runs, self._clock.now_us())
         counted = self._counter.submit(self._ledger.rows, built)
-        return _Next(built, self._builder.state(), counted)
+        return _Next(built, self._builder.state(), counted, bulk)
 
     def _forget(self) -> None:
         """Drop what is in memory: it is ahead of what is stored."""
@@ -226,21 +237,34 @@ class JournalToHot:
                 within = [each for each in runs if each.frames.first_frame <= last_frame]
                 yield from (_upto(each, last_frame) for each in within)
 
-    def _write(self, following: _Next) -> None:
+    def _write(self, following: _Next) -> dict[str, pa.Table]:
+        """Write a batch; return the rows that hot tables have got."""
         built = following.built
+        tables = self._staged(following) if following.bulk else built.tables
         for dataset in TICK_DATASETS:
-            rows = built.tables.get(dataset)
+            rows = tables.get(dataset)
             if rows is not None and rows.num_rows:
                 self._ensure_partitions(dataset, rows)
         batch = HotBatch(
             self._reader.shard,
             built.first_frame - 1,
             built.last_frame,
-            built.tables,
+            tables,
             following.ledger.result,
             following.state,
         )
         self._hot.write(batch, self._lease)
+        return {name: rows for name, rows in tables.items() if name != BOOK}
+
+    def _staged(self, following: _Next) -> dict[str, pa.Table]:
+        assert self._bulk is not None
+        shard, ledger = self._reader.shard, following.ledger.result
+        try:
+            with self._stage("stage"):
+                return self._bulk.stage(self._connection, shard, following.built, ledger)
+        except psycopg.Error as error:
+            said = str(error).strip()
+            raise Unavailable("hot tier", said, remedy(said, "is the server up?")) from error
 
     def _ensure_partitions(self, dataset: str, rows: pa.Table) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from lake.contracts.contract import TICK_DATASETS, load
 from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions, summarize
 from lake.hot.recovery import window_s
+from lake.hot.staged_files import waiting_files
 from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.hot_to_lake import BOOKS
 from lake.ingest.lake_files import RemovalBook
@@ -113,7 +114,8 @@ class KeepLoop:
                     upkeep.forget()
                     keep_tags(catalog, table.dataset, self._now(), context.commit_lock)
                 if rounds % ORPHANS_EVERY == 0:
-                    self._sweep(upkeep, book, window_s(connection))
+                    waiting = waiting_files(connection, table.dataset)
+                    self._sweep(upkeep, book, window_s(connection), waiting)
                     self._forget_metadata(catalog, table.dataset, window_s(connection))
             if whole:
                 self._make_ahead(connection)
@@ -133,14 +135,17 @@ class KeepLoop:
             steps=context.steps,
         )
 
-    def _sweep(self, upkeep: Upkeep, book: RemovalBook, kept_s: int) -> None:
+    def _sweep(
+        self, upkeep: Upkeep, book: RemovalBook, kept_s: int, waiting: Collection[str]
+    ) -> None:
         """Find files that nobody needs; what they were needed for may still run.
 
         kept_s: how far back a restore may go. Trino's sweeps go by a file's age, not by when it
-        was let go of, so where there is a window the book does it alone.
+        was let go of, so where there is a window the book does it alone. waiting: staged files.
         """
         if isinstance(upkeep, TrinoUpkeep) and not kept_s:
-            upkeep.sweep(self._now())
+            if not waiting:  # a sweep would take a staged file that is older than its age
+                upkeep.sweep(self._now())
         else:
             old_us = self._context.clock.now_us() - ORPHAN_AGE_S * 1_000_000
             book.freed(upkeep.dataset, upkeep.orphans(old_us))

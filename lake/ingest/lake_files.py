@@ -20,11 +20,16 @@ class RemovalBook:
         self._connection = connection
 
     def freed(self, dataset: str, paths: Sequence[str]) -> None:
-        """Note that the newest snapshot no longer needs these files."""
+        """Note that the newest snapshot no longer needs these files.
+
+        A staged file that still waits for its commit is none of them.
+        """
         if paths:
             self._connection.execute(
-                "INSERT INTO market.lake_removals (dataset, path) SELECT %s, unnest(%s::text[])"
-                " ON CONFLICT (path) DO NOTHING",
+                "INSERT INTO market.lake_removals (dataset, path)"
+                " SELECT %s, path FROM unnest(%s::text[]) AS path WHERE NOT EXISTS ("
+                "  SELECT FROM market.staged_files AS s WHERE s.path = path.path"
+                "  AND s.in_lake_time IS NULL) ON CONFLICT (path) DO NOTHING",
                 (dataset, list(paths)),
             )
 

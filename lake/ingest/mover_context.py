@@ -32,6 +32,7 @@ RETRY_S_MAX = 2.0
 
 STAGES = (
     "build",
+    "stage",
     "copy",
     "ledger",
     "commit",

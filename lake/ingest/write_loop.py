@@ -9,6 +9,7 @@ import psycopg
 from lake.hot.hot_tier import HotTier
 from lake.ingest.journal_to_hot import JournalToHot
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
+from lake.ingest.staging import Stage
 from lake.ingest.stored_keys import StoredUnion
 from lake.journal.reader import JournalReader
 
@@ -25,6 +26,8 @@ class WriteLoop:
         self._reader = JournalReader(place.journal, place.shard)
         self._hot = HotTier(place.dsn, steps=context.steps, times=context.times)
         self._stores = StoredUnion(place.dsn, place.warehouse)
+        commit = place.commit
+        self._stage = Stage(commit.dsn, commit.warehouse, context.clock, steps=context.steps)
         self._connection: psycopg.Connection | None = None
         self._mover: JournalToHot | None = None
 
@@ -90,6 +93,7 @@ class WriteLoop:
                 context.clock,
                 recent=context.recent,
                 times=context.times,
+                stage=self._stage,
             )
         return self._mover
 
@@ -98,6 +102,7 @@ class WriteLoop:
             self._mover.close()
             self._mover = None
         self._stores.close()
+        self._stage.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -97,6 +97,11 @@ def _write(table: Table, rows: pa.Table, folder: str, compact: bool) -> DataFile
     ):
         for group in _row_groups(table, rows) if compact else (rows,):
             writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+    return known_file(table, path)
+
+
+def known_file(table: Table, path: str) -> DataFile:
+    """Return the entry of a file that is written already, from its footer; raises OSError."""
     return parquet_file_to_data_file(table.io, table.metadata, path)
 
 

@@ -10,7 +10,9 @@ says what it really holds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
@@ -21,9 +23,12 @@ from lake.errors import Damaged
 from lake.steps import Steps
 from lake.tables.catalog import ensure_table, metadata_location
 from lake.tables.commit import COMMIT_FAULTS, Staging, commit_on_head, faults_of, translated
-from lake.tables.data_file import time_column_of, write_data_files
+from lake.tables.data_file import known_file, time_column_of, write_data_files
 from lake.tables.lake_marks import note_mark
 from lake.tables.names import EPOCH, NAMESPACE, SNAPSHOT, THROUGH
+
+FOOTERS = 4
+"""Staged files whose footers are read at once: in a bucket each is a way there and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +71,19 @@ class LakeTable:
         touched, self._touched = self._touched, set()
         return touched
 
-    def append(self, rows: pa.Table, through: Mapping[int, int]) -> None:
+    def append(
+        self, rows: pa.Table, through: Mapping[int, int], staged: Sequence[str] = ()
+    ) -> None:
         """Append rows and move `through`, in one commit on top of the loaded metadata.
 
+        staged: files of this table that were written before and belong to the same frames.
         Raises Fenced when a newer committer exists; DiskFull; Unavailable when the race was lost or
         the outcome is unknown: refresh, look at holdings, decide again.
         """
         with faults_of(self.dataset):
             files = write_data_files(self.table, rows, time_column=time_column_of(self.table))
+            with ThreadPoolExecutor(FOOTERS) as readers:
+                files += readers.map(partial(known_file, self.table), staged)
             self._steps.at("lake.parquet")
             marks = {f"{THROUGH}{shard}": str(frame) for shard, frame in through.items()}
             before = self.holdings().through

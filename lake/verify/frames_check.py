@@ -208,7 +208,8 @@ def _compare(
     """Return the totals of rows stored under their own seq, and how many of the rest have a key
     that is stored nowhere.
     """
-    union = f"({union_sql(dataset, reading.snapshot(dataset), reading.shards)})"
+    parts = reading.snapshot(dataset), reading.shards, reading.staged
+    union = f"({union_sql(dataset, *parts)})"
     first, last = stretch.first << INDEX_BITS, (stretch.last + 1) << INDEX_BITS
     connection = reading.duckdb
     connection.register("derived", rows)

@@ -23,9 +23,9 @@ from lake.verify.marks import DatasetMarks, FileMark, UnitMark
 from lake.verify.reading import Reading, unit_sql
 from lake.verify.report import Fault
 from lake.verify.totals import Totals
-from lake.views.engine import first_line, quote
+from lake.views.engine import first_line
 from lake.views.snapshot import DataFile, Snapshot, live_files
-from lake.views.union_view import DUCKDB_TYPES, lake_sql, through_sql
+from lake.views.union_view import lake_sql, parquet_sql, through_sql
 from lake.warehouse import Bucket, Warehouse
 
 FILES_PER_READ_MAX = 64
@@ -237,22 +237,6 @@ def _table_gone(reading: Reading, dataset: str, marks: DatasetMarks) -> list[Fau
     what = f"table missing: {lost:,} rows lost"
     remedy = "put its row of iceberg_tables back, or: ticklake restore --to TIME"
     return [Fault("lake", dataset, "catalog", what, lost=lost, remedy=remedy)]
-
-
-def parquet_sql(dataset: str, paths: Sequence[str]) -> str:
-    """Return DuckDB's relation over data files, columns by field id, with a column filename."""
-    listed = ", ".join(quote(path) for path in paths)
-    options = "filename = true, hive_partitioning = false"
-    columns = load(dataset).columns
-    if any(column.since for column in columns):
-        # Files of before a column was added lack it, and some file of these may be the only one.
-        fields = ", ".join(
-            f"{column.id}: {{name: {quote(column.name)}, type: {quote(DUCKDB_TYPES[column.type])},"
-            " default_value: NULL}"
-            for column in columns
-        )
-        options += f", schema = MAP {{{fields}}}"
-    return f"read_parquet([{listed}], {options})"
 
 
 def _stamps(warehouse: Warehouse | None, metadata_location: str) -> Callable[[str], str]:

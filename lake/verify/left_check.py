@@ -1,4 +1,5 @@
-"""Rows that left hot by proof must still be in the lake: also after somebody took the lake back."""
+"""Rows that left hot by proof, or were never there, must be in the lake: also after somebody took
+the lake back."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from lake.verify.totals import Totals
 def check_left(
     reading: Reading, dataset: str, hot: DatasetMarks, lake: DatasetMarks
 ) -> list[Fault]:
-    """Return a fault per dropped unit whose rows the union of lake and hot does not show.
+    """Return a fault per such unit whose rows the union of lake, staged and hot does not show.
 
     hot, lake: what the ledger says of either, as their own checks have just proven it.
     """
@@ -23,6 +24,7 @@ def check_left(
             continue
         expected = hot.units[unit].totals
         shown = lake.units[unit].totals if unit in lake.units else Totals()
+        shown += reading.staged_new(dataset, unit, lake.frames)
         if shown != expected and unit in units:
             shown += reading.hot_new(units[unit], lake.frames)
         if shown != expected:

@@ -26,7 +26,8 @@ from lake.views.engine import (
     quote,
 )
 from lake.views.snapshot import Snapshot, load_snapshot, locations
-from lake.views.union_view import last_seq
+from lake.views.staged import FRAMES_AND_FILES, beyond, frames_and_files
+from lake.views.union_view import last_seq, parquet_sql
 from lake.warehouse import Warehouse
 
 MINUTE_US = 60_000_000
@@ -57,10 +58,7 @@ class Reading:
             self.files.execute("SET TimeZone = 'UTC'")
             self._duckdb.execute("BEGIN")
             self.tables = {str(name) for (name,) in self.hot(_TABLES)}
-            self.shards = cast(
-                "dict[int, int]",
-                dict(self.hot("SELECT shard::int, last_frame FROM market.shards")),
-            )
+            self.shards, self.staged = frames_and_files(self.hot(FRAMES_AND_FILES))
             self.places = locations(self._duckdb)
             # Sessions before counters: whoever is gone by now has handed its counters over.
             self.settled = self.hot(_UNSETTLED) == [(0,)]
@@ -164,13 +162,31 @@ class Reading:
         finally:
             self._duckdb.execute("SET pg_use_ctid_scan = true")
 
+    def staged_new(self, dataset: str, unit: str, through: Mapping[int, int]) -> Totals:
+        """Recompute the rows of a unit in staged files that a lake through these frames lacks."""
+        paths = beyond(dataset, through, self.staged)
+        if not paths:
+            return Totals()
+        low, high = unit_bounds_us(unit)
+        time = load(dataset).ledger_time
+        within = f"{time} >= make_timestamptz({low}) AND {time} < make_timestamptz({high})"
+        return self.totals(dataset, parquet_sql(dataset, paths), within)
+
     def dropped(self) -> dict[tuple[str, str], Totals]:
-        """Return (dataset, unit) -> rows and digest that left hot by proof; sums are not kept."""
-        if "dropped_partitions" not in self.tables:
+        """Return (dataset, unit) -> rows and digest that are in the ledger and not in hot; sums are
+        not kept.
+
+        They left by proof, or a batch of history staged them for the lake.
+        """
+        books = [each for each in ("dropped_partitions", "staged_files") if each in self.tables]
+        if not books:
             return {}
+        both = " UNION ALL ".join(
+            f"SELECT dataset, day, rows, digest FROM market.{b}" for b in books
+        )
         rows = self.hot(
             "SELECT dataset, to_char(day, 'YYYY-MM-DD') AS unit, sum(rows)::bigint AS n, "
-            "sum(digest)::numeric(38, 0) AS d FROM market.dropped_partitions GROUP BY 1, 2"
+            f"sum(digest)::numeric(38, 0) AS d FROM ({both}) AS b GROUP BY 1, 2"
         )
         return {
             (dataset, day): Totals(rows=int(count), digest=int(digest))

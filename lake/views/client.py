@@ -36,6 +36,7 @@ from lake.views.snapshot import (
     manifests_of,
     require_manifests,
 )
+from lake.views.staged import FRAMES_AND_FILES, frames_and_files
 from lake.views.union_view import view_statements
 from lake.warehouse import Warehouse, readable
 
@@ -55,7 +56,6 @@ _TABLES = (
     "AND (relkind IN ('r', 'p') AND NOT relispartition"
     " OR relkind = 'v' AND relname LIKE 'crypto_agg_%')"
 )
-_SHARDS = "SELECT shard::int FROM market.shards"
 
 
 class Client(Closes):
@@ -77,6 +77,7 @@ class Client(Closes):
         self._duckdb = open_duckdb([*HOT_EXTENSIONS, *LAKE_EXTENSIONS])
         self._snapshots: dict[str, Snapshot] = {}
         self._manifests: dict[str, tuple[str, ...]] = {}
+        self._frames: dict[int, int] = {}
         self._seen: object = None
         try:
             attach_warehouse(self._duckdb, warehouse)
@@ -100,6 +101,13 @@ class Client(Closes):
         """The lake tables that the views read now, by dataset."""
         return dict(self._snapshots)
 
+    @property
+    def frames(self) -> dict[int, int]:
+        """Shard -> last frame, inclusive, through which the views show every row; later hot rows
+        may show too. As of the last `refresh`.
+        """
+        return dict(self._frames)
+
     def refresh(self) -> bool:
         """Look at the catalog again and rebuild the views if it moved; tell whether it did.
 
@@ -108,24 +116,28 @@ class Client(Closes):
         # Places before shards: a shard that starts in between is then listed with no watermark,
         # and shows all of its hot rows, none of which that older lake can hold.
         places = locations(self._duckdb)
-        shards = [int(str(shard)) for (shard,) in hot_query(self._duckdb, _SHARDS)]
+        frames, staged = frames_and_files(hot_query(self._duckdb, FRAMES_AND_FILES))
         tables = [str(name) for (name,) in hot_query(self._duckdb, _TABLES)]
-        seen = (places, sorted(shards), sorted(tables))
+        seen = (places, list(frames), staged, sorted(tables))
         if seen == self._seen:
             self._require_manifests()
+            self._frames = frames
             return False
         self._snapshots = {
             dataset: self._snapshot(dataset, place) for dataset, place in places.items()
         }
         self._require_manifests()
         statements = (
-            view_statements(self._snapshots, tables, shards)
+            view_statements(self._snapshots, tables, frames, staged)
             if self._release is None
             else release_statements(self._duckdb, self._release, self._snapshots)
         )
-        for statement in list(statements):
-            self._duckdb.execute(statement)
-        self._seen = seen
+        try:
+            for statement in list(statements):
+                self._duckdb.execute(statement)
+        except IOException as error:  # staged files are looked into as their view is made
+            raise file_fault("staged files", error) from error
+        self._seen, self._frames = seen, frames
         return True
 
     def sql(self, query: str) -> DuckDBPyRelation | None:

@@ -2,12 +2,13 @@
 
 A hot row is visible when its seq lies beyond `through` of its shard, as named by the very metadata
 that the lake part is read from; so no row is shown twice and none is missing, whatever commits
-meanwhile. The comparisons are plain, so that DuckDB pushes them into PostgreSQL.
+meanwhile. So is a staged file (lake.views.staged) whose batch lies beyond it. The comparisons are
+plain, so that DuckDB pushes them into PostgreSQL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lake.contracts.contract import (
     LAKE_ONLY_DATASETS,
@@ -18,6 +19,7 @@ from lake.contracts.contract import (
 )
 from lake.views.engine import HOT_CATALOG, quote
 from lake.views.snapshot import Snapshot
+from lake.views.staged import Staged, beyond
 
 UNION_DATASETS = (
     "crypto_trades",
@@ -47,16 +49,20 @@ INDEX_BITS = 16
 
 
 def view_statements(
-    snapshots: Mapping[str, Snapshot], hot_tables: Collection[str], shards: Collection[int]
+    snapshots: Mapping[str, Snapshot],
+    hot_tables: Collection[str],
+    shards: Collection[int],
+    staged: Collection[Staged] = (),
 ) -> Iterator[str]:
     """Yield the statements that (re)create every view.
 
-    hot_tables: tables that exist in PostgreSQL; shards: those known to the hot tier.
+    hot_tables: tables that exist in PostgreSQL; shards: those known to the hot tier; staged: files
+    that some snapshot may lack.
     """
     yield "CREATE SCHEMA IF NOT EXISTS lake"
     yield "CREATE SCHEMA IF NOT EXISTS hot"
     for dataset in UNION_DATASETS:
-        yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, shards)
+        yield from _union_statements(dataset, snapshots.get(dataset), hot_tables, shards, staged)
     for dataset in LAKE_ONLY_DATASETS:
         yield _view(f"lake.{dataset}", lake_sql(dataset, snapshots.get(dataset)))
         yield _view(dataset, f"FROM lake.{dataset}")
@@ -74,11 +80,12 @@ def _union_statements(
     snapshot: Snapshot | None,
     hot_tables: Collection[str],
     shards: Collection[int],
+    staged: Collection[Staged],
 ) -> Iterator[str]:
     yield _view(f"lake.{dataset}", lake_sql(dataset, snapshot))
     if dataset in hot_tables:
         yield _view(f"hot.{dataset}", hot_sql(dataset))
-        yield _view(dataset, current_sql(dataset, union_sql(dataset, snapshot, shards)))
+        yield _view(dataset, current_sql(dataset, union_sql(dataset, snapshot, shards, staged)))
     else:
         yield _view(f"hot.{dataset}", lake_sql(dataset, None))
         yield _view(dataset, current_sql(dataset, lake_sql(dataset, snapshot)))
@@ -102,11 +109,42 @@ def numbered_through(snapshot: Snapshot | None) -> int:
     return snapshot.through.get(0, 0) if snapshot else 0
 
 
-def union_sql(dataset: str, snapshot: Snapshot | None, shards: Collection[int]) -> str:
-    """Select the lake's rows, and each shard's hot rows beyond what that lake says it holds."""
+def union_sql(
+    dataset: str,
+    snapshot: Snapshot | None,
+    shards: Collection[int],
+    staged: Collection[Staged] = (),
+) -> str:
+    """Select the lake's rows, and each shard's hot and staged rows beyond what that lake says it
+    holds.
+    """
     through = snapshot.through if snapshot else {}
     hot = [hot_sql(dataset, beyond_sql(shard, through.get(shard))) for shard in sorted(shards)]
-    return " UNION ALL ".join([lake_sql(dataset, snapshot), *hot])
+    files = beyond(dataset, through, staged)
+    waiting = [staged_sql(dataset, files)] if files else []
+    return " UNION ALL ".join([lake_sql(dataset, snapshot), *hot, *waiting])
+
+
+def staged_sql(dataset: str, paths: Sequence[str]) -> str:
+    """Select the rows of data files, typed and ordered as the contract."""
+    columns = ", ".join(_typed(_name(column.name), column) for column in load(dataset).columns)
+    return f"SELECT {columns} FROM {parquet_sql(dataset, paths)}"
+
+
+def parquet_sql(dataset: str, paths: Sequence[str]) -> str:
+    """Return DuckDB's relation over data files, columns by field id, with a column filename."""
+    listed = ", ".join(quote(path) for path in paths)
+    options = "filename = true, hive_partitioning = false"
+    columns = load(dataset).columns
+    if any(column.since for column in columns):
+        # Files of before a column was added lack it, and some file of these may be the only one.
+        fields = ", ".join(
+            f"{column.id}: {{name: {quote(column.name)}, type: {quote(DUCKDB_TYPES[column.type])},"
+            " default_value: NULL}"
+            for column in columns
+        )
+        options += f", schema = MAP {{{fields}}}"
+    return f"read_parquet([{listed}], {options})"
 
 
 def current_sql(dataset: str, select: str) -> str:

@@ -22,6 +22,7 @@ from lake.ingest import control
 from lake.journal.journal import Journal
 from lake.journal.reader import JournalReader
 from lake.steps import Steps
+from lake.verify.report import Report
 from lake.verify.verify import verify
 from lake.views.client import Client
 from lake.warehouse import Folder, Warehouse
@@ -148,6 +149,10 @@ class Lakehouse:
         with Client(self.dsn, self.place) as client:
             return client.arrow(f"SELECT * FROM {view} ORDER BY seq").to_pylist()
 
+    def verified(self) -> Report:
+        """Return what verify says of all tiers."""
+        return verify(dsn=self.dsn, warehouse=self.place)
+
     def assert_whole(self) -> None:
         """The oracle."""
         expected = self.decoded()
@@ -161,7 +166,7 @@ class Lakehouse:
                     f"{view}: doubled at frames {[s >> INDEX_BITS for s in doubled]}"
                 )
                 assert found == wanted, f"{view}: {len(found)} rows of {len(wanted)}"
-        report = verify(dsn=self.dsn, warehouse=self.place)
+        report = self.verified()
         assert report.holds, [str(fault) for fault in report.faults]
 
 

@@ -22,7 +22,7 @@ from lake.contracts.iceberg_schema import iceberg_schema
 from lake.tables.catalog import ensure_table, open_catalog
 from lake.tables.data_file import write_data_files
 from lake.tables.upkeep import Upkeep, UpkeepLimits
-from lake.verify.lake_check import parquet_sql
+from lake.views.union_view import parquet_sql
 
 NOON = datetime(2024, 8, 8, 12, tzinfo=UTC)
 NOTE = """      - name: note
