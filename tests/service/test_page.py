@@ -99,6 +99,37 @@ def row(ticker: str) -> str:
     return f"#prices-body tr[data-id='coinbase/spot/{ticker}']"
 
 
+def test_the_catalog_is_searched_by_keyboard_and_a_long_price_is_not_cut(
+    browser: Browser, service: Served
+) -> None:
+    faults: list[str] = []
+    service.tell(("X:BTCUSD", "60005.12345678"))
+    with opened(browser, service.url, faults) as page:
+        last = page.locator(f"{row('X:BTCUSD')} td:nth-child(2)")
+        page.set_viewport_size({"width": 1366, "height": 768})
+        wait(page, f"document.querySelector(`{row('X:BTCUSD')} td`).title !== ''")
+        page.wait_for_selector(f"{row('X:BTCUSD')} td:nth-child(2)[title='60,005.12345678']")
+        assert last.inner_text().startswith("60,005.1")
+        cells = "[...document.querySelectorAll('#prices-body td:not(:first-child)')]"
+        assert page.evaluate(f"{cells}.every((e) => e.scrollWidth <= e.clientWidth)")
+        page.keyboard.press("c")
+        page.keyboard.type("how volatile is it")
+        page.wait_for_selector("#found li >> nth=2")
+        page.wait_for_selector("#found-words:has-text('found, the nearest first')")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.activeElement.matches('#found li:nth-child(2)')")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowUp")
+        assert page.evaluate("document.activeElement.id") == "search"
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#found", state="hidden")
+        page.keyboard.press("c")
+        page.keyboard.type("zzzzqqqq")
+        page.wait_for_selector("#found-words:has-text('Nothing means that')")
+    assert faults == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_loads_from_here_alone_without_an_error_and_soon(
     browser: Browser, service: Served, scheme: str

@@ -5,6 +5,7 @@ import { Chart } from "./chart.js";
 import { inFrame, lately, takeMeasured } from "./frame.js";
 import { Panels } from "./panels.js";
 import { Prices, short } from "./prices.js";
+import { Search } from "./search.js";
 import { Stream } from "./stream.js";
 import { age, nowUs, put } from "./words.js";
 
@@ -16,6 +17,7 @@ theme(localStorage.getItem("ticklake.theme") ?? (matchMedia("(prefers-color-sche
 const panels = new Panels();
 const chart = new Chart(at("chart"));
 const prices = new Prices(choose);
+const search = new Search();
 const features = new Map(); // id -> newest row
 let chosen = null;
 let interval = "1m";
@@ -157,7 +159,7 @@ setInterval(() => {
 const KEYS = {
   ArrowDown: () => prices.move(1), j: () => prices.move(1),
   ArrowUp: () => prices.move(-1), k: () => prices.move(-1),
-  "/": () => at("filter").focus(),
+  "/": () => at("filter").focus(), c: () => search.focus(),
   1: () => choosesInterval("1m"), 2: () => choosesInterval("5m"), 3: () => choosesInterval("1h"),
   o: () => panels.choose("orders"), e: () => panels.choose("events"), s: () => panels.choose("signals"),
   p: predict, t: turnTheme, K: openKill, A: () => at("key").showModal(), "?": () => at("help").showModal(),

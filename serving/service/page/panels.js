@@ -103,6 +103,10 @@ export class Panels {
     put(at("market-price"), amount(row.price));
     put(at("bid"), amount(row.bid_price));
     put(at("ask"), amount(row.ask_price));
+    for (const name of ["bid", "ask"]) {
+      mark(at(name), "title", amount(row[`${name}_price`]));
+      mark(at(`${name}-size`), "title", amount(row[`${name}_size`], 0));
+    }
     put(at("bid-size"), size(row.bid_size));
     put(at("ask-size"), size(row.ask_size));
     put(at("spread"), `spread ${spread(row)} bp`);

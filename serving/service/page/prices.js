@@ -1,12 +1,14 @@
 // The table of prices: a row for each instrument, changed cell by cell.
 
 import { inFrame } from "./frame.js";
-import { age, amount, made, mark, nowUs, put } from "./words.js";
+import { age, amount, fitting, made, mark, nowUs, put } from "./words.js";
 
 const ROWS_MAX = 400; // more are found with the filter
 const ROW_PX = 23; // as page.css has it
 const BEYOND = 5; // rows that are drawn above and below those that are seen
 const OLD_US = 5e6; // an older price is no price
+const AMOUNTS = [1, 2, 3]; // columns of prices
+const SIDES_PX = 9; // left and right of a cell's text, as page.css has it, and a pixel of grace
 
 export class Prices {
   constructor(choose) {
@@ -29,7 +31,24 @@ export class Prices {
       this.height = this.scroll.clientHeight; // asked for here, where it costs no layout
       inFrame("cells", (more) => this.draw(more));
     }).observe(this.scroll);
+    this.rooms = AMOUNTS.map(() => ({ width: Infinity, digit: 0, mark: 0 }));
+    this.pen = document.createElement("canvas").getContext("2d");
+    const heads = [...this.scroll.querySelectorAll("th")];
+    const wide = new ResizeObserver(() => this.measure(heads));
+    for (const n of AMOUNTS) wide.observe(heads[n]);
     setInterval(() => this.age(), 1000);
+  }
+
+  // Looks how wide a price may be; what is longer is rounded, and whole in its title.
+  measure(heads) {
+    const { fontSize, fontFamily } = getComputedStyle(this.scroll.querySelector("table"));
+    this.rooms = AMOUNTS.map((n) => {
+      this.pen.font = `${n === 1 ? 600 : 400} ${fontSize} ${fontFamily}`;
+      const [digit, mark] = ["0", ","].map((text) => this.pen.measureText(text).width);
+      return { width: heads[n].clientWidth - SIDES_PX, digit, mark };
+    });
+    for (const id of this.order) this.dirty.add(id);
+    inFrame("cells", (more) => this.draw(more));
   }
 
   take(list) {
@@ -92,7 +111,7 @@ export class Prices {
       const row = this.rows.get(id);
       if (!row.tr || row.place < first || row.place > last) continue;
       this.dirty.delete(id);
-      drawRow(row, now);
+      drawRow(row, now, this.rooms);
       if (!more()) {
         inFrame("cells", (again) => this.draw(again));
         return;
@@ -138,16 +157,21 @@ export function short(data) {
   return data.ticker.replace(/^X:/, "");
 }
 
-function drawRow(row, now) {
+function drawRow(row, now, rooms) {
   const { data, cells, before } = row;
-  put(cells[1], amount(data.price));
+  [data.price, data.bid_price, data.ask_price].forEach((text, n) => drawPrice(cells[AMOUNTS[n]], text, rooms[n]));
   if (before !== null) {
     mark(cells[1], "data-way", Number(data.price) > Number(before) ? "up" : "down");
   }
-  put(cells[2], amount(data.bid_price));
-  put(cells[3], amount(data.ask_price));
   put(cells[4], spread(data));
   drawAge(row, now);
+}
+
+function drawPrice(cell, text, room) {
+  const said = fitting(text, room);
+  put(cell, said);
+  const full = amount(text);
+  mark(cell, "title", said === full ? null : full);
 }
 
 function drawAge(row, now) {

@@ -11,6 +11,27 @@ export function amount(text, digitsMin = 2) {
   return trimmed ? `${said}.${trimmed}` : said;
 }
 
+// Rounds an amount to so many digits after its point.
+export function rounded(text, digits) {
+  const [whole, rest = ""] = String(text).split(".");
+  if (rest.length <= digits) return String(text);
+  const sign = whole.startsWith("-") ? "-" : "";
+  const all = (BigInt(whole.replace("-", "") + rest.slice(0, digits + 1)) + 5n) / 10n;
+  const said = String(all).padStart(digits + 1, "0");
+  return digits ? `${sign}${said.slice(0, -digits)}.${said.slice(-digits)}` : sign + said;
+}
+
+// An amount whole where it fits, else with as many digits after its point as do.
+// room: { width, digit, mark }, widths in pixels: of the place, of a digit, of a point or comma.
+export function fitting(text, room) {
+  const full = amount(text);
+  const marks = full.match(/[.,]/g)?.length ?? 0;
+  const beyond = (full.length - marks) * room.digit + marks * room.mark - room.width;
+  if (!(beyond > 0)) return full;
+  const digits = (full.split(".")[1] ?? "").length - Math.ceil(beyond / room.digit);
+  return digits > 0 ? amount(rounded(text, digits), Math.min(2, digits)) : amount(rounded(text, 0), 0);
+}
+
 // A size as a person reads it: five digits that count.
 export function size(text) {
   if (text === null || text === undefined) return "–";
