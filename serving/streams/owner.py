@@ -2,7 +2,8 @@
 
 Only one reader works on a shard, since bars are made of frames in their order. Its turn lasts as
 long as it renews it; the next one gets a higher token, and every effect is written in a transaction
-that Redis refuses once the turn is another's.
+that Redis refuses once the turn is another's. One that was too busy to renew it goes on where
+nobody has taken it meanwhile: nothing was done since.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ redis.call('set', KEYS[1], token, 'px', ARGV[1])
 return token
 """
 RENEW = """
-if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('pexpire', KEYS[1], ARGV[2])
+local now = redis.call('get', KEYS[1]) or redis.call('get', KEYS[2])
+if now ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+return 1
 """
 LEAVE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -39,11 +42,13 @@ class Owner:
     def __init__(self, client: Redis, group: str, shard: int, token: int) -> None:
         self._client = client
         self.key = keys.owner(group, shard)
+        self._tokens = keys.tokens(group, shard)
         self.token = token
 
     def renew(self) -> None:
-        """Keep the turn; Fenced where it is another's by now."""
-        if not self._client.eval(RENEW, 1, self.key, str(self.token), str(TURN_MS)):
+        """Keep the turn; Fenced where it is another's by now, or was."""
+        names = self.key, self._tokens
+        if not self._client.eval(RENEW, 2, *names, str(self.token), str(TURN_MS)):
             raise fenced(self.key)
 
     def leave(self) -> None:

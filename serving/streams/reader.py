@@ -113,6 +113,7 @@ class ShardReader:
         """
         if not delivered and effects is None:
             return
+        self.renew_if_due()  # it may be long since, on a busy machine
         last = delivered[-1].place if delivered else self.applied
         mark = keys.applied(self.group, self.shard)
         with self._client.pipeline() as pipe:

@@ -226,6 +226,22 @@ def test_an_older_price_never_takes_a_newer_one_s_place_and_it_expires(client: R
     assert latest.price_of(client, "sim", "spot", "X:TEST") is None
 
 
+def test_a_turn_that_ran_out_goes_on_where_nobody_took_it_meanwhile(
+    client: Redis, shard: int
+) -> None:
+    first = owner.take(client, GROUP, shard)
+    assert first is not None
+    client.delete(first.key)  # it runs out: its process was too busy
+    first.renew()
+    assert owner.take(client, GROUP, shard) is None
+    client.delete(first.key)
+    second = owner.take(client, GROUP, shard)
+    assert second is not None
+    second.leave()
+    with pytest.raises(Fenced):  # nobody has it, but somebody had
+        first.renew()
+
+
 def test_a_turn_runs_out_and_the_next_has_a_higher_number(client: Redis, shard: int) -> None:
     first = owner.take(client, GROUP, shard)
     assert first is not None
