@@ -187,7 +187,7 @@ def _drop_proven(connection: psycopg.Connection, client: Client, proof: _Proof) 
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
             " VALUES (%s, %s, %s, %s)",
-            (dataset, day, *_beyond_dropped(connection, dataset, day, proof.promised)),
+            (dataset, day, *_beyond_dropped(connection, proof)),
         )
 
 
@@ -231,22 +231,28 @@ def _hold_lake(
         raise Damaged(f"lake.{dataset}", "was rolled back since the proof", "prove again")
 
 
-def _beyond_dropped(
-    connection: psycopg.Connection, dataset: str, day: date, total: Totals
-) -> tuple[int, Decimal]:
+def _beyond_dropped(connection: psycopg.Connection, proof: _Proof) -> tuple[int, Decimal]:
     """Return what this drop takes away: a day may leave again after a late replay, and some of its
-    rows may never have been in hot.
+    rows may never have been in hot. A batch that is staged meanwhile is not of the proof.
     """
     row = connection.execute(
         "SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM ("
         "SELECT rows, digest FROM market.dropped_partitions WHERE dataset = %(of)s AND day = %(on)s"
         " UNION ALL"
-        " SELECT rows, digest FROM market.staged_files WHERE dataset = %(of)s AND day = %(on)s"
+        " SELECT s.rows, s.digest FROM market.staged_files AS s"
+        " JOIN unnest(%(shards)s::int[], %(frames)s::bigint[]) AS f (shard, frame)"
+        " ON f.shard = s.shard AND s.last_frame <= f.frame"
+        " WHERE s.dataset = %(of)s AND s.day = %(on)s"
         ") AS gone",
-        {"of": dataset, "on": day},
+        {
+            "of": proof.dataset,
+            "on": proof.day,
+            "shards": list(proof.frames),
+            "frames": list(proof.frames.values()),
+        },
     ).fetchone()
     assert row is not None
-    return total.rows - int(row[0]), total.digest - row[1]
+    return proof.promised.rows - int(row[0]), proof.promised.digest - row[1]
 
 
 def ledger_totals(
