@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from lake.hot.lease import COMMITTER, Lease, shard_lease, take
 from lake.ingest import control
 from lake.ingest.codecs import codecs
 from lake.ingest.held import Held
-from lake.ingest.hot_to_dropped import drop_due
+from lake.ingest.hot_to_dropped import Proof, beyond_dropped, drop_due, ledger_totals
 from lake.ingest.hot_to_lake import LAKE_DATASETS, HotToLake
 from lake.ingest.journal_to_hot import JournalToHot
 from lake.ingest.lake_files import RemovalBook
@@ -371,3 +372,21 @@ def test_a_day_of_which_hot_has_only_some_rows_leaves_by_the_same_proof(path: Bu
     path.assert_once(COUNT + 200 + ROWS_MIN)
     path.commit()
     path.assert_once(COUNT + 200 + ROWS_MIN)
+
+
+def test_a_batch_staged_while_a_day_is_dropped_is_not_of_its_proof(path: Bulk) -> None:
+    path.journal(trades(1, 200, days=0.05))
+    path.write()
+    path.commit()
+    late = partial(path.journal, trades(201, COUNT, days=0.05))
+    with psycopg.connect(path.lakehouse.dsn, autocommit=True) as connection:
+        connection.execute("SELECT market.roll_up(0::smallint, 0, last_frame) FROM market.shards")
+        with Client(path.lakehouse.dsn, path.lakehouse.place) as client:
+            client.refresh()
+            frames = dict(connection.execute("SELECT shard, last_frame FROM market.shards"))
+            day = datetime.fromtimestamp(OLD_US / 1e6, UTC).date()
+            promised, _ = ledger_totals(connection, "crypto_trades", day)
+            late()
+            path.write()
+            proof = Proof("crypto_trades", day, promised, frames, None)
+            assert beyond_dropped(connection, proof) == (200, promised.digest)
