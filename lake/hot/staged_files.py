@@ -1,7 +1,7 @@
 """The book of staged files: rows of history that go to the lake without having been in hot tables.
 
 Its rows are written with their batch. Whether the lake holds a file is said by `through` of its
-table and by nothing else; the time noted here only bounds what readers need to be told.
+table and by nothing else; the time noted here only tells upkeep which files wait for a commit.
 """
 
 from __future__ import annotations

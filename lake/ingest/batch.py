@@ -102,6 +102,15 @@ class BatchBuilder:
             "holes": self._gaps.open_holes(),
         }
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a trim is due."""
+        return self._redelivery.is_full
+
+    def trim(self) -> None:
+        """Forget keys beyond the limits; call it only when every batch built is committed."""
+        self._redelivery.trim()
+
     def recall(self, runs: Iterable[Run]) -> None:
         """Remember what was said in the last frames before those that build() gets.
 

@@ -68,7 +68,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
-class _Proof:
+class Proof:
     """What was proven of a day: the ledger's totals and every shard's last frame just before."""
 
     dataset: str
@@ -145,7 +145,7 @@ def _leave(
     if dataset == "crypto_trades" and not are_rolled(connection, last_frames):
         return stays("not yet in the roll-ups")
     steps.at("day.drop")
-    proof = _Proof(dataset, day, promised, frames, client.snapshots.get(dataset))
+    proof = Proof(dataset, day, promised, frames, client.snapshots.get(dataset))
     try:
         if dataset == "crypto_trades":
             keep_bars(connection, day)
@@ -163,7 +163,7 @@ def _leave(
 
 
 def _drop_in_tries(
-    connection: psycopg.Connection, client: Client, clock: Clock, proof: _Proof
+    connection: psycopg.Connection, client: Client, clock: Clock, proof: Proof
 ) -> bool:
     for left in reversed(range(DROP_TRIES_MAX)):
         try:
@@ -175,7 +175,7 @@ def _drop_in_tries(
     return False
 
 
-def _drop_proven(connection: psycopg.Connection, client: Client, proof: _Proof) -> None:
+def _drop_proven(connection: psycopg.Connection, client: Client, proof: Proof) -> None:
     """Lock, look whether the proof still stands, drop, all or nothing."""
     dataset, day = proof.dataset, proof.day
     with connection.transaction():
@@ -187,7 +187,7 @@ def _drop_proven(connection: psycopg.Connection, client: Client, proof: _Proof) 
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
             " VALUES (%s, %s, %s, %s)",
-            (dataset, day, *_beyond_dropped(connection, dataset, day, proof.promised)),
+            (dataset, day, *beyond_dropped(connection, proof)),
         )
 
 
@@ -195,7 +195,7 @@ def _last_frames(connection: psycopg.Connection) -> dict[int, int]:
     return dict(connection.execute("SELECT shard::int, last_frame FROM market.shards").fetchall())
 
 
-def _has_more(connection: psycopg.Connection, proof: _Proof) -> bool:
+def _has_more(connection: psycopg.Connection, proof: Proof) -> bool:
     """Tell whether the ledger has rows of the day beyond the frames of the proof.
 
     Costs what came since the proof: the day is locked meanwhile, and its ledger may be long.
@@ -231,22 +231,28 @@ def _hold_lake(
         raise Damaged(f"lake.{dataset}", "was rolled back since the proof", "prove again")
 
 
-def _beyond_dropped(
-    connection: psycopg.Connection, dataset: str, day: date, total: Totals
-) -> tuple[int, Decimal]:
+def beyond_dropped(connection: psycopg.Connection, proof: Proof) -> tuple[int, Decimal]:
     """Return what this drop takes away: a day may leave again after a late replay, and some of its
-    rows may never have been in hot.
+    rows may never have been in hot. A batch that is staged meanwhile is not of the proof.
     """
     row = connection.execute(
         "SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM ("
         "SELECT rows, digest FROM market.dropped_partitions WHERE dataset = %(of)s AND day = %(on)s"
         " UNION ALL"
-        " SELECT rows, digest FROM market.staged_files WHERE dataset = %(of)s AND day = %(on)s"
+        " SELECT s.rows, s.digest FROM market.staged_files AS s"
+        " JOIN unnest(%(shards)s::int[], %(frames)s::bigint[]) AS f (shard, frame)"
+        " ON f.shard = s.shard AND s.last_frame <= f.frame"
+        " WHERE s.dataset = %(of)s AND s.day = %(on)s"
         ") AS gone",
-        {"of": dataset, "on": day},
+        {
+            "of": proof.dataset,
+            "on": proof.day,
+            "shards": list(proof.frames),
+            "frames": list(proof.frames.values()),
+        },
     ).fetchone()
     assert row is not None
-    return total.rows - int(row[0]), total.digest - row[1]
+    return proof.promised.rows - int(row[0]), proof.promised.digest - row[1]
 
 
 def ledger_totals(

@@ -153,9 +153,12 @@ class JournalToHot:
             if following is None:
                 return None
             built = following.built
-            if self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN:
+            many = self._reader.durable() - built.last_frame >= AHEAD_FRAMES_MIN
+            if many and not self._builder.is_full:
                 self._ahead = self._worker.submit(self._build, built.last_frame)
             copied = self._write(following)
+            if self._ahead is None:
+                self._builder.trim()  # all that it knows is committed
         except BaseException:
             self._forget()
             raise

@@ -34,9 +34,13 @@ class RemovalBook:
             )
 
     def due(self, dataset: str, grace_s: float = REMOVE_AFTER_S) -> list[str]:
-        """Return files whose grace and recovery window have passed, oldest first."""
+        """Return files whose grace and recovery window have passed, oldest first.
+
+        None of them waits for its commit: one may have been staged since it was booked.
+        """
         rows = self._connection.execute(
-            "SELECT path FROM market.lake_removals WHERE dataset = %s"
+            "SELECT path FROM market.lake_removals AS r WHERE dataset = %s AND NOT EXISTS ("
+            "SELECT FROM market.staged_files AS s WHERE s.path = r.path AND s.in_lake_time IS NULL)"
             " AND freed_at < now() - greatest(make_interval(secs => %s), market.recovery_window())"
             " ORDER BY freed_at LIMIT %s",
             (dataset, grace_s, REMOVED_AT_ONCE_MAX),

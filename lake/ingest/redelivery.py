@@ -1,7 +1,8 @@
 """Take each event once, however often and by whichever way it comes.
 
 An event with a key (a venue's trade id, a quote's update id, an aggregate's bucket) is known by the
-key of its instrument, over memory first and over the stores for what lies below memory. An event
+key of its instrument, over memory first and over the stores for what lies below memory; memory
+forgets nothing that the stores do not have yet. An event
 without a key is known by its content (see keyless). One that has not even the exchange's time is
 taken from the connection that speaks for its feed: the one that has been up for longest; what
 others bring of it is redelivery.
@@ -32,7 +33,7 @@ PLAIN_NUMBER = r"\A(0|[1-9][0-9]{0,13})\z"
 """A text that is how its number is written, and of no more digits than ID_MAX."""
 
 OPAQUE_KEYS_MAX = 1_000_000
-"""Keys that are no numbers, remembered since the start; past it the memory starts afresh."""
+"""Keys that are no numbers, remembered since the start; a trim past it starts the memory afresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,19 @@ class Redelivery:
         """Tell whether every trade id of a hole has come meanwhile."""
         return self._seen["crypto_trades"].covers(hole.instrument, hole.first, hole.last)
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a trim is due: more is remembered than is meant to stay."""
+        many = len(self._opaque) > OPAQUE_KEYS_MAX
+        return many or any(seen.is_full for seen in self._seen.values())
+
+    def trim(self) -> None:
+        """Forget keys beyond the limits; call it only when the stores have all that was taken."""
+        if len(self._opaque) > OPAQUE_KEYS_MAX:
+            self._opaque.clear()
+        for seen in self._seen.values():
+            seen.trim()
+
     def take(self, dataset: str, rows: pa.Table, source: Source, *, contiguous: bool) -> Taken:
         """Return the rows not taken before; rows are of one run, seq ascending.
 
@@ -202,8 +216,6 @@ class Redelivery:
         """Take keys that are no numbers: rare, so one by one."""
         stored = self._stores.stored(dataset, keys)
         fresh = np.zeros(len(keys), np.bool_)
-        if len(self._opaque) > OPAQUE_KEYS_MAX:
-            self._opaque.clear()
         pairs = zip(keys["instrument"].to_list(), keys["key"].to_list(), strict=True)
         for i, (instrument, key) in enumerate(pairs):
             known = (dataset, instrument, key)

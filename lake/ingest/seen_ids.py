@@ -1,9 +1,9 @@
 """Remember which ids each instrument has had, exactly, as intervals.
 
 Venues count their trades, so the ids of hours of trading are a handful of intervals. Membership and
-insertion are vector operations. Memory is bounded: past `intervals_max` the floor of the busiest
-instruments rises, and an id below its instrument's floor is "not known here": the caller asks the
-stores.
+insertion are vector operations. Memory is bounded: past `intervals_max` a trim raises the floor of
+the busiest instruments, and an id below its instrument's floor is "not known here": the caller asks
+the stores. So nothing is forgotten before the stores have it: when that is, the caller knows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ID_MAX = (1 << ID_BITS) - 2
 
 INSTRUMENTS_MAX = 1 << 16
 INTERVALS_MAX = 200_000
-"""Intervals kept before floors rise: 3.2 MB, and a millisecond to merge."""
+"""Intervals that a trim leaves: 3.2 MB, and a millisecond to merge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,17 @@ class SeenIds:
         order = np.argsort(starts, kind="stable")
         ends = np.concatenate([self._ends, ends])[order]
         self._starts, self._ends = _coalesce(starts[order], ends)
-        if len(self._starts) > self._intervals_max:
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether there are more intervals than a trim leaves."""
+        return len(self._starts) > self._intervals_max
+
+    def trim(self) -> None:
+        """Forget the lowest ids of each instrument if it is full; the stores must have them all."""
+        before = 0
+        while self.is_full and len(self._starts) != before:  # one interval of each stays
+            before = len(self._starts)
             self._forget()
 
     def _forget(self) -> None:

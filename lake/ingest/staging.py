@@ -36,6 +36,10 @@ from lake.warehouse import Warehouse
 ROWS_MIN = 10_000
 """Old rows of one dataset in a batch from which on they are staged; fewer are not worth files."""
 
+ROWS_A_DAY_MIN = 300
+"""Old rows for each day among them from which on they are staged: every day is a file, and
+thousands of files would take longer than STAGE_S_MAX, at every try."""
+
 BYTES_MIN = 512 << 10
 """Bytes of history next to each other from which on they are a batch of their own."""
 
@@ -129,7 +133,7 @@ class Stage:
             if rows is None or rows.num_rows < ROWS_MIN:
                 continue
             old = self._old(connection, dataset, rows)
-            if old.sum() < ROWS_MIN or _is_written_back(connection, rows):
+            if not _is_worth_files(rows, old) or _is_written_back(connection, rows):
                 continue
             left[dataset] = rows.filter(pa.array(~old))
             found.append(self._files(dataset, rows.filter(pa.array(old))))
@@ -208,6 +212,15 @@ def _book(shard: int, built: Built, files: pa.Table, ledger: pa.Table) -> pa.Tab
         [column.cast(field.type) for column, field in zip(columns, _BOOK_SCHEMA, strict=True)],
         schema=_BOOK_SCHEMA,
     )
+
+
+def _is_worth_files(rows: pa.Table, old: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    """Tell whether the old rows are many, and many a day."""
+    count = int(old.sum())
+    if count < ROWS_MIN:
+        return False
+    days = np.unique(rows["event_time"].cast(pa.int64()).to_numpy()[old] // DAY_US)
+    return count >= ROWS_A_DAY_MIN * len(days)
 
 
 def _is_written_back(connection: psycopg.Connection, rows: pa.Table) -> bool:

@@ -208,8 +208,9 @@ def _compare(
     """Return the totals of rows stored under their own seq, and how many of the rest have a key
     that is stored nowhere.
     """
-    parts = reading.snapshot(dataset), reading.shards, reading.staged
-    union = f"({union_sql(dataset, *parts)})"
+    snapshot = reading.snapshot(dataset)
+    staged = reading.staged(dataset, snapshot.through if snapshot else {})
+    union = f"({union_sql(dataset, snapshot, reading.shards, staged)})"
     first, last = stretch.first << INDEX_BITS, (stretch.last + 1) << INDEX_BITS
     connection = reading.duckdb
     connection.register("derived", rows)

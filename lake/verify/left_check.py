@@ -3,6 +3,7 @@ the lake back."""
 
 from __future__ import annotations
 
+from lake.errors import Damaged
 from lake.verify.difference import difference_fault
 from lake.verify.marks import DatasetMarks
 from lake.verify.reading import Reading
@@ -17,6 +18,7 @@ def check_left(
 
     hot, lake: what the ledger says of either, as their own checks have just proven it.
     """
+    staged = reading.staged(dataset, lake.frames)
     units = {each.unit: each for each in reading.units if each.dataset == dataset}
     faults = []
     for (name, unit), gone in sorted(reading.dropped().items()):
@@ -24,7 +26,12 @@ def check_left(
             continue
         expected = hot.units[unit].totals
         shown = lake.units[unit].totals if unit in lake.units else Totals()
-        shown += reading.staged_new(dataset, unit, lake.frames)
+        try:
+            shown += reading.staged_new(dataset, unit, lake.frames, staged)
+        except Damaged as error:
+            what = f"staged file missing or unreadable: {error.fault}"
+            faults.append(Fault("lake", dataset, f"day {unit}", what, remedy=error.remedy))
+            continue
         if shown != expected and unit in units:
             shown += reading.hot_new(units[unit], lake.frames)
         if shown != expected:

@@ -6,7 +6,7 @@ are digested in DuckDB, four times as fast as PostgreSQL can.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import duckdb
@@ -21,12 +21,13 @@ from lake.views.engine import (
     LAKE_EXTENSIONS,
     attach_hot,
     attach_warehouse,
+    file_fault,
     hot_query,
     open_duckdb,
     quote,
 )
 from lake.views.snapshot import Snapshot, load_snapshot, locations
-from lake.views.staged import FRAMES_AND_FILES, beyond, frames_and_files
+from lake.views.staged import Staged, beyond, frames_and_files, frames_and_files_sql
 from lake.views.union_view import last_seq, parquet_sql
 from lake.warehouse import Warehouse
 
@@ -58,7 +59,8 @@ class Reading:
             self.files.execute("SET TimeZone = 'UTC'")
             self._duckdb.execute("BEGIN")
             self.tables = {str(name) for (name,) in self.hot(_TABLES)}
-            self.shards, self.staged = frames_and_files(self.hot(FRAMES_AND_FILES))
+            rows = self.hot("SELECT shard::int AS shard, last_frame FROM market.shards ORDER BY 1")
+            self.shards: dict[int, int] = {int(shard): int(frame) for shard, frame in rows}
             self.places = locations(self._duckdb)
             # Sessions before counters: whoever is gone by now has handed its counters over.
             self.settled = self.hot(_UNSETTLED) == [(0,)]
@@ -128,12 +130,25 @@ class Reading:
         )
         return {(ticker, minute): Totals.read(values) for ticker, minute, *values in rows}
 
-    def totals(self, dataset: str, relation: str, where: str = "") -> Totals:
-        """Recompute the totals of rows that DuckDB can read."""
+    def staged(self, dataset: str, through: Mapping[int, int]) -> tuple[Staged, ...]:
+        """Return the staged files that a lake through these frames lacks."""
+        _, files = frames_and_files(self.hot(frames_and_files_sql({dataset: through})))
+        return tuple(each for each in files if each.dataset == dataset)
+
+    def totals(
+        self,
+        dataset: str,
+        relation: str,
+        where: str = "",
+        connection: duckdb.DuckDBPyConnection | None = None,
+    ) -> Totals:
+        """Recompute the totals of rows that DuckDB can read, by default in the transaction."""
         condition = f" WHERE {where}" if where else ""
-        row = self._duckdb.execute(
-            f"SELECT {ledger.sums_sql(dataset, 'duckdb')} FROM {relation}{condition}"
-        ).fetchone()
+        row = (
+            (connection or self._duckdb)
+            .execute(f"SELECT {ledger.sums_sql(dataset, 'duckdb')} FROM {relation}{condition}")
+            .fetchone()
+        )
         found = Totals.read(row or (0, 0, 0, 0))
         self.rows_read += found.rows
         return found
@@ -162,15 +177,21 @@ class Reading:
         finally:
             self._duckdb.execute("SET pg_use_ctid_scan = true")
 
-    def staged_new(self, dataset: str, unit: str, through: Mapping[int, int]) -> Totals:
-        """Recompute the rows of a unit in staged files that a lake through these frames lacks."""
-        paths = beyond(dataset, through, self.staged)
-        if not paths:
-            return Totals()
-        low, high = unit_bounds_us(unit)
-        time = load(dataset).ledger_time
-        within = f"{time} >= make_timestamptz({low}) AND {time} < make_timestamptz({high})"
-        return self.totals(dataset, parquet_sql(dataset, paths), within)
+    def staged_new(
+        self, dataset: str, unit: str, through: Mapping[int, int], staged: Sequence[Staged]
+    ) -> Totals:
+        """Recompute the rows of a unit in staged files that a lake through these frames lacks.
+
+        Raises Damaged, or Unavailable, where a file of them can't be read.
+        """
+        paths = beyond(dataset, through, staged, unit)
+        try:
+            totals = [
+                self.totals(dataset, parquet_sql(dataset, [p]), "", self.files) for p in paths
+            ]
+        except duckdb.Error as error:
+            raise file_fault(f"staged files of {dataset}", error) from error
+        return sum(totals, Totals())
 
     def dropped(self) -> dict[tuple[str, str], Totals]:
         """Return (dataset, unit) -> rows and digest that are in the ledger and not in hot; sums are

@@ -36,7 +36,7 @@ from lake.views.snapshot import (
     manifests_of,
     require_manifests,
 )
-from lake.views.staged import FRAMES_AND_FILES, frames_and_files
+from lake.views.staged import frames_and_files, frames_and_files_sql
 from lake.views.union_view import view_statements
 from lake.warehouse import Warehouse, readable
 
@@ -116,16 +116,16 @@ class Client(Closes):
         # Places before shards: a shard that starts in between is then listed with no watermark,
         # and shows all of its hot rows, none of which that older lake can hold.
         places = locations(self._duckdb)
-        frames, staged = frames_and_files(hot_query(self._duckdb, FRAMES_AND_FILES))
+        snapshots = {dataset: self._snapshot(dataset, place) for dataset, place in places.items()}
+        through = {dataset: each.through for dataset, each in snapshots.items()}
+        frames, staged = frames_and_files(hot_query(self._duckdb, frames_and_files_sql(through)))
         tables = [str(name) for (name,) in hot_query(self._duckdb, _TABLES)]
         seen = (places, list(frames), staged, sorted(tables))
         if seen == self._seen:
             self._require_manifests()
             self._frames = frames
             return False
-        self._snapshots = {
-            dataset: self._snapshot(dataset, place) for dataset, place in places.items()
-        }
+        self._snapshots = snapshots
         self._require_manifests()
         statements = (
             view_statements(self._snapshots, tables, frames, staged)
@@ -135,7 +135,9 @@ class Client(Closes):
         try:
             for statement in list(statements):
                 self._duckdb.execute(statement)
-        except IOException as error:  # staged files are looked into as their view is made
+        except DuckDBError as error:  # staged files are looked into as their view is made
+            if not staged:
+                raise
             raise file_fault("staged files", error) from error
         self._seen, self._frames = seen, frames
         return True

@@ -66,6 +66,22 @@ def test_new_file_is_applied_after_the_old_ones(connection):
     assert connection.execute("SELECT n, m FROM market.first").fetchall() == [(1, None)]
 
 
+def test_movers_of_before_the_book_of_staged_files_are_fenced(connection):
+    book = next(n for n, each in enumerate(migrations()) if each.name == "staged_files")
+    migrate(connection, migrations()[:book])
+    names = ["committer", "flow", "shard-0", "shard-11"]
+    connection.execute(
+        "INSERT INTO market.leases (name, epoch, owner)"
+        " SELECT n, 7, 'me' FROM unnest(%s::text[]) AS n",
+        (names,),
+    )
+    connection.commit()
+    migrate(connection)
+    found = connection.execute("SELECT name, epoch, owner FROM market.leases ORDER BY 1").fetchall()
+    fenced = {"committer", "shard-0", "shard-11"}
+    assert found == [(n, 8, None) if n in fenced else (n, 7, "me") for n in names]
+
+
 def test_edited_file_is_refused_and_nothing_new_applied(connection):
     migrate(connection, [FIRST])
     edited = replace(FIRST, text=FIRST.text + " ")

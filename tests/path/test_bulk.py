@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import orjson
 import psycopg
 import pyarrow as pa
 import pytest
+from pyiceberg.table.update import RemoveSnapshotRefUpdate
 
 from flows.trades_to_bars import TradesToBars
 from lake.clock import SystemClock
@@ -27,12 +29,12 @@ from lake.hot.lease import COMMITTER, Lease, shard_lease, take
 from lake.ingest import control
 from lake.ingest.codecs import codecs
 from lake.ingest.held import Held
-from lake.ingest.hot_to_dropped import drop_due
+from lake.ingest.hot_to_dropped import Proof, beyond_dropped, drop_due, ledger_totals
 from lake.ingest.hot_to_lake import LAKE_DATASETS, HotToLake
 from lake.ingest.journal_to_hot import JournalToHot
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.recent_batches import RecentBatches
-from lake.ingest.staging import ROWS_MIN, Stage
+from lake.ingest.staging import ROWS_A_DAY_MIN, ROWS_MIN, Stage
 from lake.ingest.stored_keys import StoredUnion
 from lake.journal.reader import JournalReader
 from lake.steps import NAMES, Steps
@@ -204,11 +206,70 @@ def test_old_rows_are_seen_once_before_and_after_the_lake_has_them(path: Bulk) -
     assert path.count("lake.crypto_trades") == (0, 0)
     assert path.orphans() == [], "a staged file that waits for its commit is no orphan"
     assert_contradiction_is_said(path)
+    assert_lost_file_is_said(path)
+    assert_not_removed_while_it_waits(path)
     path.commit()
     path.assert_once(COUNT + 301, hot=301)
     assert path.count("lake.crypto_trades") == (COUNT + 301, COUNT + 301)
     assert all(noted for _, _, noted in path.staged())
     assert path.orphans() == []
+    take_back(path)
+    path.assert_once(COUNT + 301, hot=301)
+    path.commit()
+    path.assert_once(COUNT + 301, hot=301)
+
+
+def assert_lost_file_is_said(path: Bulk) -> None:
+    """Assert that verify names a staged file that is gone, and no reader ends in DuckDB's words."""
+    file = Path(path.staged()[0][0].removeprefix("file://"))
+    away = file.rename(file.with_suffix(".away"))
+    (fault,) = path.lakehouse.verified().faults
+    assert "staged file missing" in fault.what
+    assert path.staged()[0][0].endswith(file.name)
+    with pytest.raises(TicklakeError, match="gone"):
+        Client(path.lakehouse.dsn, path.lakehouse.place).refresh()
+    file.write_bytes(b"no Parquet")
+    with pytest.raises(TicklakeError):
+        Client(path.lakehouse.dsn, path.lakehouse.place).refresh()
+    (fault,) = path.lakehouse.verified().faults
+    away.replace(file)
+
+
+def assert_not_removed_while_it_waits(path: Bulk) -> None:
+    """Assert that a staged file that was booked for removal is not due, and can't be staged."""
+    file = path.staged()[0][0]
+    with psycopg.connect(path.lakehouse.dsn, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO market.lake_removals VALUES (%s, 'crypto_trades', '2020-01-01')", (file,)
+        )
+        assert RemovalBook(connection).due("crypto_trades", 0) == []
+        with pytest.raises(psycopg.Error, match="waits for its removal"):
+            connection.execute(
+                "INSERT INTO market.staged_files SELECT dataset, 1, first_frame, last_frame, day,"
+                " path, rows, digest FROM market.staged_files WHERE path = %s",
+                (file,),
+            )
+        connection.execute("DELETE FROM market.lake_removals")
+
+
+def take_back(path: Bulk) -> None:
+    """Roll the table back as others do, to before any append, long after it was noted."""
+    with closing(open_catalog(path.lakehouse.dsn, path.lakehouse.place)) as catalog:
+        table = LakeTable(catalog, "crypto_trades", epoch=0).table
+        first = table.snapshots()[0]
+        assert first.parent_snapshot_id is None
+        update = RemoveSnapshotRefUpdate(ref_name="main")
+        catalog.commit_table(table, (), (update,))
+    with psycopg.connect(path.lakehouse.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE market.staged_files SET in_lake_time = '2020-01-01'")
+
+
+def test_history_of_many_thin_days_goes_the_old_way(path: Bulk) -> None:
+    days = COUNT // ROWS_A_DAY_MIN + 2
+    path.journal(trades(1, COUNT, days=days))
+    path.write()
+    assert path.staged() == []
+    path.assert_once(COUNT, hot=COUNT)
 
 
 def assert_contradiction_is_said(path: Bulk) -> None:
@@ -311,3 +372,21 @@ def test_a_day_of_which_hot_has_only_some_rows_leaves_by_the_same_proof(path: Bu
     path.assert_once(COUNT + 200 + ROWS_MIN)
     path.commit()
     path.assert_once(COUNT + 200 + ROWS_MIN)
+
+
+def test_a_batch_staged_while_a_day_is_dropped_is_not_of_its_proof(path: Bulk) -> None:
+    path.journal(trades(1, 200, days=0.05))
+    path.write()
+    path.commit()
+    late = partial(path.journal, trades(201, COUNT, days=0.05))
+    with psycopg.connect(path.lakehouse.dsn, autocommit=True) as connection:
+        connection.execute("SELECT market.roll_up(0::smallint, 0, last_frame) FROM market.shards")
+        with Client(path.lakehouse.dsn, path.lakehouse.place) as client:
+            client.refresh()
+            frames = dict(connection.execute("SELECT shard, last_frame FROM market.shards"))
+            day = datetime.fromtimestamp(OLD_US / 1e6, UTC).date()
+            promised, _ = ledger_totals(connection, "crypto_trades", day)
+            late()
+            path.write()
+            proof = Proof("crypto_trades", day, promised, frames, None)
+            assert beyond_dropped(connection, proof) == (200, promised.digest)
