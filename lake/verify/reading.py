@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import duckdb
+from duckdb import DuckDBPyConnection
 
 from lake import ledger
 from lake.contracts.contract import load
@@ -140,7 +141,7 @@ class Reading:
         dataset: str,
         relation: str,
         where: str = "",
-        connection: duckdb.DuckDBPyConnection | None = None,
+        connection: DuckDBPyConnection | None = None,
     ) -> Totals:
         """Recompute the totals of rows that DuckDB can read, by default in the transaction."""
         condition = f" WHERE {where}" if where else ""
