@@ -9,6 +9,7 @@ from duckdb import (
     ConnectionException,
     DuckDBPyConnection,
     DuckDBPyRelation,
+    InvalidInputException,
     IOException,
 )
 from duckdb import Error as DuckDBError
@@ -135,9 +136,8 @@ class Client(Closes):
         try:
             for statement in list(statements):
                 self._duckdb.execute(statement)
-        except DuckDBError as error:  # staged files are looked into as their view is made
-            if not staged:
-                raise
+        except (IOException, InvalidInputException) as error:
+            # Staged files are looked into as their view is made.
             raise file_fault("staged files", error) from error
         self._seen, self._frames = seen, frames
         return True
