@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -27,6 +28,10 @@ from lake.warehouse import Bucket, Folder, Warehouse, warehouse_of
 
 os.environ.setdefault("TICKLAKE_FLOWS", "off")
 """What `up` starts for a test is what the test is about."""
+
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
+"""How long an example takes says what else the machine does."""
 
 PASSWORD = "only-for-tests"
 MADE_S_MAX = 120.0
