@@ -44,7 +44,7 @@ class Answer:
             for shard, frame in self.frames.items()
         )
         at = f"CAST('{time.astimezone(UTC):%F %T} UTC' AS TIMESTAMP WITH TIME ZONE)"
-        return f"WHERE event_time >= {at} AND ({later} OR shard NOT IN ({known}))"
+        return f"WHERE (event_time >= {at} AND ({later})) OR shard NOT IN ({known})"
 
 
 @dataclass
