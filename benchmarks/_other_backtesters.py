@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 CASH = 1_000_000.0
+T = TypeVar("T")
 
 
 def targets(closes: Floats, fast: int, slow: int) -> npt.NDArray[np.int8]:
@@ -66,7 +68,17 @@ def by_backtesting(opens: Floats, closes: Floats, fast: int, slow: int) -> tuple
     return profit, seconds
 
 
-def timed(run: Callable[[], float]) -> tuple[float, float]:
+def by_nautilus(opens: Floats, closes: Floats, fast: int, slow: int) -> tuple[float, float]:
+    """Return profit and seconds of NautilusTrader."""
+    nautilus = import_module("_nautilus")
+    held = targets(closes, fast, slow).tolist()
+    found: tuple[float, float] = nautilus.profit_of(
+        opens.tolist(), closes.tolist(), held, CASH, timed
+    )
+    return found
+
+
+def timed(run: Callable[[], T]) -> tuple[T, float]:
     """Return what a call returns, and its seconds."""
     begun = time.perf_counter()
     found = run()
@@ -76,6 +88,7 @@ def timed(run: Callable[[], float]) -> tuple[float, float]:
 BACKTESTERS: Mapping[str, Callable[[Floats, Floats, int, int], tuple[float, float]]] = {
     "vectorbt": by_vectorbt,
     "backtesting": by_backtesting,
+    "nautilus_trader": by_nautilus,
 }
 
 

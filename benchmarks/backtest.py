@@ -3,9 +3,10 @@
     python benchmarks/backtest.py [--bars N] [--ticks N] [--tickers N] [--days N] [--json]
 
 One strategy, a moving-average cross, on a made random walk. The event loop and the whole series of
-a sweep are measured on the same bars, beside vectorbt and backtesting.py (the extra `bench`): all
-must win the same to the cent, or it ends with 1. Load plus backtest reads tickers of minute bars
-of Parquet by DuckDB, as the lake's files are read, and runs each through one trial of a sweep.
+a sweep are measured on the same bars, beside vectorbt and backtesting.py (the extra `bench`) and
+NautilusTrader, each where it is installed: all must win the same to the cent, or it ends with 1.
+Load plus backtest reads tickers of minute bars of Parquet by DuckDB, as the lake's files are read,
+and runs each through one trial of a sweep.
 """
 
 from __future__ import annotations
