@@ -30,8 +30,14 @@ PUBLISH_S_MAX = 300.0
 @click.command()
 @click.option("--listen", metavar="ADDRESS", help="Where servers listen (or TICKLAKE_LISTEN).")
 @click.option("--tls", metavar="made|FOLDER|off", help="Their certificates (or TICKLAKE_TLS).")
+@click.option(
+    "--views/--no-views",
+    default=True,
+    show_default=True,
+    help="Publish Trino's views; without, Trino need not answer yet.",
+)
 @verb
-def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
+def up(settings: Settings, listen: str | None, tls: str | None, views: bool) -> Answer:
     """Start the servers, and prepare database and folders; in the stack, tables and views too.
 
     Safe to call again, and after any crash. --listen 0.0.0.0 --tls made opens the stack to other
@@ -49,7 +55,7 @@ def up(settings: Settings, listen: str | None, tls: str | None) -> Answer:
         backup=wanted(settings, given=isinstance(profile, Given)),
         door=(settings.listen, settings.tls),
     )
-    if "trino" in report.state:
+    if views and "trino" in report.state:
         from lake.releases.trino_release import publish_releases
         from lake.views.publish import publish
 

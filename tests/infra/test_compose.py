@@ -31,7 +31,8 @@ DOCKERFILE = (INFRA / "Dockerfile").read_text()
 COMPOSE = Path(compose.__file__).parent / "docker-compose"
 TLS_FILE = INFRA / "compose.tls.yaml"
 TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET")
-ONCE = {"set-up"}
+ONCE = {"set-up", "views"}
+LOOPBACK = "127.0.0.1"
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|_KEY$|DATABASE_CONNECTION_URL|STORE_URI")
 OTHER_PROGRAMS = ("prefect-worker", "flows")
 """Of our image, but not the command."""
@@ -114,7 +115,41 @@ def test_no_secret_stands_in_the_file() -> None:
 def test_ports_are_on_loopback_unless_said_otherwise(services: dict[str, dict[str, Any]]) -> None:
     ports = [port for each in services.values() for port in each.get("ports", ())]
     assert len(ports) >= 7
-    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert {port["host_ip"] for port in ports} == {LOOPBACK}
+
+
+def test_another_address_opens_nothing_that_asks_for_no_password(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    lines = [f"{name}=given-{name}\n" for name in variables()]
+    env_file.write_text("".join([*lines, "BIND_ADDRESS=0.0.0.0\n"]))
+    services = json.loads(config(env_file).stdout)["services"]
+    ports = [port for each in services.values() for port in each.get("ports", ())]
+    assert {port["host_ip"] for port in ports} == {LOOPBACK}
+
+
+def waits_of(services: dict[str, dict[str, Any]], name: str) -> set[str]:
+    """Return all that must be there before a service starts."""
+    found: set[str] = set()
+    left = list(services[name].get("depends_on", ()))
+    while left:
+        found.add(each := left.pop())
+        left += [more for more in services[each].get("depends_on", ()) if more not in found]
+    return found
+
+
+def test_who_asks_a_server_while_it_starts_is_started_after_it(
+    services: dict[str, dict[str, Any]], behind_tls: dict[str, dict[str, Any]]
+) -> None:
+    for each in (services, behind_tls):
+        stores = {"timescaledb", "minio", "redis"}
+        assert stores <= waits_of(each, "set-up")
+        assert {"set-up", "trino"} <= waits_of(each, "views")
+        assert "--no-views" in each["set-up"]["command"]
+        assert "--no-views" not in each["views"]["command"]
+        assert "views" in waits_of(each, "flows") & waits_of(each, "prefect-worker")
+        for name in ("ingest", "live", "metrics"):  # a Trino that is away holds none of them up
+            assert "trino" not in waits_of(each, name)
+        assert not [name for name in each if name in waits_of(each, name)]
 
 
 def test_every_service_has_limits_health_and_a_pinned_image(
@@ -179,8 +214,9 @@ def test_versions_are_those_of_the_native_stack(services: dict[str, dict[str, An
 
 
 def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any]]) -> None:
-    environment = services["set-up"]["environment"]
-    assert [name for name in REQUIRED if not environment.get(name)] == []
+    for once in ONCE:
+        environment = services[once]["environment"]
+        assert [name for name in REQUIRED if not environment.get(name)] == []
 
 
 def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> None:
@@ -252,13 +288,13 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
         name: {port["host_ip"] for port in each.get("ports", ())}
         for name, each in behind_tls.items()
     }
-    beyond = {name for name, hosts in ports.items() if hosts - {"127.0.0.1"}}
+    beyond = {name for name, hosts in ports.items() if hosts - {LOOPBACK}}
     assert beyond == {"timescaledb", "minio", "redis", "trino", "live"}
     for name in beyond:
         assert behind_tls[name]["depends_on"]["certificates"], name
         assert "/tls" in {mount["target"] for mount in behind_tls[name]["volumes"]}, name
     assert behind_tls["trino"]["environment"]["S3_ENDPOINT"] == "https://minio:9000"
-    for name in ("set-up", "prefect-worker"):
+    for name in ("set-up", "views", "flows", "prefect-worker"):
         given = behind_tls[name]["environment"]
         assert (given["TRINO_URL"], given["S3_ENDPOINT"]) == (
             "https://trino:8443",
@@ -268,10 +304,10 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
     readers = {
         name for name, each in behind_tls.items() if "TLS_CA" in (each.get("environment") or {})
     }
-    for name in readers | {"ingest", "metrics", "prefect", "mlflow"}:
+    for name in readers | {"ingest", "metrics", "prefect", "mlflow", "live"}:
         mounts = {mount["target"] for mount in behind_tls[name]["volumes"]}
         assert "/etc/ticklake/trust" in mounts, name
-        assert "/tls" not in mounts, name
+        assert name == "live" or "/tls" not in mounts, name
     assert behind_tls["live"]["environment"]["TICKLAKE_SERVICE_TLS"] == "/tls"
 
 

@@ -159,6 +159,49 @@ def test_what_the_given_profile_needs_is_given_wherever_it_starts() -> None:
         parsed(ticklake, each["args"])
 
 
+LABELS = {"hot-rw": {"cnpg.io/cluster": "hot"}}
+"""Of the pods behind a host's name, where they are not its own."""
+
+
+def allowed(way: str, end: str, of: dict[str, str], other: dict[str, str], port: int) -> bool:
+    """Tell whether a policy of these pods lets traffic of that way to or from the others."""
+    rules = [
+        rule
+        for each in documents()
+        if each["kind"] == "NetworkPolicy"
+        and each["spec"]["podSelector"].get("matchLabels", {"": ""}).items() <= of.items()
+        for rule in each["spec"].get(way, ())
+    ]
+    return any(
+        port in [one["port"] for one in rule["ports"]]
+        and any(
+            peer["podSelector"]["matchLabels"].items() <= other.items()
+            for peer in rule.get(end, ())
+            if peer.get("podSelector", {}).get("matchLabels")
+        )
+        for rule in rules
+    )
+
+
+def test_who_starts_may_reach_every_server_that_it_asks_then() -> None:
+    servers = next(each for each in documents() if named(each) == "ConfigMap/servers")["data"]
+    asked = []
+    for name, template in pods().items():
+        for each in containers(template):
+            if each.get("args", [])[:1] == ["up"]:
+                own = {one["name"]: one.get("value") for one in each["env"]}
+                given = {**servers, **{key: value for key, value in own.items() if value}}
+                hosts = [(given["POSTGRES_HOST"], 5432), (given["REDIS_HOST"], 6379)]
+                if "--no-views" not in each["args"]:
+                    hosts.append(("trino", 8080))
+                asked += [(name, template["metadata"]["labels"], *host) for host in hosts]
+    assert len(asked) == 13
+    for name, labels, host, port in asked:
+        target = LABELS.get(host, {"app": host})
+        assert allowed("egress", "to", labels, target, port), (name, host)
+        assert allowed("ingress", "from", target, labels, port), (name, host)
+
+
 def test_trino_is_told_all_that_its_files_ask_for() -> None:
     listed = {
         file for each in KUSTOMIZATION["configMapGenerator"] for file in each.get("files", ())
