@@ -22,9 +22,9 @@ from lake.state import read_state
 LAKE_CATALOG = "lake"
 HOT_CATALOG = "hot"
 VIEW_CATALOG = "ticklake"
-UPKEEP_CATALOG = "lake_upkeep"
-"""Trino's catalogs: the Iceberg tables and PostgreSQL, as one who only reads; one that keeps the
-views; and the Iceberg tables once more, for who maintains them.
+UPKEEP_CATALOG, VIEW_UPKEEP_CATALOG = "lake_upkeep", "views_upkeep"
+"""Trino's catalogs: the Iceberg tables, PostgreSQL and the views, as one who only reads; and tables
+and views once more, for who maintains them.
 """
 
 SCHEMA = "market"
@@ -98,6 +98,11 @@ class Trino(Closes):
         self._last = cursor
         cursor.execute(statement)
         return cursor
+
+    def version(self) -> str:
+        """Return the server's version, as 476; raises as execute does."""
+        ((found,),) = self.execute("SELECT version()")
+        return str(found)
 
     def cancel(self) -> None:
         """End the statement that another thread waits for, which raises there; harmless without."""
