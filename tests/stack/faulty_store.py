@@ -19,7 +19,8 @@ BUSY = tuple(
 )
 FAULTS = ("busy", "slow", "cut", "dropped", "unheard")
 REFUSALS = ("busy", "dropped")
-"""busy: 500, 502 or 503; slow; cut: half an answer; dropped: never passed on; unheard: done, and no answer."""
+"""busy: 500, 502 or 503; slow; cut: half an answer; dropped: never passed on; unheard: done, and no
+answer."""
 
 
 class FaultyStore(InThread):
