@@ -1,6 +1,6 @@
 """The whole path while a server is away: frozen for a while, or killed and started again.
 
-    python benchmarks/outage.py [--stack HOME] [--server postgres|redis|minio|trino|all]
+    python benchmarks/outage.py [--stack HOME] [--server all|postgres|redis|minio|trino|prefect|...]
         [--mode both] [--rate 20000] [--seconds 90] [--at 20] [--away 30] [--json]
 
 Without --stack the embedded PostgreSQL goes; with the home of a stack that is up, each of its
