@@ -297,6 +297,7 @@ def measured(server: str, mode: str, options: argparse.Namespace, site: Site) ->
         time.sleep(options.at)
         outage = interrupt(site, server, mode, options.away)
         wait_for(lambda: sent(status_url) >= events, SENT_S_MAX, "the exchange to send all")
+        over = time.time()
         wait_for(lambda: is_caught_up(watch, outage), SENT_S_MAX, "hot and lake to catch up")
         ingest.send_signal(signal.SIGTERM)
         out, errors = ingest.communicate()
@@ -306,8 +307,9 @@ def measured(server: str, mode: str, options: argparse.Namespace, site: Site) ->
     if ingest.returncode:
         raise SystemExit(errors)
     report = verify(home)
-    received = receive_times_s(journal)
-    advances = [at for at, _ in watch.durable]
+    # what comes after the exchange's last event is its silence, and no stall
+    received = [at for at in receive_times_s(journal) if at <= over]
+    advances = [at for at, _ in watch.durable if at <= over]
     hot_lags = [lag for at, lag in watch.lags_s("hot") if at < outage.gone]
     return {
         "server": server,
