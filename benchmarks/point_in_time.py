@@ -8,7 +8,7 @@ of the bars has a late second version. Ours reads them and writes the training s
 process of its own, so that its peak memory is its own. The bare one is DuckDB's ASOF join on the
 one time event_time, with nothing known of available_time, in one statement over the same files; it
 may use the memory that ours may. --feast: Feast's stock path (its DuckDB store) and ours on 100,000
-probes x 4 features; Feast is installed by `pip install -e .[dev]`.
+probes x 4 features; its DuckDB store comes with `pip install -e '.[dev,bench]'`.
 """
 
 from __future__ import annotations
@@ -170,7 +170,9 @@ WAYS = {"ours": ours, "bare": bare, "feast": feast}
 def alone(way: str, folder: Path, asked: Path, features: int) -> dict[str, float]:
     """Measure a way in a process of its own."""
     words = [sys.executable, __file__, "--way", way, str(folder), str(asked), str(features)]
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
