@@ -86,7 +86,8 @@ def live(
 
     Needs the servers (`up`) and an `ingest` of live sockets beside it. A strategy trades on paper
     on the account of its name. Orders of the page go to a broker of paper; one process of a home
-    leads. All are in the ledger. Writes need a key: ticklake keys add NAME --role trade.
+    leads. All are in the ledger, and within TICKLAKE_LIMITS. Writes need a key: ticklake keys add
+    NAME --role trade.
 
     A session is a day's decisions of the strategies on one shard. --replay decides them again from
     the home's journal, without touching anything, and tells their number and digest; --against
@@ -102,8 +103,10 @@ def live(
         return replayed(settings, micros(replay), session, against)
     if session or against:
         raise WrongUse("--session, --against", "are without --replay", "name the day: --replay DAY")
+    from serving.risk.given_limits import limits_given
     from serving.session.plan import Plan, plan_of_words
 
+    limits_given(settings.limits)  # sessions read them of the environment, too
     if strategies:
         Plan(plan_of_words(strategies))  # refuses a wrong one before anything is started
     home = settings.home.resolve()
@@ -150,13 +153,15 @@ def _serve(
     from lake.clock import SystemClock
     from lake.errors import Unavailable
     from lake.state import RUN_UP
+    from serving.risk.given_limits import limits_given
     from serving.service.house import service_of
 
+    risk = limits_given(settings.limits)
     with (
         beside(home, WORKER),
         beside(home, SIGNALS),
         beside(home, SESSIONS, *strategies) if strategies else nullcontext(),
-        service_of(home, address, SystemClock()) as server,
+        service_of(home, address, SystemClock(), risk) as server,
         served(settings, home, metrics),
     ):
         note(f"live at {address.url}; Ctrl-C ends it")

@@ -17,6 +17,7 @@ from serving.broker.paper_broker import PaperBroker
 from serving.desk.market import Market, Rest
 from serving.desk.rests import Rests
 from serving.risk.limits import is_spike
+from serving.risk.prices import is_sound
 
 WAITING_MAX = 64
 """Quotes and trades of an instrument that wait for their frames; the oldest are left out."""
@@ -101,7 +102,7 @@ class PaperVenue:
             del self._shown[gone]
         for instrument in sorted(wanted):
             shown = self._shown.setdefault(instrument, _Shown())
-            self._hear(instrument, shown, now_us - AGE_US_MAX)
+            self._hear(instrument, shown, now_us)
         with suppress(Unavailable):  # nothing is durable then, as far as we know
             for shown in self._shown.values():
                 self._show(shown)
@@ -127,15 +128,20 @@ class PaperVenue:
             if found == "durable":
                 show()
 
-    def _hear(self, instrument: Instrument, shown: _Shown, since_us: int) -> None:
+    def _hear(self, instrument: Instrument, shown: _Shown, now_us: int) -> None:
         told = self._market.told(instrument)
         if told is None:
             return
         quote, trade = told.quote, told.trade
-        if quote is not None and quote != shown.quote and quote.time_us >= since_us:
+
+        def is_new(each: Quote | Trade, heard_us: int) -> bool:
+            return max(now_us - each.time_us, heard_us) <= AGE_US_MAX
+
+        if quote is not None and quote != shown.quote and is_new(quote, told.quote_heard_us):
             shown.quote = quote
-            shown.waiting.append((told.quote_rest, self._quote(quote)))
-        if trade is not None and trade != shown.trade and trade.time_us >= since_us:
+            if is_sound(quote):  # a session leaves out what is crossed, too
+                shown.waiting.append((told.quote_rest, self._quote(quote)))
+        if trade is not None and trade != shown.trade and is_new(trade, told.trade_heard_us):
             shown.trade = trade
             shown.waiting.append((told.trade_rest, self._trade(trade)))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lake.errors import WrongUse
 from lake.views.client import Client
+from serving.session.answers import Answers, unanswered
 from serving.session.models import Models, NoModels
 from serving.session.opening import ShardJournal
 from serving.session.orders import Orders
@@ -48,7 +49,8 @@ def _orders(home: Path, logged: Logged, through: int, rows: Rows, models: Models
     start, found = logged.start, Orders()
     if start.plan.wants_rows and models is None and _has_model(logged):
         raise WrongUse(f"session {start.session}", "had a model", "give its registry")
-    with Session(start, read(home, start.warm), models or NoModels()) as session:
+    answers = Answers(models or NoModels(), unanswered(logged.words))
+    with Session(start, read(home, start.warm), answers) as session:
         for outs in play(session, logged.words, start.first_frame, through, rows):
             found.take(outs)
     return found

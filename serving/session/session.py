@@ -20,12 +20,12 @@ from feature_repo.trading.strategy import Strategy
 from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
 from lake.feeds.codec import INDEX_BITS
-from serving.risk.prices import Prices
+from serving.risk.prices import Prices, is_sound
 from serving.session.gate import Gate
 from serving.session.minutes import GRACE_US, Minutes, bars_of_minutes
 from serving.session.models import ModelGone, Models, NoModels
 from serving.session.plan import Start
-from serving.session.rows_to_events import Known, events_of, is_sound
+from serving.session.rows_to_events import Known, events_of
 from serving.session.warm import NOTHING, Warm
 from serving.session.words import Word
 

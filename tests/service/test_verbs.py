@@ -21,6 +21,7 @@ from infra.servers import ports
 from infra.servers.process import processes
 from lake.clock import SystemClock
 from lake.errors import BadInput, WrongUse
+from serving.risk.given_limits import DEFAULTS
 from serving.service.api_keys import KeyBook
 from serving.service.house import Address
 
@@ -133,6 +134,19 @@ def placed(http: httpx.Client, name: str, below: float | None = None) -> dict[st
     return found
 
 
+def is_refused_above_a_limit(http: httpx.Client, like: dict[str, Any]) -> None:
+    """Ask for an order above the limits of a home that says nothing of them."""
+    same = {key: like[key] for key in ("ticker", "exchange", "market", "side", "kind", "price")}
+    name, size = "too-large", "100000000"
+    answer = http.post("/v1/orders", json={**same, "client_order_id": name, "size": size})
+    assert answer.status_code == 409
+    found = {each["rule"]: each for each in answer.json()["breaches"]}
+    assert found["order_value"]["limit"] == DEFAULTS.order_value
+    assert found["order_value"]["measured"] > DEFAULTS.order_value
+    assert {"exposure", "total_exposure"} <= {*found}
+    assert http.get(f"/v1/orders/{name}").json()["order"]["current_state"] == "rejected"
+
+
 def trades(http: httpx.Client, home: str) -> None:
     """Place an order at a price of real frames; the ledger has it, and the kill verb ends all."""
     _, words = KeyBook(Path(home), CLOCK).add("desk", "trade")
@@ -145,6 +159,7 @@ def trades(http: httpx.Client, home: str) -> None:
     assert {*kinds[2:-1]} <= {"partially_filled"}  # the best price may have less than it asks for
     assert re.fullmatch(r"\d+:\d+-\d+", found[0]["origin"]["ticks"])
     rests = placed(http, "rests", below=0.03)
+    is_refused_above_a_limit(http, rests)
     rests_at = f"/v1/orders/{rests['client_order_id']}"
     assert run(["kill", "--reason", "a test", "--home", home]) == 0
     until(lambda: http.get(rests_at).json()["order"]["current_state"] == "cancelled", 2.0)
