@@ -56,7 +56,7 @@ AGAINST = ("ledger", "lake")
     "strategies",
     multiple=True,
     metavar="NAME[:K=V,...]",
-    help="Trade on paper by it, on its account; several.",
+    help="Trade on paper by it, on its account; several. With --replay: a day without session.",
 )
 @click.option(
     "--replay", type=click.DateTime(["%Y-%m-%d"]), help="Decide a UTC day's sessions again."
@@ -90,17 +90,19 @@ def live(
     NAME --role trade.
 
     A session is a day's decisions of the strategies on one shard. --replay decides them again from
-    the home's journal, without touching anything, and tells their number and digest; --against
-    compares them order by order, and ends with 1 where they differ.
+    the home's journal, or from the lake where that is gone by its age, without touching anything,
+    and tells their number and digest; --against compares them order by order, and ends with 1 where
+    they differ. Of a day without a session, --strategy decides as if one had been live.
 
     \b
     ticklake live --strategy moving-average-cross:fast=5,slow=20,size=0.1
     ticklake live --replay 2026-11-26 --against ledger --against lake
+    ticklake live --replay 2026-11-20 --strategy buy-and-hold:size=0.1
     """
     if replay is not None:
         from infra.command.replay import replayed
 
-        return replayed(settings, micros(replay), session, against)
+        return replayed(settings, micros(replay), session, against, strategies)
     if session or against:
         raise WrongUse("--session, --against", "are without --replay", "name the day: --replay DAY")
     from serving.risk.given_limits import limits_given

@@ -219,6 +219,21 @@ def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any
         assert [name for name in REQUIRED if not environment.get(name)] == []
 
 
+def test_the_orders_are_anchored_in_a_bucket_of_their_own(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    for name in ("set-up", "views", "flows", "prefect-worker"):
+        environment = services[name]["environment"]
+        assert environment["TICKLAKE_LEDGER_PLACE"] == "s3://lake-ledger/orders"
+        assert environment["TICKLAKE_LEDGER_KEY"] == ""  # that of the volume, which they share
+    env_file = tmp_path / ".env"
+    lines = [f"{name}=given\n" for name in variables()]
+    env_file.write_text("".join([*lines, "S3_BUCKET=mine\n", "TICKLAKE_LEDGER_KEY=/keys/k.pem\n"]))
+    found = json.loads(config(env_file).stdout)["services"]["prefect-worker"]["environment"]
+    assert found["TICKLAKE_LEDGER_PLACE"] == "s3://mine-ledger/orders"
+    assert found["TICKLAKE_LEDGER_KEY"] == "/keys/k.pem"
+
+
 def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> None:
     ours = {name: each for name, each in services.items() if each["image"].startswith("ticklake:")}
     assert {"set-up", "ingest", "metrics", "exchange", "live"} <= ours.keys()
