@@ -242,6 +242,17 @@ def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> No
             parsed(ticklake, list(each["command"]))
 
 
+def test_strategies_and_limits_of_live_orders_can_be_named(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    lines = [f"{name}=given\n" for name in variables()]
+    given = ["LIVE_ARGS=--strategy buy-and-hold:size=0.1\n", "TICKLAKE_LIMITS=daily_loss=5000\n"]
+    env_file.write_text("".join([*lines, *given]))
+    live = json.loads(config(env_file).stdout)["services"]["live"]
+    parsed(ticklake, live["command"])
+    assert live["command"][-2:] == ["--strategy", "buy-and-hold:size=0.1"]
+    assert live["environment"]["TICKLAKE_LIMITS"] == "daily_loss=5000"
+
+
 def test_the_flows_are_in_the_image_of_those_who_run_them(
     services: dict[str, dict[str, Any]],
 ) -> None:
