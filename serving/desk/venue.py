@@ -16,8 +16,7 @@ from serving.broker.broker import Broker
 from serving.broker.paper_broker import PaperBroker
 from serving.desk.market import Market, Rest
 from serving.desk.rests import Rests
-from serving.risk.limits import is_spike
-from serving.risk.prices import is_sound
+from serving.risk.prices import is_sound, is_spike
 
 WAITING_MAX = 64
 """Quotes and trades of an instrument that wait for their frames; the oldest are left out."""

@@ -17,7 +17,7 @@ from feature_repo.trading.limits import Guard, Limits
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import MILLION, times
 from feature_repo.trading.order import Order
-from serving.risk.prices import Price
+from serving.risk.prices import Price, is_spike
 
 SECOND_US = 1_000_000
 REMEMBERED_MAX = 100_000
@@ -120,6 +120,19 @@ class RiskDesk:
         if not found:
             self._sent.append((asked.now_us, asked.order))
             self._known.add(asked.order.client_id)
+        return found
+
+    def amended(self, asked: Asked) -> list[Breach]:
+        """Return every limit that an order which passed would pass as it is to be from now on.
+
+        asked: what is left of it then, while the account counts nothing of it as working.
+        """
+        name = asked.order.client_id
+        before = [each for each in self._sent if each[1].client_id == name]
+        self.withdraw(name)
+        found = self.breaches(asked)
+        if found:
+            self.restore(before)
         return found
 
     def restore(self, sent: list[tuple[int, Order]]) -> None:
@@ -285,13 +298,6 @@ CHECKS: tuple[Callable[[RiskDesk, Asked], Breach | None], ...] = (
     RiskDesk._rate,
     RiskDesk._duplicate,
 )
-
-
-def is_spike(price: int, usual: int | None, limit: int | None) -> bool:
-    """Tell whether a price is further from what is usual than the limit, in millionths of that."""
-    if limit is None or usual is None or usual <= 0:
-        return False
-    return abs(price - usual) * MILLION > limit * usual
 
 
 def makes_smaller(asked: Asked) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from feature_repo.trading.market import Instrument, Quote, Trade
+from feature_repo.trading.money import MILLION
 from feature_repo.trading.usual_price import UsualPrice
 
 
@@ -36,6 +37,13 @@ class Known:
 def is_sound(quote: Quote) -> bool:
     """Tell whether a quote is one to trade on: both sides there, and not crossed."""
     return 0 < quote.bid <= quote.ask
+
+
+def is_spike(price: int, usual: int | None, limit: int | None) -> bool:
+    """Tell whether a price is further from what is usual than the limit, in millionths of that."""
+    if limit is None or usual is None or usual <= 0:
+        return False
+    return abs(price - usual) * MILLION > limit * usual
 
 
 class Prices:

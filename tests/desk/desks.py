@@ -170,6 +170,11 @@ def order(
     return Order(BTC, side, size, kind, at, client_id=name, **flags)
 
 
+def placed(world: World, desk: LedgerDesk, name: str, **more: Any) -> None:
+    """Place an order that is new."""
+    assert desk.place(world.account, order(name, **more), "ann").is_new
+
+
 def until(holds: Callable[[], bool], seconds: float = LOCK_S_MAX * 2) -> bool:
     """Wait in real time."""
     for _ in range(int(seconds / 0.02)):

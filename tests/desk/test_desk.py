@@ -16,11 +16,10 @@ from feature_repo.trading.limits import Limits
 from feature_repo.trading.money import UNIT
 from lake.errors import Refused, Unavailable, WrongUse
 from serving.desk.desk import LedgerDesk
-from serving.desk.market import seen_of
 from serving.desk.said import RiskRefused
 from serving.risk.given_limits import limits_given
 from serving.risk.limits import RiskLimits
-from tests.desk.desks import BTC, CASH, World, end_sessions, faults_of, order, until
+from tests.desk.desks import CASH, World, end_sessions, faults_of, order, until
 
 
 def place(world: World, desk: LedgerDesk, name: str, **more: object) -> None:
@@ -95,25 +94,6 @@ def test_a_refusal_is_kept_with_rule_measure_and_limit(world: World) -> None:
     desk.close()
 
 
-def test_a_clock_that_steps_back_makes_no_old_price_fresh(world: World) -> None:
-    desk = world.led()
-    place(world, desk, "before", size=9 * UNIT)
-    world.turns(desk)
-    assert world.state("before") == "partially_filled"
-    world.clock.advance(6_000_000)
-    for back_us, measured in ((6_000_000, 6_000_000), (60_000_000, 59_000_000)):
-        world.clock.step(-back_us)
-        with pytest.raises(RiskRefused, match="stale_price") as refused:
-            desk.place(world.account, order(f"back-{back_us}"), "ann")
-        (breach,) = refused.value.breaches
-        assert abs(breach["measured"] - measured) < 2_500_000
-        world.turns(desk)
-    assert world.state("before") == "partially_filled"
-    world.prices.tell(100)  # its time is that of the clock as it is now
-    place(world, desk, "after")
-    desk.close()
-
-
 def test_limits_of_the_setting_refuse_by_rule_and_measure(world: World) -> None:
     world.limits = limits_given("order_value=150,position=1.2")
     desk = world.led()
@@ -130,24 +110,6 @@ def test_a_stale_price_refuses(world: World) -> None:
     world.clock.sleep(6)
     with pytest.raises(RiskRefused, match="too old"):
         desk.place(world.account, order("a"), "ann")
-    desk.close()
-
-
-def test_a_crossed_book_fills_nothing_and_is_no_price(world: World) -> None:
-    desk = world.led()
-    world.prices.cross(100)
-    told = world.prices.told(BTC)
-    assert seen_of(told).middle is None
-    place(world, desk, "a")
-    place(world, desk, "rests", kind="limit", price=101)
-    place(world, desk, "stop", kind="stop", price=99)
-    world.turns(desk)
-    assert [world.state(each) for each in ("a", "rests", "stop")] == ["accepted"] * 3
-    world.prices.tell(100)
-    world.turns(desk)
-    assert [world.state(each) for each in ("a", "rests", "stop")] == ["filled"] * 3
-    (held,) = world.book.positions(world.account)
-    assert held["cost"] == "301.5"
     desk.close()
 
 

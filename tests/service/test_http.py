@@ -152,6 +152,45 @@ def test_an_order_is_placed_once_filled_and_told_of(service: Served) -> None:
         assert http.post("/v1/orders/cancel", json={"client_order_id": "once"}).status_code == 409
 
 
+def test_an_order_is_amended_at_the_event_that_was_seen_and_at_no_other(service: Served) -> None:
+    with service.http("trade") as http, service.http("read") as reader:
+        service.tell(("X:BTCUSD", "50000"))
+        name = "amends"
+        rests = {**ORDER, "client_order_id": name, "kind": "limit", "price": "49000"}
+        assert http.post("/v1/orders", json=rests).status_code == 201
+        at = f"/v1/orders/{name}"
+        assert until(lambda: http.get(at).json()["order"]["current_state"] == "accepted")
+        wish = {"price": "49100", "size": "0.02", "expected_sequence": 2}
+        assert reader.patch(at, json=wish).status_code == 403
+        assert http.patch("/v1/orders/none", json=wish).status_code == 404
+        for bad in ({}, {"price": "0x1"}, {"size": "0"}, {"size": 1}, {"sizes": "1"}):
+            assert http.patch(at, json=bad).status_code == 422, bad
+        service.tell(("X:BTCUSD", "50000"))
+        late = http.patch(at, json={**wish, "expected_sequence": 1})
+        assert (late.status_code, "at event 2" in late.text) == (409, True)
+        far = http.patch(at, json={**wish, "price": "90000"})
+        assert far.status_code == 409
+        assert far.json()["breaches"][0]["rule"] == "collar"
+        done = http.patch(at, json=wish)
+        assert done.status_code in (200, 202), done.text
+        assert until(lambda: http.get(at).json()["order"]["price"] == "49100")
+        found = http.get(at).json()
+        assert [each["event_type"] for each in found["events"]] == [
+            "created",
+            "accepted",
+            "amended",
+        ]
+        assert found["order"]["size"] == "0.02"
+        again = http.patch(at, json=wish)  # what it was asked on is not what is there
+        assert again.status_code == 409
+        ends = {"client_order_id": name, "expected_sequence": 2}
+        assert http.post("/v1/orders/cancel", json=ends).status_code == 409
+        ended = http.post("/v1/orders/cancel", json={**ends, "expected_sequence": 3})
+        assert ended.status_code == 200
+        assert until(lambda: http.get(at).json()["order"]["current_state"] == "cancelled")
+        assert http.patch(at, json={"size": "0.03"}).status_code == 409
+
+
 def test_a_limit_that_says_no_is_answered_and_noted(service: Served) -> None:
     with service.http("trade") as http:
         service.tell(("X:BTCUSD", "50000"))
