@@ -155,10 +155,13 @@ def _serve(
     from lake.clock import SystemClock
     from lake.errors import Unavailable
     from lake.state import RUN_UP
+    from serving.live.report import BESIDE_SERVICE, end_report
     from serving.risk.given_limits import limits_given
     from serving.service.house import service_of
 
     risk = limits_given(settings.limits)
+    for name in BESIDE_SERVICE:
+        end_report(home, name)  # of one that was killed before
     with (
         beside(home, WORKER),
         beside(home, SIGNALS),

@@ -198,9 +198,12 @@ class Lag(BaseModel):
 
 
 class Health(BaseModel):
-    """ok, or what is wrong. parts: what this service was given."""
+    """ok, or what is wrong. parts: what this service was given. processes: those beside it that
+    have begun and did not end in order, and whether each says that it works.
+    """
 
     status: Literal["ok", "degraded"]
     wrong: list[str]
     parts: dict[str, bool]
+    processes: dict[str, bool]
     version: str

@@ -31,6 +31,7 @@ from lake.settings import from_env
 from lake.state import valkey_url
 from lake.views.client import Client
 from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
+from serving.live.report import SESSIONS, saying
 from serving.risk.given_limits import limits_given
 from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.session.champion import models_of
@@ -122,9 +123,11 @@ def main() -> None:
     is_beside = words[-1:] == [BESIDE]
     limits = limits_given(from_env(os.environ).limits)
     plan = Plan(plan_of_words(tuple(words[:-1] if is_beside else words)), limits=limits)
-    sessions = Sessions(Path(home).resolve(), plan, SystemClock())
+    folder, clock = Path(home).resolve(), SystemClock()
+    sessions = Sessions(folder, plan, clock)
     stops_when_told(sessions.stop, is_beside=is_beside)
-    sessions.run()
+    with saying(folder, SESSIONS, clock, lambda: {"strategies": list(plan.strategies)}):
+        sessions.run()
 
 
 if __name__ == "__main__":
