@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +199,7 @@ def bought(dsn: str, account: str) -> None:
     at_us, cash = CLOCK.now_us(), 50_000 * UNIT
     order = Order(ether, "buy", UNIT, client_id="m/1")
     fill = Change(account, "m/1", "filled", "f", at_us, 3_000 * UNIT, UNIT, 3 * UNIT, "taker")
-    with Writer(dsn, CLOCK) as ledger:
-        ledger.take_lead()
+    with closing(Writer(dsn, CLOCK)) as ledger:
         ledger.commit([Cash(account, cash, at_us, "opening"), Place(account, order, at_us)])
         ledger.commit([Change(account, "m/1", "accepted", "accepted", at_us), fill])
 
