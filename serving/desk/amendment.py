@@ -89,6 +89,8 @@ def _amended(held: Held, state: OrderState, wish: Wish) -> Order:
         raise Refused(thing, f"is {state.state}", "amend one that is accepted and not done")
     if wish.price is not None and held.order.kind == "market":
         raise WrongUse(thing, "is a market order, without a price", "amend its size")
+    if wish.size == 0:
+        raise WrongUse(thing, "is to have no size", "give one above zero, or cancel it")
     if wish.size is not None and wish.size <= state.filled:
         raise Refused(thing, "is filled by so much already", "cancel it, or give a larger size")
     order = order_of(state)

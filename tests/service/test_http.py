@@ -17,6 +17,7 @@ from lake.errors import DiskFull
 from serving.service.limits import BODY_BYTES_MAX, Limits
 from serving.service.write_audit import FILE, WriteAudit, first_fault
 from serving.streams import keys
+from serving.streams.latest import Value, put
 from tests.service.serving import CLOCK, VENUE, Served, served
 
 ORDER = {"client_order_id": "o-1", "ticker": "X:BTCUSD", "side": "buy", "size": "0.01"}
@@ -121,6 +122,26 @@ def test_a_prediction_has_its_confidence_and_its_reasons(service: Served) -> Non
         assert (said["prediction"], said["confidence"]) == (0.0012, 0.71)
         assert said["base"] + sum(said["contributions"].values()) == pytest.approx(0.0012)
         assert http.post("/v1/predict", json={"ticker": "X:ETHUSD"}).status_code == 404
+
+
+def test_a_sentiment_is_that_of_the_last_minutes(service: Served) -> None:
+    said = {"sentiment_score": "0.25", "confidence": "0.9"}
+    with service.client.pipeline() as pipe:
+        for source, ms in (("news", 300_000), ("old", 1)):
+            value = Value(keys.sentiment(source, "BTC"), 1_700_000_000_000_000, 7, said)
+            put(pipe, [value], ms)
+        pipe.execute()
+    CLOCK.sleep(0.05)
+    with service.http("read") as http:
+        rows = http.get("/v1/sentiment").json()["rows"]
+    (found,) = (row for row in rows if row["asset"] == "BTC")
+    assert found == {
+        "source": "news",
+        "asset": "BTC",
+        "event_time_us": 1_700_000_000_000_000,
+        "seq": 7,
+        **said,
+    }
 
 
 def test_an_order_is_placed_once_filled_and_told_of(service: Served) -> None:

@@ -149,8 +149,7 @@ def is_refused_above_a_limit(http: httpx.Client, like: dict[str, Any]) -> None:
 
 def trades(http: httpx.Client, home: str) -> None:
     """Place an order at a price of real frames; the ledger has it, and the kill verb ends all."""
-    _, words = KeyBook(Path(home), CLOCK).add("desk", "trade")
-    http.headers["Authorization"] = f"Bearer {words}"
+    http.headers.update(key_of(home))
     first = f"/v1/orders/{placed(http, 'first')['client_order_id']}"
     until(lambda: http.get(first).json()["order"]["current_state"] == "filled")
     found = http.get(first).json()["events"]
@@ -169,6 +168,65 @@ def trades(http: httpx.Client, home: str) -> None:
     assert run(["ledger", "show", first.rpartition("/")[2], "--home", home]) == 0
 
 
+def key_of(home: str) -> dict[str, str]:
+    _, words = KeyBook(Path(home), CLOCK).add("desk", "trade")
+    return {"Authorization": f"Bearer {words}"}
+
+
+def url_of(live: subprocess.Popen[str]) -> str:
+    assert live.stderr is not None
+    found = re.search(r"http://\S+/", live.stderr.readline())
+    assert found is not None
+    return found[0]
+
+
+def killed(module: str, home: str) -> None:
+    """Kill a process beside the service; another is started in its place."""
+
+    def there() -> list[int]:
+        return [p.pid for p in processes() if p.words[1:4] == ("-m", module, home)]
+
+    (pid,) = there()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: there() not in ([], [pid]))
+
+
+def is_whole(home: str) -> None:
+    """Anchor and verify the ledger."""
+    for words in (["anchor"], ["verify", "--segments"]):
+        assert run(["ledger", *words, "--home", home]) == 0
+
+
+def goes_on_after_kill_9(live: subprocess.Popen[str], http: httpx.Client, home: str) -> None:
+    """Kill the signals, then the service while an order works; it works on in the next."""
+    killed("serving.signals.run", home)
+    is_whole(home)
+    works = placed(http, "works", below=0.03)
+    at = f"/v1/orders/{works['client_order_id']}"
+    live.kill()
+    live.wait()
+    is_whole(home)
+    with (
+        beside("live", "--port", "0", "--home", home) as again,
+        httpx.Client(base_url=url_of(again), timeout=ANSWER_S_MAX, headers=key_of(home)) as other,
+    ):
+
+        def state() -> str:
+            try:
+                return str(other.get(at).json()["order"]["current_state"])
+            except (httpx.HTTPError, KeyError):
+                return ""
+
+        until(lambda: state() in ("accepted", "partially_filled"))
+        assert placed(other, "after")["current_state"] == "created"
+        asked = {"client_order_id": works["client_order_id"]}
+        until(lambda: other.post("/v1/orders/cancel", json=asked).status_code in (200, 409))
+        until(lambda: state() == "cancelled")
+        kinds = [each["event_type"] for each in other.get(at).json()["events"]]
+        assert sorted({*kinds}) == sorted(kinds)  # nothing was done twice
+    is_whole(home)
+
+
 def test_ticks_reach_the_service_though_a_worker_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,12 +240,11 @@ def test_ticks_reach_the_service_though_a_worker_dies(
             beside("ingest", "sim", "--url", url, "--home", home),
             beside("live", "--port", "0", "--home", home) as live,
         ):
-            assert live.stderr is not None
-            found = re.search(r"http://\S+/", live.stderr.readline())
-            assert found is not None
-            with httpx.Client(base_url=found[0], timeout=ANSWER_S_MAX) as http:
+            with httpx.Client(base_url=url_of(live), timeout=ANSWER_S_MAX) as http:
                 stays_heard(http, home)
                 trades(http, home)
+                is_whole(home)
+                goes_on_after_kill_9(live, http, home)
         ours = {"serving.live.run", "serving.signals.run"}
         left = [p for p in processes() if ours & {*p.words} and home in p.words]
         assert left == []
