@@ -239,12 +239,12 @@ def test_ticks_reach_the_service_though_a_worker_dies(
             beside("sim", "--port", port, "--rate", "200"),
             beside("ingest", "sim", "--url", url, "--home", home),
             beside("live", "--port", "0", "--home", home) as live,
+            httpx.Client(base_url=url_of(live), timeout=ANSWER_S_MAX) as http,
         ):
-            with httpx.Client(base_url=url_of(live), timeout=ANSWER_S_MAX) as http:
-                stays_heard(http, home)
-                trades(http, home)
-                is_whole(home)
-                goes_on_after_kill_9(live, http, home)
+            stays_heard(http, home)
+            trades(http, home)
+            is_whole(home)
+            goes_on_after_kill_9(live, http, home)
         ours = {"serving.live.run", "serving.signals.run"}
         left = [p for p in processes() if ours & {*p.words} and home in p.words]
         assert left == []
