@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from feature_repo.trading.limits import Limits
 from feature_repo.trading.money import UNIT, UNITS_MAX, units
@@ -36,10 +37,10 @@ def limits_given(text: str, beside: RiskLimits = DEFAULTS) -> RiskLimits:
             remedy = f"NAME=AMOUNT,...: of {', '.join(NAMES)}"
             raise BadInput(variable("limits"), f"{each!r} is no limit", remedy)
         value = None if amount == OFF else _amount(each, amount)
+        change: dict[str, Any] = {OF_ORDER.get(name, name): value}
         if name in OF_ORDER:
-            found = replace(found, order=replace(found.order, **{OF_ORDER[name]: value}))
-        else:
-            found = replace(found, **{name: value})
+            change = {"order": replace(found.order, **change)}
+        found = replace(found, **change)
     return found
 
 

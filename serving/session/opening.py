@@ -172,7 +172,7 @@ def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Ope
         log = stack.enter_context(SessionLog(parts.dsn))
         unclosed = log.unclosed(parts.shard, list(parts.plan.strategies))
         logged = unclosed[0] if unclosed else begun(parts, ledger, log, follow)
-        why = unclosed and (forsake or hindrance(parts, logged))
+        why = (forsake or hindrance(parts, logged)) if unclosed else ""
         if why:
             forsaken(parts, ledger, log, logged, why)
             raise Unavailable(f"session {logged.start.session}", f"was closed: {why}", "begin anew")

@@ -31,7 +31,7 @@ def test_what_is_said_holds_and_the_rest_stays() -> None:
     ("text", "fault"),
     [
         ("daily_los=5", "'daily_los=5' is no limit: NAME=AMOUNT"),
-        ("position", "'position': number '' is none: write it as 1.25"),
+        ("position", "'position': is none: write it as 1.25"),
         ("position=0", "'position=0' is out of bounds: above 0"),
         ("exposure=-1", "out of bounds"),
         ("exposure=nan", "exposure=nan"),

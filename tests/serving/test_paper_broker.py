@@ -65,10 +65,10 @@ def test_an_amended_order_is_another_from_then_on(market: PaperMarket) -> None:
     assert said(market.reports()) == ["accepted", "amended", "0.2 at 100 maker"]
     market.broker.amend("a", "amended 5", units("101"), None, market.now_us)
     market.quote("99", "101", size="0.5")
-    assert said(market.reports())[-2:] == ["amended", "0.5 at 101 taker"]
+    assert said(market.reports()) == ["amended", "0.3 at 101 taker", "0.5 at 101 maker"]
     market.broker.amend("a", "amended 7", None, units("0.7"), market.now_us)
     assert said(market.reports()) == ["unamended"]
-    market.broker.amend("a", "amended 8", None, units("0.9"), market.now_us)
+    market.broker.amend("a", "amended 8", None, units("1.2"), market.now_us)
     market.quote("99", "101", size="9")
     assert said(market.reports()) == ["amended", "0.2 at 101 maker"]
     assert market.broker.working() == []
