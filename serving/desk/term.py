@@ -217,7 +217,8 @@ class Term:
         held = Held(asked_for(state.first), placed_us, state, is_accepted=is_accepted)
         held.known.set()
         self.held[order.client_id] = held
-        held.told = self.venue.take_back(Again(order, placed_us, state.filled, is_accepted), now_us)
+        again = Again(order, placed_us, state.filled, is_accepted, held.order)
+        held.told = self.venue.take_back(again, now_us)
         held.is_sent = True
         if is_stopped or (not is_accepted and now_us - placed_us > LATE_US_MAX):
             self.venue.broker.cancel(order.client_id, now_us)

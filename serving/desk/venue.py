@@ -26,12 +26,15 @@ AGE_US_MAX = 5_000_000
 
 
 class Again(NamedTuple):
-    """An order of before a restart. order: as it is now; accepted: the venue said that it works."""
+    """An order of before a restart. order: as it is now; accepted: the venue said that it works;
+    asked: as it was asked for.
+    """
 
     order: Order
     placed_us: int
     filled: int
     accepted: bool
+    asked: Order
 
 
 class Venue(Protocol):
@@ -59,7 +62,7 @@ class RealVenue:
 
     def take_back(self, again: Again, now_us: int) -> int:
         """Ask for it again: all that became of it is told anew, and known by its size so far."""
-        self.broker.place(again.order, now_us)
+        self.broker.place(again.asked, now_us)
         return 0
 
 
@@ -110,7 +113,7 @@ class PaperVenue:
     def take_back(self, again: Again, now_us: int) -> int:
         """Put it back as it stood; one that did not get here sets out now."""
         placed_us = again.placed_us if again.accepted else now_us
-        self._paper.restore([again._replace(placed_us=placed_us)])
+        self._paper.restore([(again.order, placed_us, again.filled, again.accepted)])
         return again.filled
 
     def _holds(self, instrument: Instrument, price: int) -> bool:
