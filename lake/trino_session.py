@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,9 +22,9 @@ from lake.state import read_state
 LAKE_CATALOG = "lake"
 HOT_CATALOG = "hot"
 VIEW_CATALOG = "ticklake"
-UPKEEP_CATALOG = "lake_upkeep"
-"""Trino's catalogs: the Iceberg tables and PostgreSQL, as one who only reads; one that keeps the
-views; and the Iceberg tables once more, for who maintains them.
+UPKEEP_CATALOG, VIEW_UPKEEP_CATALOG = "lake_upkeep", "views_upkeep"
+"""Trino's catalogs: the Iceberg tables, PostgreSQL and the views, as one who only reads; and tables
+and views once more, for who maintains them.
 """
 
 SCHEMA = "market"
@@ -49,7 +50,7 @@ class LostRace(Unavailable):
 
 
 class Trino(Closes):
-    """One session; a context manager, of one thread at a time."""
+    """One session; a context manager, of one thread at a time but for `cancel`."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Trino(Closes):
         """Prepare it. ca: file of whose certificates vouch for the server; None: the system's."""
         place = urlsplit(url)
         self.url = url
+        self._last: Cursor | None = None
         self._connection = trino.dbapi.Connection(
             host=place.hostname or "",
             port=place.port,
@@ -93,8 +95,20 @@ class Trino(Closes):
     def cursor(self, statement: str) -> Cursor:
         """Begin a statement; its faults come as Trino's own."""
         cursor: Cursor = self._connection.cursor()
+        self._last = cursor
         cursor.execute(statement)
         return cursor
+
+    def version(self) -> str:
+        """Return the server's version, as 476; raises as execute does."""
+        ((found,),) = self.execute("SELECT version()")
+        return str(found)
+
+    def cancel(self) -> None:
+        """End the statement that another thread waits for, which raises there; harmless without."""
+        if self._last is not None:
+            with suppress(*_FAULTS):
+                self._last.cancel()
 
     def arrow(self, query: str) -> pa.Table:
         """Return a query's rows as Arrow, decimals and times exact; raises as execute does."""

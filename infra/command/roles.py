@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 
@@ -47,6 +47,8 @@ def trino_addresses(trino: Mapping[str, str], views: str) -> dict[str, str]:
     """Return where JDBC clients and SQLAlchemy find Trino's views; the password is not in it."""
     place = urlsplit(trino["url"])
     secure = "?SSL=true" if place.scheme == "https" else ""
+    if secure and "ca" in trino:
+        secure += f"&SSLTrustStorePath={quote(trino['ca'])}"
     return {
         "url": trino["url"],
         "jdbc": f"jdbc:trino://{place.netloc}/{views}{secure}",

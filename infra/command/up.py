@@ -56,8 +56,13 @@ def up(settings: Settings, listen: str | None, tls: str | None, views: bool) -> 
         door=(settings.listen, settings.tls),
     )
     if views and "trino" in report.state:
+        from infra.servers.versions import require
         from lake.releases.trino_release import publish_releases
+        from lake.trino_session import connect_trino
         from lake.views.publish import publish
+
+        with connect_trino(settings.home) as session:
+            require("Trino", session.version())
 
         with locked(settings.home.resolve(), SystemClock(), PUBLISH_S_MAX):
             publish(settings.home)

@@ -21,6 +21,7 @@ from infra.servers.postgres_server import PostgresServer
 from infra.servers.process import wait_until
 from infra.servers.profile import FOLDERS
 from infra.servers.report import Report
+from infra.servers.versions import redis_version, require
 from infra.watch.probes import Health, probe_all
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable, WrongUse
@@ -51,7 +52,8 @@ class Given:
     ) -> Report:
         """Prepare database and buckets once the stores answer; safe to call again, and at once.
 
-        Raises BadInput when an address is missing, Unavailable when a store does not answer;
+        Raises BadInput when an address is missing or a server too old, Unavailable when a store
+        does not answer;
         backup: where who runs the database backs it up, how far back a restore must reach; None
         leaves that as it is. WrongUse for a place of ours, which we could not fill.
         """
@@ -72,6 +74,7 @@ class Given:
             state = {**read_state(home), **given}
             write_state(home, state)
             await_stores(state, clock)
+            require("Redis", redis_version(state["valkey"]["url"]))
             buckets = Buckets(state["s3"]["bucket"], state["s3"]["models_bucket"])
             see_to_buckets(state["s3"], buckets)
             with psycopg.connect(state["postgres"]["dsn"]) as connection:

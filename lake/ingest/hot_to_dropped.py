@@ -1,7 +1,8 @@
 """Let a day leave the hot tier once its age has come and the lake is proven to hold it.
 
 A day goes when its retention age has passed, the lake's rows of that day equal the ledger's to the
-last bit, and a grace longer than any allowed query has passed since the last row of it came. Then,
+last bit, and a grace longer than any allowed query has passed since the last row of it came and
+since the lake was first seen to hold that row: a query that began on an older lake has ended. Then,
 in one transaction with a short lock timeout: lock, prove again, drop. The locks keep writers out of
 that day, so a late row either comes before the second proof or makes the day anew, and keep the
 lake's table where it is, so that nobody takes it back to before the proof unseen.
@@ -35,7 +36,12 @@ from lake.views.engine import file_fault
 from lake.views.snapshot import Snapshot, goes_on_from
 
 GRACE_S = 900
-"""Seconds since a day's last row: longer than the longest allowed query on the hot tier."""
+"""Seconds since a day's last row, and since the lake holds it: longer than the longest query that
+is allowed on the hot tier."""
+
+Covered = dict[tuple[str, date], tuple[dict[int, int], int]]
+"""Dataset and day -> each shard's last frame of it, and since when the lake is seen to hold them,
+in microseconds on the monotonic clock. A new process sees it anew."""
 
 
 DROP_TRIES_MAX = 3
@@ -95,23 +101,28 @@ def drop_due(
     clock: Clock,
     *,
     grace_s: int = GRACE_S,
+    covered: Covered | None = None,
     steps: Steps | None = None,
 ) -> list[Leaving]:
     """Drop every day that is due and proven; say of the others why they stay.
 
-    connection is in autocommit mode. A failed proof is an open alert until the day has left.
+    connection is in autocommit mode; covered: kept by the caller from one look to the next. A
+    failed proof is an open alert until the day has left.
     """
     client.refresh()
     edition = ask(connection)
+    covered = {} if covered is None else covered
     found = []
     for dataset in TICK_DATASETS:
         for day in due_days(connection, dataset, clock, edition):
-            leaving = _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
+            places = connection, client, clock, covered
+            leaving = _leave(*places, dataset, day, grace_s, steps or Steps())
             thing = f"hot {dataset} of {day}"
             if leaving.failed:
                 raise_alert(connection, clock, thing, leaving.reason, "run `ticklake verify`")
             elif leaving.dropped:
                 clear_alert(connection, thing)
+                covered.pop((dataset, day), None)
             found.append(leaving)
     return found
 
@@ -120,6 +131,7 @@ def _leave(
     connection: psycopg.Connection,
     client: Client,
     clock: Clock,
+    covered: Covered,
     dataset: str,
     day: date,
     grace_s: int,
@@ -135,9 +147,8 @@ def _leave(
     behind = [shard for shard, frame in last_frames.items() if held.get(shard, 0) < frame]
     if behind:
         return stays(f"not yet in the lake: shards {behind}")
-    oldest = utc_from_us(clock.now_us()) - timedelta(seconds=grace_s)
-    if last_write(connection, last_frames) > oldest:
-        return stays(f"written to within {grace_s} s")
+    if reason := _is_young(connection, clock, covered, dataset, day, last_frames, grace_s):
+        return stays(reason)
     found = _with_archived(connection, client, dataset, day)
     if found != promised:
         reason = f"the lake has {found.rows} rows, the ledger {promised.rows}, or they differ"
@@ -160,6 +171,28 @@ def _leave(
     return (
         Leaving(dataset, day, promised.rows, True) if left else stays("in use; tried again later")
     )
+
+
+def _is_young(
+    connection: psycopg.Connection,
+    clock: Clock,
+    covered: Covered,
+    dataset: str,
+    day: date,
+    last_frames: dict[int, int],
+    grace_s: int,
+) -> str:
+    """Say why a query may still run that needs the day's rows in hot; "" where none may."""
+    oldest = utc_from_us(clock.now_us()) - timedelta(seconds=grace_s)
+    if last_write(connection, last_frames) > oldest:
+        return f"written to within {grace_s} s"
+    now_us = clock.monotonic_us()
+    known = covered.get((dataset, day))
+    if known is None or known[0] != last_frames:
+        known = covered[dataset, day] = last_frames, now_us
+    if now_us - known[1] < grace_s * 1_000_000:
+        return f"seen in the lake for less than {grace_s} s"
+    return ""
 
 
 def _drop_in_tries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from contextlib import closing
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions, summarize
 from lake.hot.recovery import window_s
 from lake.hot.staged_files import waiting_files
-from lake.ingest.hot_to_dropped import drop_due
+from lake.ingest.hot_to_dropped import Covered, drop_due
 from lake.ingest.hot_to_lake import BOOKS
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
@@ -47,6 +48,9 @@ LEAVE_EVERY = 450
 TRINO_REST_US = 60_000_000
 """While Trino does not answer, upkeep is done in process; it is asked again after so long."""
 
+CUT_SHORT_S = 0.5
+"""Between two tries to end a statement of Trino's in a drain."""
+
 SEAL_EVERY = 5
 """Every so many rounds (10 s) look whether a segment of a journal is due, or its sealing done."""
 
@@ -58,14 +62,27 @@ class KeepLoop:
         self._context = context
         self._unmerged: dict[str, set[int]] = {}
         self._partitions: set[tuple[str, date]] = set()
+        self._covered: Covered = {}
         place = context.place
         self._trino = Trino(**place.trino) if place.trino else None
         self._trino_again_us = 0
 
     def run(self) -> None:
         """Run in a thread of its own; ends when a drain begins."""
+        over = threading.Event()
+        if self._trino is not None:
+            threading.Thread(target=self._cut_short, args=(self._trino, over), daemon=True).start()
         with closing(Sealer(self._context)) as sealer:
-            self._run(sealer)
+            try:
+                self._run(sealer)
+            finally:
+                over.set()
+
+    def _cut_short(self, session: Trino, over: threading.Event) -> None:
+        """End what Trino does once a drain begins: a merge of much may take minutes."""
+        self._context.drain.wait()
+        while not over.wait(CUT_SHORT_S):
+            session.cancel()
 
     def _run(self, sealer: Sealer) -> None:
         context = self._context
@@ -174,7 +191,7 @@ class KeepLoop:
             psycopg.connect(access.dsn, autocommit=True) as connection,
             Client(access.dsn, access.warehouse) as client,
         ):
-            for leaving in drop_due(connection, client, context.clock):
+            for leaving in drop_due(connection, client, context.clock, covered=self._covered):
                 if not leaving.dropped:
                     fault = f"{leaving.dataset} {leaving.day} stays in hot: {leaving.reason}"
                     context.progress.last_fault = fault

@@ -17,7 +17,14 @@ from lake.errors import TicklakeError, Unavailable
 from lake.releases.release import Part, names, parts_of, tag_of
 from lake.roles import role_dsn
 from lake.state import postgres_dsn
-from lake.trino_session import LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino, connect_trino
+from lake.trino_session import (
+    LAKE_CATALOG,
+    SCHEMA,
+    VIEW_CATALOG,
+    VIEW_UPKEEP_CATALOG,
+    Trino,
+    connect_trino,
+)
 from lake.views.trino_views import TRINO_DATASETS
 from lake.views.union_view import current_sql, through_sql
 
@@ -53,7 +60,7 @@ def publish_releases(home: Path) -> None:
 
 def publish_release(session: Trino, name: str, parts: Sequence[Part]) -> None:
     """Make a release's schema and views; raises as Trino.execute does."""
-    schema = f'{VIEW_CATALOG}."{schema_of(name)}"'
+    schema = f'{VIEW_UPKEEP_CATALOG}."{schema_of(name)}"'
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     by_dataset = {part.dataset: part for part in parts}
     for dataset in DATASETS:
@@ -68,7 +75,7 @@ def withdraw_release(session: Trino, name: str) -> None:
     """Remove a release's views and schema; nothing where there is none."""
     if schema_of(name) not in schemas(session):
         return
-    schema = f'{VIEW_CATALOG}."{schema_of(name)}"'
+    schema = f'{VIEW_UPKEEP_CATALOG}."{schema_of(name)}"'
     for dataset in DATASETS:
         session.execute(f"DROP VIEW IF EXISTS {schema}.{dataset}")
     session.execute(f"DROP SCHEMA IF EXISTS {schema}")

@@ -18,7 +18,14 @@ from collections.abc import Iterator, Mapping
 from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, Contract, load
 from lake.errors import BadInput
 from lake.tables.names import SNAPSHOT
-from lake.trino_session import HOT_CATALOG, LAKE_CATALOG, SCHEMA, VIEW_CATALOG, Trino
+from lake.trino_session import (
+    HOT_CATALOG,
+    LAKE_CATALOG,
+    SCHEMA,
+    VIEW_CATALOG,
+    VIEW_UPKEEP_CATALOG,
+    Trino,
+)
 from lake.views.union_view import (
     AGGREGATE_COLUMNS,
     AGGREGATES,
@@ -39,7 +46,7 @@ def publish_views(session: Trino) -> None:
     Raises BadInput with the remedy where Trino lacks what they need.
     """
     catalogs = {str(name) for (name,) in session.execute("SHOW CATALOGS")}
-    lacking = {LAKE_CATALOG, HOT_CATALOG, VIEW_CATALOG} - catalogs
+    lacking = {LAKE_CATALOG, HOT_CATALOG, VIEW_CATALOG, VIEW_UPKEEP_CATALOG} - catalogs
     if lacking:
         raise BadInput(
             f"trino at {session.url}",
@@ -63,7 +70,7 @@ def trino_view_statements() -> Iterator[str]:
 
     The lake's tables and the tails must be there.
     """
-    yield f"CREATE SCHEMA IF NOT EXISTS {VIEW_CATALOG}.{SCHEMA}"
+    yield f"CREATE SCHEMA IF NOT EXISTS {VIEW_UPKEEP_CATALOG}.{SCHEMA}"
     for dataset in TRINO_VIEWS:
         contract = load(dataset)
         lake_only = dataset in LAKE_ONLY_DATASETS
@@ -80,7 +87,7 @@ def trino_view_statements() -> Iterator[str]:
 
 
 def _view(name: str, comment: str, meanings: Mapping[str, str], select: str) -> Iterator[str]:
-    view = f"{VIEW_CATALOG}.{SCHEMA}.{name}"
+    view = f"{VIEW_UPKEEP_CATALOG}.{SCHEMA}.{name}"
     yield (f"CREATE OR REPLACE VIEW {view} COMMENT {_quoted(comment)} SECURITY INVOKER AS {select}")
     for column, meaning in meanings.items():
         yield f"COMMENT ON COLUMN {view}.{_name(column)} IS {_quoted(meaning)}"

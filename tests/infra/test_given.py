@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from infra.servers.addresses import REQUIRED, from_env
 from infra.servers.buckets import Buckets
 from infra.servers.given import Given, see_to_roles
 from infra.servers.store_users import MLFLOW, POLICY_OF, is_minio, policy_of
+from infra.servers.versions import require
 from infra.watch.probes import probe_all
 from lake.clock import SystemClock
 from lake.errors import BadInput, Unavailable, WrongUse
@@ -51,6 +53,22 @@ def test_servers_that_need_not_be_there_are_left_out_where_they_are_not() -> Non
     assert from_env(GIVEN).keys() == {"postgres", "valkey", "s3", "warehouse"}
     state = from_env({**GIVEN, "TRINO_URL": "http://trino:8080"})
     assert state["trino"] == {"url": "http://trino:8080", "user": "ticklake"}
+
+
+@pytest.mark.parametrize(
+    ("server", "said", "least"),
+    [
+        *(("Trino", "469", "470"), ("Trino", "470", ""), ("Trino", "476-e.1", "")),
+        *(("Redis", "6.2.14", "7.0"), ("Redis", "7.0.0", ""), ("Redis", "10.1", "")),
+    ],
+)
+def test_a_server_of_too_old_a_version_is_named(server: str, said: str, least: str) -> None:
+    if not least:
+        require(server, said)
+        return
+    fault = re.escape(f"{server} {said}: older than {least}: use a newer server")
+    with pytest.raises(BadInput, match=f"^{fault}$"):
+        require(server, said)
 
 
 def test_a_given_server_that_does_not_answer_is_wrong_and_none_is_stopped(

@@ -12,7 +12,7 @@ from lake.clock import Clock, ManualClock, SystemClock
 from lake.hot.bars import LEVELS
 from lake.hot.look import look
 from lake.hot.partitions import existing_partitions
-from lake.ingest.hot_to_dropped import drop_due
+from lake.ingest.hot_to_dropped import GRACE_S, Covered, drop_due
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
 from lake.tables.names import NAMESPACE
@@ -80,6 +80,26 @@ def test_a_young_day_stays_though_the_lake_holds_it(lakehouse: Lakehouse) -> Non
 
 def test_a_day_written_to_within_the_grace_stays(lakehouse: Lakehouse) -> None:
     assert dropped(lakehouse, grace_s=900)["crypto_trades"] == "written to within 900 s"
+
+
+def test_a_day_stays_for_a_grace_since_the_lake_was_first_seen_to_hold_it(
+    lakehouse: Lakehouse,
+) -> None:
+    """As after an outage of the lake: its rows are old in hot, and young in the lake."""
+    clock = ManualClock(SystemClock().now_us() + 3_600_000_000)
+    covered: Covered = {}
+
+    def again() -> dict[str, str]:
+        with psycopg.connect(lakehouse.dsn, autocommit=True) as pg, Client(lakehouse.dsn) as client:
+            found = drop_due(pg, client, clock, covered=covered)
+        return {leaving.dataset: leaving.reason for leaving in found}
+
+    assert again()["crypto_trades"] == f"seen in the lake for less than {GRACE_S} s"
+    clock.advance(GRACE_S * 1_000_000 - 1)
+    assert again()["crypto_trades"] == f"seen in the lake for less than {GRACE_S} s"
+    clock.advance(1)
+    assert again()["crypto_trades"] == ""
+    assert covered.keys().isdisjoint({("crypto_trades", DAY)})
 
 
 def test_a_failed_proof_keeps_the_day(lakehouse: Lakehouse) -> None:

@@ -1,4 +1,4 @@
-"""A proxy before an S3 store that errs on purpose, by a seed: 503, slow, cut or no answers."""
+"""A proxy before an S3 store that errs on purpose, by a seed: 5xx, slow, cut or no answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from tests.in_thread import InThread
 HEAD_BYTES_MAX = 1 << 16
 BODY_BYTES_MAX = 1 << 28
 SLOW_S_MAX = 1.5
-BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nx-amz-request-id: proxy\r\n\r\n"
+BUSY = tuple(
+    b"HTTP/1.1 %s\r\nContent-Length: 0\r\nx-amz-request-id: proxy\r\n\r\n" % status
+    for status in (b"500 Internal Error", b"502 Bad Gateway", b"503 Slow Down")
+)
 FAULTS = ("busy", "slow", "cut", "dropped", "unheard")
 REFUSALS = ("busy", "dropped")
-"""busy: 503; slow; cut: half an answer; dropped: never passed on; unheard: done, and no answer."""
+"""busy: 500, 502 or 503; slow; cut: half an answer; dropped: never passed on; unheard: done, and no
+answer."""
 
 
 class FaultyStore(InThread):
@@ -69,7 +73,7 @@ class FaultyStore(InThread):
         fault = self._fault()
         self.done[fault or "answered"] += 1
         if fault == "busy":
-            writer.write(BUSY)
+            writer.write(self._random.choice(BUSY))
             return True
         if fault == "dropped":
             return False

@@ -25,7 +25,7 @@ from lake.hot.arrange import prepare
 from lake.state import read_state, write_state
 
 ROOT = Path(__file__).resolve().parents[2]
-STOPPED = ("postgres", "redis", "minio", "trino")
+STOPPED = ("postgres", "redis", "minio", "trino", "prefect", "worker", "mlflow")
 """Servers that tests take away, by the names of `ticklake status`."""
 
 UP_S_MAX = 300

@@ -87,6 +87,8 @@ class Soak:
         skew = str(round(1 / TICKERS, 3))
         with self._exchange("--rate", str(self._rate), "--skew", skew):
             ingests = [self._ingest(k, self._seconds, f"{k}/{SHARES}") for k in range(SHARES - 1)]
+            for watched in (self.duckdb, self.trino):
+                watched.fresh_until_s = time.monotonic() + self._seconds
             for thread in threads:
                 thread.start()
             time.sleep(self._seconds / 3)

@@ -313,3 +313,26 @@ def test_faults_are_one_sentence(stack: Path, lakehouse: Lakehouse, session: Tri
 def test_nothing_can_be_written_through_a_view(session: Trino) -> None:
     with pytest.raises(WrongUse, match="view"):
         session.execute("INSERT INTO crypto_trades (ticker) VALUES ('X:BTCUSD')")
+
+
+def test_a_statement_that_runs_is_ended_from_another_thread(session: Trino) -> None:
+    """So that a drain need not wait for a merge of minutes."""
+    over = threading.Event()
+
+    def cut() -> None:
+        while not over.wait(0.2):
+            session.cancel()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    try:
+        with pytest.raises(WrongUse, match="cancel"):
+            session.execute(
+                "SELECT count(*) FROM UNNEST(sequence(1, 10000)) AS a (x)"
+                " CROSS JOIN UNNEST(sequence(1, 10000)) AS b (y)"
+                " CROSS JOIN UNNEST(sequence(1, 10000)) AS c (z) WHERE x * y % 7 = z"
+            )
+    finally:
+        over.set()
+        thread.join()
+    assert session.execute("SELECT 1") == [(1,)]

@@ -87,6 +87,7 @@ def start(stack: ExitStack, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "TICKLAKE_STREAMS": "live"},  # so that Redis gets every frame, too
     )
     stack.callback(end, process)
     return process

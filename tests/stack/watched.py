@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,8 +24,9 @@ COUNTED = (
 WHOLE_EVERY = 50
 """One query in so many reads every row, where the others read a window."""
 
-EARLIER = timedelta(minutes=1)
-"""An event is not older than its frame by more than this: what a window's time leaves out."""
+EARLIER = timedelta(minutes=15)
+"""An event is not older than its frame by more than this: what a window's time leaves out. An
+exchange that has no core to itself was seen to send what was two minutes old."""
 
 
 @dataclass
@@ -49,9 +51,14 @@ class Answer:
 
 @dataclass
 class Watched:
-    """What one engine's queries saw; window_s: how far back most of them read, none: all rows."""
+    """What one engine's queries saw; window_s: how far back most of them read, none: all rows.
+
+    fresh: the age of the newest row of the shard that is furthest behind, at an answer's end, over
+    all queries that ended before fresh_until_s (on the monotonic clock: while events come).
+    """
 
     window_s: float | None = None
+    fresh_until_s: float = math.inf
     queries: int = 0
     wrong: list[str] = field(default_factory=list)
     took_s: list[float] = field(default_factory=list)
@@ -68,13 +75,11 @@ class Watched:
         rows = arrow(SEEN.format(since=base.since() if base else "")).to_pylist()
         now, took_s = time.time(), time.monotonic() - start
         self.queries += 1
-        if base or self.window_s is None:
-            self.took_s.append(took_s)
-            if rows:
-                self.fresh_s.append(now - max(row["at"] for row in rows).timestamp())
-        else:
-            self.whole_s.append(took_s)
+        (self.took_s if base or self.window_s is None else self.whole_s).append(took_s)
+        in_time = time.monotonic() < self.fresh_until_s
         self._hold(rows, base, now, pg)
+        if in_time and self.answers[-1].times:
+            self.fresh_s.append(now - min(self.answers[-1].times.values()).timestamp())
 
     def _base(self) -> Answer | None:
         if self.window_s is None or self.queries % WHOLE_EVERY == 0:
