@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from _redis import redis_server
 from feast import FeatureStore, RepoConfig
 
 from feature_repo import definitions as ours
 from feature_repo.store.served import Served
 from feature_repo.store.views import MARKET_V1, SERIES
-from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import SystemClock
 
 TICKERS = 200
@@ -91,34 +89,26 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     figures: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="ticklake-online-") as name:
-        home = Path(name)
-        (home / "log").mkdir()
-        clock = SystemClock()
-        password = secrets.token_hex(16)
-        server = ValkeyServer(home, clock)
-        try:
-            address = url(server.up(None, password), password)
-            table = rows(clock.now_us())
-            series = list(zip(*(table[each].to_pylist() for each in SERIES), strict=True))
-            with Served(address) as served:
-                start = time.perf_counter()
-                served.write(table, MARKET_V1, clock.now_us())
-                figures["write 200 rows of 21, ms"] = (time.perf_counter() - start) * 1e3
-                names = MARKET_V1.columns[:FEATURES]
-                for count in (1, TICKERS):
-                    figures[f"ours, {FEATURES} features x {count}"] = quantiles_ms(
-                        lambda count=count: served.read(series[:count], MARKET_V1, names),
-                        options.reads,
-                    )
-            if not options.no_feast:
-                read = feast_reads(address, home, series)
-                for count in (1, TICKERS):
-                    figures[f"Feast, {FEATURES} features x {count}"] = quantiles_ms(
-                        lambda count=count: read(count), max(1, options.reads // 10)
-                    )
-        finally:
-            server.down()
+    clock = SystemClock()
+    with redis_server() as (address, home):
+        table = rows(clock.now_us())
+        series = list(zip(*(table[each].to_pylist() for each in SERIES), strict=True))
+        with Served(address) as served:
+            start = time.perf_counter()
+            served.write(table, MARKET_V1, clock.now_us())
+            figures["write 200 rows of 21, ms"] = (time.perf_counter() - start) * 1e3
+            names = MARKET_V1.columns[:FEATURES]
+            for count in (1, TICKERS):
+                figures[f"ours, {FEATURES} features x {count}"] = quantiles_ms(
+                    lambda count=count: served.read(series[:count], MARKET_V1, names),
+                    options.reads,
+                )
+        if not options.no_feast:
+            read = feast_reads(address, home, series)
+            for count in (1, TICKERS):
+                figures[f"Feast, {FEATURES} features x {count}"] = quantiles_ms(
+                    lambda count=count: read(count), max(1, options.reads // 10)
+                )
     if options.json:
         print(json.dumps(figures))
         return

@@ -19,7 +19,6 @@ import multiprocessing as mp
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -36,8 +35,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from _redis import redis_server  # noqa: E402
+
 from infra.servers import ports  # noqa: E402
-from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from serving.risk.kill_switch import KillSwitch  # noqa: E402
 from serving.service.api_keys import KeyBook  # noqa: E402
@@ -49,7 +49,6 @@ from serving.service.write_audit import WriteAudit  # noqa: E402
 from serving.streams import keys  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
 
-PASSWORD = "only-for-this-run"
 WARM_S = 3.0
 CONNECT_AT_ONCE = 50
 PROCESSES = 2
@@ -66,19 +65,11 @@ def main() -> None:
     parser.add_argument("--page", type=float, metavar="MINUTES")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder).resolve()
-        (home / "log").mkdir()
-        server = ValkeyServer(home, SystemClock())
-        try:
-            redis_url = url(server.up(None, PASSWORD), PASSWORD)
-            with service(redis_url, home) as (address, pid):
-                if options.page:
-                    found = page(redis_url, address, options)
-                else:
-                    found = listened(redis_url, address, pid, options)
-        finally:
-            server.down()
+    with redis_server() as (redis_url, home), service(redis_url, home) as (address, pid):
+        if options.page:
+            found = page(redis_url, address, options)
+        else:
+            found = listened(redis_url, address, pid, options)
     if options.json:
         print(json.dumps(found))
         return

@@ -14,7 +14,6 @@ import argparse
 import json
 import multiprocessing as mp
 import sys
-import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,8 +24,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from _redis import redis_server  # noqa: E402
+
 from feature_repo.feature_set import MARKET  # noqa: E402
-from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
 from lake.bars.kernel import MINUTE_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
@@ -38,7 +38,6 @@ from serving.streams.connect import connected  # noqa: E402
 from serving.streams.publisher import Publisher  # noqa: E402
 
 HAND_OVER_S = 0.002
-PASSWORD = "only-for-this-run"
 WARM_S = 3.0
 """Left out at the beginning: the programs are still loading."""
 
@@ -51,14 +50,8 @@ def main() -> None:
     parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder).resolve()
-        (home / "log").mkdir()
-        server = ValkeyServer(home, SystemClock())
-        try:
-            found = measured(url(server.up(None, PASSWORD), PASSWORD), options)
-        finally:
-            server.down()
+    with redis_server() as (address, _):
+        found = measured(address, options)
     if options.json:
         print(json.dumps(found))
         return

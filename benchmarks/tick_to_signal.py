@@ -25,7 +25,6 @@ import argparse
 import json
 import multiprocessing as mp
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -39,13 +38,13 @@ import pyarrow as pa
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from speed_layer import PASSWORD, WARM_S, offer  # noqa: E402
+from _redis import redis_server  # noqa: E402
+from speed_layer import WARM_S, offer  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from feature_repo.models.registry import Card, Version  # noqa: E402
 from feature_repo.models.rows import Rows  # noqa: E402
 from feature_repo.models.trees import TreeRecipe, fit  # noqa: E402
-from infra.servers.valkey_server import ValkeyServer, url  # noqa: E402
 from lake.bars.kernel import MINUTE_US, SECOND_US, WIDTHS_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.errors import Fenced  # noqa: E402
@@ -77,14 +76,8 @@ def main() -> None:
     parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder).resolve()
-        (home / "log").mkdir()
-        server = ValkeyServer(home, SystemClock())
-        try:
-            found = measured(url(server.up(None, PASSWORD), PASSWORD), options)
-        finally:
-            server.down()
+    with redis_server() as (address, _):
+        found = measured(address, options)
     if options.json:
         print(json.dumps(found))
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import BadInput
-from lake.variables import PREFIX, is_ours, names, parsed, variable
+from lake.variables import is_ours, names, parsed, variable
 
 OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
@@ -198,6 +198,9 @@ class Settings:
     service_names: str = setting(
         "", "names by which `live` is reached by other machines, joined by spaces or commas"
     )
+    limits: str = setting(
+        "", "limits of `live`'s orders where others than the defaults hold: daily_loss=5000,..."
+    )
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",
@@ -307,13 +310,6 @@ def from_env(
 
 
 __all__ = [
-    "AUTO",
-    "GIBIBYTE",
-    "MEBIBYTE",
-    "OFF",
-    "PREFIX",
-    "PROFILES",
-    "Settings",
-    "from_env",
-    "variable",
+    *("AUTO", "GIBIBYTE", "MEBIBYTE", "OFF", "PREFIX", "PROFILES", "Settings"),
+    *("from_env", "variable"),
 ]

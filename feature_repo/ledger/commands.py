@@ -18,6 +18,11 @@ ORIGIN = ("ticks", "features", "model", "code")
 """What an order rests on, by name: the frames of its ticks, its row of features, version of model
 and of code. Its audit asks for each of them."""
 
+NONE = "none"
+BY_HAND = "by hand: "
+"""Stand in an origin for what an order does not rest on, and before the name of who asked for it in
+place of a model."""
+
 NAME_CHARACTERS_MAX = 200
 TEXT_CHARACTERS_MAX = 4_000
 AMOUNT_MAX = 10**28 - 1

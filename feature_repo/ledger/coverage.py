@@ -7,14 +7,15 @@ other; what is kept is held against what the events alone give, as of one moment
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
 import duckdb
 import psycopg
 
-from feature_repo.ledger.commands import ORIGIN
+from feature_repo.ledger.commands import BY_HAND, NONE, ORIGIN
 from feature_repo.ledger.event_rows import CHAINS, ORDERS, POSITIONS, orders_in_turn
 from feature_repo.ledger.lake_copy import copy_faults
 from feature_repo.ledger.order_state import OrderState, fault_of, opened
@@ -26,6 +27,9 @@ from lake.audit.signing import PublicKey
 from lake.contracts.contract import load
 from lake.views.client import Client
 from lake.views.engine import HOT_EXTENSIONS, attach_hot, open_duckdb
+
+TICKS = re.compile(r"\d+:\d+-\d+")
+"""Frames of a shard, SHARD:FIRST-LAST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +164,25 @@ def _between(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
         yield f"{row[1]:,} changes of positions are not of the fill they name"
 
 
+def rests_on(origin: Mapping[str, str]) -> bool:
+    """Tell whether an origin can be followed: frames, version of code, and of a model that decided
+    the row of features that it spoke of.
+    """
+    if set(origin) != set(ORIGIN) or origin["code"] in ("", NONE):
+        return False
+    if origin["ticks"] != NONE and not TICKS.fullmatch(origin["ticks"]):
+        return False
+    is_model = origin["model"] != NONE and not origin["model"].startswith(BY_HAND)
+    return not is_model or origin["features"] not in ("", NONE)
+
+
 def _folded(connection: psycopg.Connection, upto: int) -> tuple[Covered, list[str]]:
-    """Fold every order; return how many name what they rest on, and what could not follow."""
+    """Fold every order; return how many name what they rest on, and what could not follow.
+
+    One that rests on no ticks is whole where it was refused: there was no price to rest on.
+    """
     orders = whole = 0
+    lacks_ticks = False
     faults: list[str] = []
     state: OrderState | None = None
     for event in orders_in_turn(connection, upto):
@@ -174,7 +194,10 @@ def _folded(connection: psycopg.Connection, upto: int) -> tuple[Covered, list[st
         if event.sequence_number == 1:
             state = opened(event)
             orders += 1
-            whole += set(json.loads(event.data).get("origin", ())) == set(ORIGIN)
+            origin = json.loads(event.data).get("origin", {})
+            lacks_ticks = origin.get("ticks") == NONE
+            whole += rests_on(origin) and not lacks_ticks
         elif state is not None:
+            whole += lacks_ticks and rests_on(origin) and event.event_type == "rejected"
             state.apply(event)
     return Covered(orders, whole), faults

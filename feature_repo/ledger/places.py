@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from feature_repo.ledger.second_place import LockedBucket, LockedFolder, SecondPlace
 from lake.clock import Clock
@@ -11,6 +13,9 @@ from lake.state import read_state
 from lake.warehouse import Bucket, warehouse_at
 
 FOLDER = "ledger"
+STORE, OF_STORE = "s3", "ledger_place"
+"""Where the state of a home says of its store which second place is there, if any."""
+
 KEY = "keys/ledger.pem"
 
 
@@ -19,12 +24,23 @@ def ledger_key(settings: Settings) -> Path:
     return settings.ledger_key or settings.home / KEY
 
 
+def location_of(settings: Settings, store: Mapping[str, Any]) -> str:
+    """Return where it is: as set, or that of the store; "" for the home's folder.
+
+    A home that has anchors in its folder keeps to it: they don't move by themselves.
+    """
+    if settings.ledger_place or (settings.home / FOLDER).is_dir():
+        return settings.ledger_place
+    return str(store.get(OF_STORE, ""))
+
+
 def second_place(settings: Settings, clock: Clock) -> SecondPlace:
     """Return the second place; a bucket is made, with object lock, where it is not there."""
-    if not settings.ledger_place:
+    store = read_state(settings.home).get(STORE, {})
+    location = location_of(settings, store)
+    if not location:
         return LockedFolder(settings.home / FOLDER)
-    store = read_state(settings.home).get("s3", {})
-    found = warehouse_at({**store, "location": settings.ledger_place})
+    found = warehouse_at({**store, "location": location})
     if isinstance(found, Bucket):
         place = LockedBucket(found, clock)
         place.make()

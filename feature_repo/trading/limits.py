@@ -65,11 +65,20 @@ class Guard:
         after = before + order.signed
         if abs(after) < abs(before) and before * after >= 0:
             return ""
-        price = account.marks.get(order.instrument) or order.price
-        if limits.exposure is not None and (
-            price is None or abs(times(price, after)) > limits.exposure
-        ):
-            return "exposure: the position would be above the limit"
-        if limits.daily_loss is not None and self._began - account.equity() > limits.daily_loss:
+        if limits.exposure is not None:
+            worth = self.exposure(order, account)
+            if worth is None or worth > limits.exposure:
+                return "exposure: the position would be above the limit"
+        if limits.daily_loss is not None and self.loss(account) > limits.daily_loss:
             return "daily loss: the day has lost more than the limit"
         return ""
+
+    def exposure(self, order: Order, account: Account) -> int | None:
+        """Return what the position would be worth with the order; None: nobody knows a price."""
+        price = account.marks.get(order.instrument) or order.price
+        after = account.expected(order.instrument) + order.signed
+        return None if price is None else abs(times(price, after))
+
+    def loss(self, account: Account) -> int:
+        """Return how far the equity has fallen since the day began."""
+        return self._began - account.equity()

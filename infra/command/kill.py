@@ -30,7 +30,8 @@ def kill(settings: Settings, release: bool, reason: str) -> Answer:
 
     Works without servers, and holds over any restart, until --release. The word goes into a file
     of the home, which a service of this machine reads, and into Redis, which all others read; who
-    can't be told now hears of it once Redis is back.
+    can't be told now hears of it once Redis is back. Where this can't be run, an empty file
+    HOME/run/killed.json stops this machine's trading, too, until --release.
     """
     home = settings.home.resolve()
     reason = " ".join(reason.split())[:REASON_CHARS_MAX]

@@ -56,7 +56,7 @@ AGAINST = ("ledger", "lake")
     "strategies",
     multiple=True,
     metavar="NAME[:K=V,...]",
-    help="Trade on paper by it, on its account; several.",
+    help="Trade on paper by it, on its account; several. With --replay: a day without session.",
 )
 @click.option(
     "--replay", type=click.DateTime(["%Y-%m-%d"]), help="Decide a UTC day's sessions again."
@@ -86,24 +86,29 @@ def live(
 
     Needs the servers (`up`) and an `ingest` of live sockets beside it. A strategy trades on paper
     on the account of its name. Orders of the page go to a broker of paper; one process of a home
-    leads. All are in the ledger. Writes need a key: ticklake keys add NAME --role trade.
+    leads. All are in the ledger, and within TICKLAKE_LIMITS. Writes need a key: ticklake keys add
+    NAME --role trade.
 
     A session is a day's decisions of the strategies on one shard. --replay decides them again from
-    the home's journal, without touching anything, and tells their number and digest; --against
-    compares them order by order, and ends with 1 where they differ.
+    the home's journal, or from the lake where that is gone by its age, without touching anything,
+    and tells their number and digest; --against compares them order by order, and ends with 1 where
+    they differ. Of a day without a session, --strategy decides as if one had been live.
 
     \b
     ticklake live --strategy moving-average-cross:fast=5,slow=20,size=0.1
     ticklake live --replay 2026-11-26 --against ledger --against lake
+    ticklake live --replay 2026-11-20 --strategy buy-and-hold:size=0.1
     """
     if replay is not None:
         from infra.command.replay import replayed
 
-        return replayed(settings, micros(replay), session, against)
+        return replayed(settings, micros(replay), session, against, strategies)
     if session or against:
         raise WrongUse("--session, --against", "are without --replay", "name the day: --replay DAY")
+    from serving.risk.given_limits import limits_given
     from serving.session.plan import Plan, plan_of_words
 
+    limits_given(settings.limits)  # sessions read them of the environment, too
     if strategies:
         Plan(plan_of_words(strategies))  # refuses a wrong one before anything is started
     home = settings.home.resolve()
@@ -150,13 +155,18 @@ def _serve(
     from lake.clock import SystemClock
     from lake.errors import Unavailable
     from lake.state import RUN_UP
+    from serving.live.report import BESIDE_SERVICE, end_report
+    from serving.risk.given_limits import limits_given
     from serving.service.house import service_of
 
+    risk = limits_given(settings.limits)
+    for name in BESIDE_SERVICE:
+        end_report(home, name)  # of one that was killed before
     with (
         beside(home, WORKER),
         beside(home, SIGNALS),
         beside(home, SESSIONS, *strategies) if strategies else nullcontext(),
-        service_of(home, address, SystemClock()) as server,
+        service_of(home, address, SystemClock(), risk) as server,
         served(settings, home, metrics),
     ):
         note(f"live at {address.url}; Ctrl-C ends it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from feature_repo.ledger.places import OF_STORE
 from infra.native import plans, trino_door
 from infra.servers.door import Door
 from infra.servers.ports import LOOPBACK
@@ -42,6 +43,7 @@ def stores_state(
             "region": plans.REGION,
             "bucket": wiring.buckets.lake,
             "models_bucket": wiring.buckets.models,
+            OF_STORE: f"s3://{wiring.buckets.lake}-ledger/orders",
             "access_key": plans.S3_USER,
             "secret_key": passwords["s3"],
             **trusted(wiring.door),

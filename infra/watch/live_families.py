@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.watch.families import Samples
 from infra.watch.metrics import BY_NAME
 from lake.clock import Clock
-from serving.live.report import SERVICE, WORKER, read_report
+from serving.live.report import SERVICE, SESSIONS, SIGNALS, WORKER, read_report
 
+BESIDE = {SIGNALS: "ticklake_signals_up", SESSIONS: "ticklake_sessions_up"}
 KNOWN = frozenset(name for each in BY_NAME.values() for name in each.sample_names)
 
 
@@ -21,6 +22,10 @@ def add_live(samples: Samples, home: Path, clock: Clock) -> None:
     service = read_report(home, SERVICE, clock)
     if service is not None:
         samples.add("ticklake_service_up", service.speaks)
+    for name, metric in BESIDE.items():
+        said = read_report(home, name, clock)
+        if said is not None:
+            samples.add(metric, said.speaks)
     worker = read_report(home, WORKER, clock)
     for shard, said in (worker.said.get("shards", {}) if worker else {}).items():
         assert worker is not None

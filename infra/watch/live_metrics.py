@@ -22,6 +22,8 @@ LIVE = (
         ("shard", "kind"),
         "Frames that it was told were left out: quotes, or trades, which are all others.",
     ),
+    Metric("ticklake_signals_up", "gauge", (), "1 while the models in use say that they run."),
+    Metric("ticklake_sessions_up", "gauge", (), "1 while the strategies say that they run."),
     Metric("ticklake_service_up", "gauge", (), "1 while the live service says that it runs."),
     Metric(
         "ticklake_service_requests_total",

@@ -23,7 +23,30 @@ class Accepted:
     venue_id: str
 
 
-BrokerReport = Accepted | Fill | Ended
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """An order that is as an amendment wanted; None: as it was."""
+
+    client_id: str
+    instrument: Instrument
+    time_us: int
+    amendment: str
+    price: int | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unamended:
+    """An amendment that came to nothing, and why; the order goes on as it was."""
+
+    client_id: str
+    instrument: Instrument
+    time_us: int
+    amendment: str
+    reason: str
+
+
+BrokerReport = Accepted | Fill | Ended | Amended | Unamended
 
 
 class Broker(Protocol):
@@ -32,7 +55,8 @@ class Broker(Protocol):
     Every call may be made again after its answer was lost: the same client id is the same order,
     and is sent once. Reports of one order come in this order: Accepted, Fill after Fill, Ended; an
     order filled whole has no Ended, one that the venue refused has nothing but its Ended, rejected.
-    Each report is given once by one broker; the fills of an order never pass its size.
+    Each report is given once by one broker; the fills of an order never pass its size. Amended and
+    Unamended come between Accepted and what ends the order.
     """
 
     def place(self, order: Order, now_us: int) -> None:
@@ -44,6 +68,14 @@ class Broker(Protocol):
 
     def cancel(self, client_id: str, now_us: int) -> None:
         """Ask for an order's end; nothing where it is not known or done. Raises Unavailable."""
+
+    def amend(
+        self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
+    ) -> None:
+        """Ask for another price or size of an order, None: as it is; a report says what came of it
+        unless the order ends first. Nothing where it is not known or done. The same amendment is
+        sent once. Raises Unavailable; Refused where the venue amends no order.
+        """
 
     def cancel_all(self, now_us: int) -> None:
         """Ask for the end of every order that works. Raises Unavailable."""

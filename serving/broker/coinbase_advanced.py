@@ -95,6 +95,13 @@ class CoinbaseAdvanced:
         if known is not None and known.venue_id and not known.done:
             self._cancel([known.venue_id])
 
+    def amend(
+        self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
+    ) -> None:
+        """Refuse: the venue may take an amended order for a new one, which stands last."""
+        remedy = "cancel it, and place another"
+        raise Refused(f"order {client_id}", "is not amended at this venue", remedy)
+
     def cancel_all(self, now_us: int) -> None:
         """Ask for the end of every order that works."""
         ids = [each.venue_id for each in self._sent.values() if each.venue_id and not each.done]

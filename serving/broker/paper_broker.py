@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.market import Instrument, Quote, Trade
 from feature_repo.trading.matching import Matcher, Working
 from feature_repo.trading.order import Ended, Fill, Order, Report
 from lake.errors import WrongUse
-from serving.broker.broker import Accepted, BrokerReport
+from serving.broker.broker import Accepted, Amended, BrokerReport, Unamended
 
 KNOWN_MAX = 1_000_000
 """Orders whose ids are remembered; the oldest that are done are forgotten first."""
@@ -24,11 +25,25 @@ KNOWN_MAX = 1_000_000
 
 @dataclass(slots=True)
 class _Known:
+    """order: as it was asked for; size: as it is now; amendments: those that were sent."""
+
     order: Order
     arrival_us: int
     left: int
+    size: int
+    amendments: set[str] = field(default_factory=set)
     accepted: bool = False
     done: bool = False
+
+
+class _Amendment(NamedTuple):
+    """On its way to the venue."""
+
+    arrival_us: int
+    client_id: str
+    name: str
+    price: int | None
+    size: int | None
 
 
 class PaperBroker:
@@ -45,6 +60,7 @@ class PaperBroker:
         self._matchers: dict[Instrument, Matcher] = {}
         self._orders: dict[str, _Known] = {}
         self._arriving: deque[str] = deque()
+        self._amending: deque[_Amendment] = deque()
         self._reports: list[BrokerReport] = []
 
     def place(self, order: Order, now_us: int) -> None:
@@ -56,7 +72,8 @@ class PaperBroker:
             if known.order != order:
                 raise WrongUse(f"order {order.client_id}", "is another", "give each its own id")
             return
-        self._orders[order.client_id] = _Known(order, now_us + self._costs.latency_us, order.size)
+        arrival_us = now_us + self._costs.latency_us
+        self._orders[order.client_id] = _Known(order, arrival_us, order.size, order.size)
         self._arriving.append(order.client_id)
         self._matcher(order.instrument).place(order, now_us)
         if len(self._orders) > KNOWN_MAX:
@@ -68,6 +85,20 @@ class PaperBroker:
         if known is not None and not known.done:
             self._matcher(known.order.instrument).cancel(client_id, now_us)
 
+    def amend(
+        self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
+    ) -> None:
+        """Send an amendment; it is at the venue after the latency, if the order is not done then.
+
+        With another price an order stands there as one that has just come.
+        """
+        known = self._orders.get(client_id)
+        if known is None or known.done or amendment in known.amendments:
+            return
+        known.amendments.add(amendment)
+        arrival_us = now_us + self._costs.latency_us
+        self._amending.append(_Amendment(arrival_us, client_id, amendment, price, size))
+
     def cancel_all(self, now_us: int) -> None:
         """Send a cancel for every order that works."""
         for client_id in self.working():
@@ -75,10 +106,12 @@ class PaperBroker:
 
     def on_quote(self, quote: Quote) -> None:
         """Show the best bid and ask."""
+        self._amend(quote.time_us)
         self._take(self._matcher(quote.instrument).on_quote(quote), quote.time_us)
 
     def on_trade(self, trade: Trade) -> None:
         """Show a trade of others."""
+        self._amend(trade.time_us)
         self._take(self._matcher(trade.instrument).on_trade(trade), trade.time_us)
 
     def settle(self, now_us: int) -> None:
@@ -86,6 +119,7 @@ class PaperBroker:
 
         A live session leaves it be: a backtest finds fills with the next event, and so must it.
         """
+        self._amend(now_us)
         for matcher in self._matchers.values():
             if matcher.working:
                 self._take(matcher.on_time(now_us), now_us)
@@ -108,7 +142,9 @@ class PaperBroker:
         """
         for order, placed_us, filled, accepted in orders:
             arrival_us, left = placed_us + self._costs.latency_us, order.size - filled
-            self._orders[order.client_id] = _Known(order, arrival_us, left, accepted)
+            self._orders[order.client_id] = _Known(
+                order, arrival_us, left, order.size, accepted=accepted
+            )
             if not accepted:
                 self._arriving.append(order.client_id)
             working = Working(order, arrival_us, left, at_venue=accepted)
@@ -137,6 +173,44 @@ class PaperBroker:
                 known.left -= report.size
             known.done = known.left == 0 or isinstance(report, Ended)
             self._reports.append(report)
+
+    def _amend(self, now_us: int) -> None:
+        """Do what has reached the venue by a time; the latency is one, so it comes in order."""
+        while self._amending and self._amending[0].arrival_us <= now_us:
+            wish = self._amending.popleft()
+            known = self._orders.get(wish.client_id)
+            if known is None or known.done:
+                continue
+            self._accept_one(wish.client_id, known)
+            instrument, at_us = known.order.instrument, wish.arrival_us
+            reason = self._amend_one(known, wish)
+            if reason:
+                report = Unamended(wish.client_id, instrument, at_us, wish.name, reason)
+                self._reports.append(report)
+                continue
+            amounts = wish.price, wish.size
+            self._reports.append(Amended(wish.client_id, instrument, at_us, wish.name, *amounts))
+
+    def _amend_one(self, known: _Known, wish: _Amendment) -> str:
+        """Amend an order that is not done; return why it stays as it was, "" where it does not."""
+        filled = known.size - known.left
+        (working,) = (
+            each
+            for each in self._matcher(known.order.instrument).working
+            if each.order.client_id == wish.client_id
+        )
+        if wish.size is not None and wish.size <= filled:
+            return "it was filled by so much meanwhile"
+        if wish.price is not None and working.order.kind != known.order.kind:
+            return "its price was reached meanwhile"
+        if wish.size is not None:
+            known.size, known.left = wish.size, wish.size - filled
+        if wish.price is not None:
+            working.arrival_us, working.at_venue = wish.arrival_us, False
+        price = working.order.price if wish.price is None else wish.price
+        working.order = replace(working.order, price=price, size=known.size)
+        working.left = known.left
+        return ""
 
     def _accept(self, now_us: int) -> None:
         """Say what has reached the venue by a time; the latency is one, so they arrive in order."""

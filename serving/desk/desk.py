@@ -18,7 +18,10 @@ from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.order_state import opened
 from feature_repo.trading.order import Order
 from lake.errors import Refused, TicklakeError, Unavailable, WrongUse
-from serving.desk.again import placed_before, same_again
+from serving.broker.broker import Unamended
+from serving.desk import amendment
+from serving.desk.again import does_not_work, placed_before, same_again
+from serving.desk.amendment import Wish
 from serving.desk.book import LedgerBook
 from serving.desk.lead import ANSWER_S_MAX, DeskParts, DeskRules, Lead
 from serving.desk.market import Rest, seen_of
@@ -134,24 +137,44 @@ class LedgerDesk:
                     term.drop(asked.held)
             raise
 
-    def cancel(self, account: str, client_order_id: str, by: str) -> Row:
+    def cancel(
+        self, account: str, client_order_id: str, by: str, expected_sequence: int | None = None
+    ) -> Row:
         """Ask for the end of an order, and wait for it a moment; see OrderDesk."""
-        self._check(account, client_order_id)
+        held = self._working(account, client_order_id, "cancel")
+        with self._lock:
+            term, state = self._lead.leading(), held.state
+            assert state is not None
+            amendment.is_expected(state, expected_sequence)
+            term.venue.broker.cancel(client_order_id, self._clock.now_us())
+        held.ended.wait(self._rules.cancel_s)
+        return order_row(state)
+
+    def amend(self, account: str, client_order_id: str, wish: Wish, by: str) -> Row:
+        """Ask for another price or size of an order, and wait for it a moment; see OrderDesk."""
+        held = self._working(account, client_order_id, "amend")
+        told = self._parts.market.told(held.order.instrument)
+        if told is not None:
+            hold_until_durable(self._parts.rests, told.trade_rest, self._clock)
         with self._lock:
             term = self._lead.leading()
-            held = term.held.get(client_order_id)
+            if self._parts.is_stopped():
+                raise Refused("trading", "is stopped", "an admin lets it go on")
+            amendment.begin(term, held, wish, seen_of(told), self._clock.now_us())
+        held.answered.wait(self._rules.cancel_s)
+        with self._lock:
+            return amendment.outcome(held)
+
+    def _working(self, account: str, name: str, what: str) -> Held:
+        """Return an order that works and is durable; WrongUse for none, Refused for one done."""
+        self._check(account, name)
+        with self._lock:
+            held = self._lead.leading().held.get(name)
         if held is not None:
             held.known.wait(ANSWER_S_MAX)
         if held is None or held.state is None:
-            state = self._ledger.state(order_id(account, client_order_id))
-            thing = f"order {client_order_id}"
-            if state is None:
-                raise WrongUse(thing, "is not there", "see /v1/orders")
-            raise Refused(thing, f"is {state.state}", "nothing is left to cancel")
-        with self._lock:
-            term.venue.broker.cancel(client_order_id, self._clock.now_us())
-        held.ended.wait(self._rules.cancel_s)
-        return order_row(held.state)
+            raise does_not_work(self._ledger.state(order_id(account, name)), name, what)
+        return held
 
     def cancel_all(self, by: str) -> int:
         """Ask for the end of every order; return how many there are. Needs no ledger."""
@@ -263,7 +286,9 @@ class LedgerDesk:
         """Note what the broker says, to be written."""
         for report in term.venue.broker.reports(now_us):
             step = term.step_of(report, self._rules.account)
-            if step is None:
+            if isinstance(report, Unamended):
+                term.unamended(report)
+            elif step is None:
                 LOG.error("the broker tells of %s, which is not held", report.client_id)
             else:
                 term.steps.append(step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from feature_repo.trading.market import Instrument, Quote, Trade
-from serving.risk.limits import Price
+from serving.risk.prices import Price, is_sound
 from serving.streams.keys import Place
 
 
@@ -25,7 +25,8 @@ class Rest(NamedTuple):
 class Told(NamedTuple):
     """The newest of an instrument; None: nothing was heard. *_rest: None where no worker said.
 
-    usual: what its trades usually cost (UsualPrice); None where nobody knows yet.
+    usual: what its trades usually cost (UsualPrice); None where nobody knows yet. *_heard_us: how
+    long ago each was heard, by the monotonic clock: a step of the other makes nothing fresh.
     """
 
     trade: Trade | None
@@ -33,10 +34,14 @@ class Told(NamedTuple):
     quote: Quote | None
     quote_rest: Rest | None
     usual: int | None = None
+    trade_heard_us: int = 0
+    quote_heard_us: int = 0
 
 
 class Seen(NamedTuple):
-    """What risk asks of a market: the last trade, what is usual, the middle of the book."""
+    """What risk asks of a market: the last trade, what is usual, the middle of a book that is
+    not crossed.
+    """
 
     price: Price | None = None
     usual: int | None = None
@@ -48,8 +53,11 @@ def seen_of(told: Told | None) -> Seen:
     if told is None:
         return Seen()
     trade, quote = told.trade, told.quote
-    price = None if trade is None else Price(trade.price, trade.time_us)
-    middle = None if quote is None else Price((quote.bid + quote.ask) // 2, quote.time_us)
+    price = None if trade is None else Price(trade.price, trade.time_us, told.trade_heard_us)
+    middle = None
+    if quote is not None and is_sound(quote):
+        worth = (quote.bid + quote.ask) // 2
+        middle = Price(worth, quote.time_us, told.quote_heard_us)
     return Seen(price, told.usual, middle)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from feature_repo.ledger.commands import Mark
 from feature_repo.ledger.projection import MOMENT_US
 from feature_repo.trading.market import Instrument
-from serving.desk.market import Market
+from serving.desk.market import Market, seen_of
 
 AHEAD_US = 10_000_000
 """How long before a snapshot: what is written before its moment counts."""
@@ -24,8 +24,8 @@ def moment_of(now_us: int) -> int:
 def marks_of(held: Iterable[tuple[str, Instrument]], market: Market, now_us: int) -> Iterator[Mark]:
     """Yield a mark for each (account, instrument) that has a price, once for each snapshot."""
     for account, instrument in held:
-        told = market.told(instrument)
-        if told is None or told.trade is None or now_us - told.trade.time_us > AGE_US_MAX:
+        price = seen_of(market.told(instrument)).price
+        if price is None or price.age_us(now_us) > AGE_US_MAX:
             continue
         name = f"mark {moment_of(now_us)}"
-        yield Mark(account, instrument, told.trade.price, told.trade.time_us, name)
+        yield Mark(account, instrument, price.value, price.time_us, name)

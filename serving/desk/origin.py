@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from feature_repo.ledger.commands import BY_HAND, NONE
 from serving.desk.market import Rest
-
-NONE = "none"
-BY_HAND = "by hand: "
-"""Stands where an order of a strategy names its model: who asked for it."""
 
 
 def origin_of(rest: Rest | None, by: str) -> dict[str, str]:

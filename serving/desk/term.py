@@ -17,7 +17,7 @@ from feature_repo.ledger.order_state import FILLS, LEGAL, OrderState
 from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Ended, Fill, Order
-from serving.broker.broker import Accepted, BrokerReport
+from serving.broker.broker import Accepted, Amended, BrokerReport, Unamended
 from serving.desk.ledger_to_state import Stood, asked_for, order_of
 from serving.desk.venue import Again, Venue
 from serving.risk.limits import RiskDesk, RiskLimits
@@ -34,7 +34,9 @@ class Held:
     """An order that works, or is about to. state: None until it is durable.
 
     told: how much of it the broker has said to be filled. order: as it was asked for. counts: it is
-    in the account's working orders. is_sent: the broker has it, or is not to have it.
+    in the account's working orders. is_sent: the broker has it, or is not to have it. amendment:
+    the one that is under way, "" for none; more: what it would add to the size; amend_fault: why
+    the last came to nothing.
     """
 
     order: Order
@@ -44,6 +46,10 @@ class Held:
     counts: bool = True
     is_sent: bool = False
     is_accepted: bool = False
+    amendment: str = ""
+    amend_fault: str = ""
+    more: int = 0
+    answered: threading.Event = field(default_factory=threading.Event)
     known: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -100,13 +106,13 @@ class Term:
     def hold(self, order: Order, now_us: int, *, counts: bool) -> Held:
         """Take an order in before it is durable. counts: it may become a position."""
         held = self.held[order.client_id] = Held(order, now_us, counts=counts)
-        self._work(held, order.size)
+        self.work(held, order.size)
         return held
 
     def drop(self, held: Held) -> None:
         """Let go of an order that has not become one; it may be asked for again."""
         self.held.pop(held.order.client_id, None)
-        self._work(held, -held.order.size)
+        self.work(held, -held.order.size)
         if held.counts:
             self.risk.withdraw(held.order.client_id)
         held.known.set()
@@ -144,11 +150,17 @@ class Term:
         if isinstance(report, Accepted):
             held.is_accepted = True
             return Step(held, Change(account, report.client_id, "accepted", "accepted", at_us))
-        if not isinstance(report, Fill):
+        if isinstance(report, Amended):
+            amounts = report.price, report.size
+            name = report.client_id
+            return Step(held, Change(account, name, "amended", report.amendment, at_us, *amounts))
+        if isinstance(report, Ended):
             name, reason = report.client_id, report.reason
             return Step(
                 held, Change(account, name, _end(report, held), "ended", at_us, reason=reason)
             )
+        if isinstance(report, Unamended):
+            return None
         held.told += report.size
         # The size so far names a fill: told again after a restart, it is known by it.
         made = Change(
@@ -157,20 +169,38 @@ class Term:
         )
         return Step(held, made, report)
 
+    def unamended(self, report: Unamended) -> None:
+        """Note that an order stays as it was."""
+        held = self.held.get(report.client_id)
+        if held is not None:
+            held.amend_fault = f"stays as it was: {report.reason}"
+            self._answer(held)
+
+    def _answer(self, held: Held) -> None:
+        """End what is under way of an amendment."""
+        self.work(held, -held.more)
+        held.more, held.amendment = 0, ""
+        held.answered.set()
+
     def book(self, step: Step, event: OrderEvent, is_new: bool) -> None:
         """Take what was written; an event of an earlier time is in the state already."""
         held, state = step.held, step.held.state
         assert state is not None
         if not is_new:
             return
+        size = state.size
         state.apply(event)
+        if event.event_type == "amended":
+            self._answer(held)
+            self.work(held, state.size - size)
         if event.event_type in FILLS:
             assert step.fill is not None
             self.account.apply(step.fill)
-            self._work(held, -step.fill.size)
+            self.work(held, -step.fill.size)
         if not held.works:
             left = state.size - state.filled
-            self._work(held, -left)
+            self._answer(held)
+            self.work(held, -left)
             self._recent[held.order.client_id] = held
             self.held.pop(held.order.client_id, None)
             held.ended.set()
@@ -187,12 +217,14 @@ class Term:
         held = Held(asked_for(state.first), placed_us, state, is_accepted=is_accepted)
         held.known.set()
         self.held[order.client_id] = held
-        held.told = self.venue.take_back(Again(order, placed_us, state.filled, is_accepted), now_us)
+        again = Again(order, placed_us, state.filled, is_accepted, held.order)
+        held.told = self.venue.take_back(again, now_us)
         held.is_sent = True
         if is_stopped or (not is_accepted and now_us - placed_us > LATE_US_MAX):
             self.venue.broker.cancel(order.client_id, now_us)
 
-    def _work(self, held: Held, size: int) -> None:
+    def work(self, held: Held, size: int) -> None:
+        """Count so much more of an order as working; below zero: less."""
         if not held.counts:
             return
         order, working = held.order, self.account.working

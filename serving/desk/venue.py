@@ -16,7 +16,7 @@ from serving.broker.broker import Broker
 from serving.broker.paper_broker import PaperBroker
 from serving.desk.market import Market, Rest
 from serving.desk.rests import Rests
-from serving.risk.limits import is_spike
+from serving.risk.prices import is_sound, is_spike
 
 WAITING_MAX = 64
 """Quotes and trades of an instrument that wait for their frames; the oldest are left out."""
@@ -26,12 +26,15 @@ AGE_US_MAX = 5_000_000
 
 
 class Again(NamedTuple):
-    """An order of before a restart. order: as it is now; accepted: the venue said that it works."""
+    """An order of before a restart. order: as it is now; accepted: the venue said that it works;
+    asked: as it was asked for.
+    """
 
     order: Order
     placed_us: int
     filled: int
     accepted: bool
+    asked: Order
 
 
 class Venue(Protocol):
@@ -59,7 +62,7 @@ class RealVenue:
 
     def take_back(self, again: Again, now_us: int) -> int:
         """Ask for it again: all that became of it is told anew, and known by its size so far."""
-        self.broker.place(again.order, now_us)
+        self.broker.place(again.asked, now_us)
         return 0
 
 
@@ -101,7 +104,7 @@ class PaperVenue:
             del self._shown[gone]
         for instrument in sorted(wanted):
             shown = self._shown.setdefault(instrument, _Shown())
-            self._hear(instrument, shown, now_us - AGE_US_MAX)
+            self._hear(instrument, shown, now_us)
         with suppress(Unavailable):  # nothing is durable then, as far as we know
             for shown in self._shown.values():
                 self._show(shown)
@@ -110,7 +113,7 @@ class PaperVenue:
     def take_back(self, again: Again, now_us: int) -> int:
         """Put it back as it stood; one that did not get here sets out now."""
         placed_us = again.placed_us if again.accepted else now_us
-        self._paper.restore([again._replace(placed_us=placed_us)])
+        self._paper.restore([(again.order, placed_us, again.filled, again.accepted)])
         return again.filled
 
     def _holds(self, instrument: Instrument, price: int) -> bool:
@@ -127,15 +130,20 @@ class PaperVenue:
             if found == "durable":
                 show()
 
-    def _hear(self, instrument: Instrument, shown: _Shown, since_us: int) -> None:
+    def _hear(self, instrument: Instrument, shown: _Shown, now_us: int) -> None:
         told = self._market.told(instrument)
         if told is None:
             return
         quote, trade = told.quote, told.trade
-        if quote is not None and quote != shown.quote and quote.time_us >= since_us:
+
+        def is_new(each: Quote | Trade, heard_us: int) -> bool:
+            return max(now_us - each.time_us, heard_us) <= AGE_US_MAX
+
+        if quote is not None and quote != shown.quote and is_new(quote, told.quote_heard_us):
             shown.quote = quote
-            shown.waiting.append((told.quote_rest, self._quote(quote)))
-        if trade is not None and trade != shown.trade and trade.time_us >= since_us:
+            if is_sound(quote):  # a session leaves out what is crossed, too
+                shown.waiting.append((told.quote_rest, self._quote(quote)))
+        if trade is not None and trade != shown.trade and is_new(trade, told.trade_heard_us):
             shown.trade = trade
             shown.waiting.append((told.trade_rest, self._trade(trade)))
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from typing import Any
 from lake.clock import Clock
 
 FOLDER = "run/live"
-WORKER, SERVICE = "worker", "service"
+WORKER, SERVICE, SIGNALS, SESSIONS = "worker", "service", "signals", "sessions"
+BESIDE_SERVICE = (WORKER, SIGNALS, SESSIONS)
+"""Processes of `ticklake live` beside the service."""
+
 REPORT_S = 1.0
 SILENT_S = 5.0
 """Who has said nothing for so long is not up."""
@@ -57,6 +62,34 @@ def read_report(home: Path, name: str, clock: Clock) -> LiveReport | None:
         return LiveReport(dict(found["said"]), age_s)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@contextmanager
+def saying(
+    home: Path, name: str, clock: Clock, said: Callable[[], Mapping[str, Any]] = dict
+) -> Iterator[None]:
+    """Say it every second until left; a disk that is full keeps nobody from work."""
+    ended = threading.Event()
+
+    def say() -> None:
+        while not ended.wait(REPORT_S):
+            with suppress(OSError):
+                write_report(home, name, said(), clock)
+
+    thread = threading.Thread(target=say, daemon=True, name="report")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        end_report(home, name)
+
+
+def processes_of(home: Path, clock: Clock) -> dict[str, bool]:
+    """Return whether each process beside the service speaks that has begun to, and did not end."""
+    found = {name: read_report(home, name, clock) for name in BESIDE_SERVICE}
+    return {name: each.speaks for name, each in found.items() if each is not None}
 
 
 def _path(home: Path, name: str) -> Path:

@@ -1,8 +1,10 @@
 """The switch that stops all trading: one word in a file and in Redis, the newer of the two holds.
 
 The file survives Redis, Redis reaches other machines; whoever looks copies the newer word to the
-place that has the older. So neither an emptied Redis nor a restart lets orders out again. What
-can't be read is read as stopped, and so is a Redis that was not heard of for AWAY_US_MAX: an order
+place that has the older. So neither an emptied Redis nor a restart lets orders out again. A file
+that can't be read, an empty one among them, is read as stopped: no word of Redis lets orders out of
+this machine then, since nobody knows which is newer, until a release writes the file anew. So is a
+Redis that was not heard of for AWAY_US_MAX: an order
 that waits does less harm than one that should not have been.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +80,10 @@ class KillSwitch:
     def state(self) -> Word:
         """Return the word that holds now."""
         now_us = self._clock.monotonic_us()
-        word = self._of_file()
+        word, is_read = self._of_file()
         if self._client is not None and now_us - self._looked_us >= LOOK_US:
             self._looked_us = now_us
-            word = self._compared(word, now_us)
+            word = self._compared(word, is_read, now_us)
         if word.at_us < self._known.at_us:
             word = self._known
         self._known = word
@@ -97,7 +99,7 @@ class KillSwitch:
     def _say(self, killed: bool, by: str, reason: str) -> Word:
         by, reason = by[:REASON_CHARS_MAX], reason[:REASON_CHARS_MAX]
         if killed:  # this machine first: Redis may hang; a disk that is full is said below
-            known_us = max(self._known.at_us, self._of_file().at_us)
+            known_us = max(self._known.at_us, self._of_file()[0].at_us)
             self._known = Word(True, max(self._clock.now_us(), known_us + 1), by, reason)
             with suppress(OSError):
                 self._to_file(self._known)
@@ -108,15 +110,20 @@ class KillSwitch:
         self._to_file(word)
         return word
 
-    def _compared(self, word: Word, now_us: int) -> Word:
-        """Compare the file with Redis; bring the older up to the newer."""
+    def _compared(self, word: Word, is_read: bool, now_us: int) -> Word:
+        """Compare the file with Redis; bring the older up to the newer.
+
+        is_read: the file has a word, or is not there; one that can't be read loses to no release.
+        """
         try:
             found: Any = self._client.get(keys.KILLED) if self._client else None
         except RedisError:
             self._looked_us = now_us + LOOK_AWAY_US - LOOK_US
             return word
         self._heard_us = now_us
-        other = _read(found) if found else FREE
+        other = _read(found)[0] if found else FREE
+        if not is_read and not other.killed:
+            return replace(word, at_us=max(word.at_us, other.at_us))
         stops = other.at_us == word.at_us and other.killed
         if other.at_us > word.at_us or (stops and not word.killed):
             with suppress(OSError):  # where it can't be written it holds from memory
@@ -126,13 +133,15 @@ class KillSwitch:
             self._to_redis(word)
         return word
 
-    def _of_file(self) -> Word:
+    def _of_file(self) -> tuple[Word, bool]:
+        """Return the file's word, and whether it could be read."""
         try:
             raw = self._path.read_bytes()
         except FileNotFoundError:
-            return FREE
+            return FREE, True
         except OSError as error:
-            return Word(True, self._known.at_us, "kill switch", f"{self._path}: {error.strerror}")
+            said = f"{self._path}: {error.strerror}"
+            return Word(True, self._known.at_us, "kill switch", said), False
         return _read(raw, self._known.at_us)
 
     def _to_file(self, word: Word) -> None:
@@ -158,14 +167,14 @@ class KillSwitch:
             return  # the next look tells it
 
 
-def _read(raw: bytes, at_us: int = 0) -> Word:
-    """Return a stored word; what is none of ours stops all, since at_us."""
+def _read(raw: bytes, at_us: int = 0) -> tuple[Word, bool]:
+    """Return a stored word, and whether it is ours; what is not stops all, since at_us."""
     try:
         found = orjson.loads(raw)
         word = Word(**found)
         kinds = bool, int, str, str
         if all(isinstance(v, k) for v, k in zip(asdict(word).values(), kinds, strict=True)):
-            return word
+            return word, True
     except (orjson.JSONDecodeError, TypeError):
         pass
-    return Word(True, at_us, "kill switch", "its word can't be read")
+    return Word(True, at_us, "kill switch", "its word can't be read"), False

@@ -17,6 +17,7 @@ from feature_repo.trading.limits import Guard, Limits
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import MILLION, times
 from feature_repo.trading.order import Order
+from serving.risk.prices import Price, is_spike
 
 SECOND_US = 1_000_000
 REMEMBERED_MAX = 100_000
@@ -26,6 +27,7 @@ Rule = Literal[
     "size",
     "exposure",
     "daily_loss",
+    "order_value",
     "position",
     "total_exposure",
     "collar",
@@ -36,24 +38,20 @@ Rule = Literal[
 ]
 
 
-class Price(NamedTuple):
-    """What an instrument is worth, units of 1e-10, and when that was said (event time, UTC)."""
-
-    value: int
-    time_us: int
-
-
 @dataclass(frozen=True, slots=True)
 class RiskLimits:
     """None: no limit. All inclusive; sizes and money in units of 1e-10, times in microseconds.
 
-    order: size, exposure and daily loss. position: of an instrument, with all that is out, either
+    order: size, exposure and daily loss. order_value: of one order, at its price or the market's,
+    the dearer. position: of an instrument, with all that is out, either
     way. total_exposure: of all positions with all that is out, each by its amount. collar: how far
     a limit or stop may be from the price, in millionths of it. spike: how far the price, or the
     middle of the book, may be from what is usual (UsualPrice), in millionths of that, for a market
     order to go out and for a stop to become one. price_age_us: of the price that an
-    order rests on. orders, per_us: so many orders in so long. duplicate_us: an order that is like
-    one of so long ago, but for its id, is one sent twice.
+    order rests on. price_ahead_us: how far its time may be in the future: the exchange's clock and
+    ours differ a little, and one that stepped back by more says nothing of a price. orders, per_us:
+    so many orders in so long. duplicate_us: an order that is like one of so long ago, but for its
+    id, is one sent twice.
     """
 
     order: Limits = field(default_factory=Limits)
@@ -65,6 +63,8 @@ class RiskLimits:
     orders: int | None = 100
     per_us: int = SECOND_US
     duplicate_us: int | None = SECOND_US
+    order_value: int | None = None
+    price_ahead_us: int | None = 2 * SECOND_US
 
 
 class Breach(NamedTuple):
@@ -122,6 +122,19 @@ class RiskDesk:
             self._known.add(asked.order.client_id)
         return found
 
+    def amended(self, asked: Asked) -> list[Breach]:
+        """Return every limit that an order which passed would pass as it is to be from now on.
+
+        asked: what is left of it then, while the account counts nothing of it as working.
+        """
+        name = asked.order.client_id
+        before = [each for each in self._sent if each[1].client_id == name]
+        self.withdraw(name)
+        found = self.breaches(asked)
+        if found:
+            self.restore(before)
+        return found
+
     def restore(self, sent: list[tuple[int, Order]]) -> None:
         """Remember orders of before a restart: (when, order), in their order."""
         self._sent.extend(sent)
@@ -152,8 +165,30 @@ class RiskDesk:
             "daily_loss": ("daily_loss", self.limits.order.daily_loss),
         }
         rule, limit = rules[name]
-        measured = asked.order.size if rule == "size" else -1
-        return Breach(rule, reason, measured, -1 if limit is None else limit)
+        return Breach(rule, reason, self._measured(rule, asked), -1 if limit is None else limit)
+
+    def _measured(self, rule: Rule, asked: Asked) -> int:
+        """Return what the guard measured; -1 where nobody knows a price."""
+        order, account = asked.order, asked.account
+        if rule == "size":
+            return order.size
+        if rule == "daily_loss":
+            return self._guard.loss(account)
+        worth = self._guard.exposure(order, account)
+        return -1 if worth is None else worth
+
+    def _order_value(self, asked: Asked) -> Breach | None:
+        limit, order = self.limits.order_value, asked.order
+        if limit is None:
+            return None
+        market = None if asked.price is None else asked.price.value
+        prices = [each for each in (order.price, market) if each is not None]
+        if not prices:
+            return Breach("order_value", "nobody knows what the order is worth", -1, limit)
+        value = times(max(prices), order.size)
+        if value <= limit:
+            return None
+        return Breach("order_value", "the order is worth more than the limit", value, limit)
 
     def _position(self, asked: Asked) -> Breach | None:
         limit = self.limits.position
@@ -202,7 +237,7 @@ class RiskDesk:
         seen = [
             each.value
             for each in (asked.price, asked.middle)
-            if each and (age_us_max is None or asked.now_us - each.time_us <= age_us_max)
+            if each and (age_us_max is None or each.age_us(asked.now_us) <= age_us_max)
         ]
         if not any(is_spike(each, usual, limit) for each in seen):
             return None
@@ -215,7 +250,13 @@ class RiskDesk:
             return None
         if asked.price is None:
             return Breach("stale_price", "there is no price to rest on", -1, limit)
-        age_us = asked.now_us - asked.price.time_us
+        now_us, ahead_us = asked.now_us, self.limits.price_ahead_us
+        if ahead_us is not None and asked.price.time_us - now_us > ahead_us:
+            measured = asked.price.time_us - asked.now_us
+            return Breach(
+                "stale_price", "its time has not come: a clock is off", measured, ahead_us
+            )
+        age_us = asked.price.age_us(now_us)
         if age_us <= limit:
             return None
         return Breach("stale_price", "the price that it rests on is too old", age_us, limit)
@@ -248,6 +289,7 @@ class RiskDesk:
 
 CHECKS: tuple[Callable[[RiskDesk, Asked], Breach | None], ...] = (
     RiskDesk._of_the_guard,
+    RiskDesk._order_value,
     RiskDesk._position,
     RiskDesk._total,
     RiskDesk._collar,
@@ -256,13 +298,6 @@ CHECKS: tuple[Callable[[RiskDesk, Asked], Breach | None], ...] = (
     RiskDesk._rate,
     RiskDesk._duplicate,
 )
-
-
-def is_spike(price: int, usual: int | None, limit: int | None) -> bool:
-    """Tell whether a price is further from what is usual than the limit, in millionths of that."""
-    if limit is None or usual is None or usual <= 0:
-        return False
-    return abs(price - usual) * MILLION > limit * usual
 
 
 def makes_smaller(asked: Asked) -> bool:

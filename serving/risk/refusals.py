@@ -32,12 +32,7 @@ def is_refusal(event: OrderEvent) -> bool:
 
 def breaches_of(event: OrderEvent) -> list[dict[str, Any]]:
     """Return a row for each limit that a refused order would have passed."""
-    row = {
-        "t": event.event_time_us,
-        "account": event.account,
-        "client_order_id": event.client_order_id,
-        **event.instrument._asdict(),
-    }
+    row = _row(event, event.event_time_us)
     found = []
     for part in str(json.loads(event.data).get("reason", "")).split(BETWEEN):
         match = _PART.fullmatch(part)
@@ -45,3 +40,18 @@ def breaches_of(event: OrderEvent) -> list[dict[str, Any]]:
         said = {"rule": rule, "reason": reason, "measured": int(measured), "limit": int(limit)}
         found.append({**row, **said})
     return found
+
+
+def rows_of(breaches: Sequence[Breach], event: OrderEvent, at_us: int) -> list[dict[str, Any]]:
+    """Return the rows of breaches of the order that an event is of, of which no event is made."""
+    row = _row(event, at_us)
+    return [{**row, **each._asdict()} for each in breaches]
+
+
+def _row(event: OrderEvent, at_us: int) -> dict[str, Any]:
+    return {
+        "t": at_us,
+        "account": event.account,
+        "client_order_id": event.client_order_id,
+        **event.instrument._asdict(),
+    }

@@ -50,7 +50,7 @@ class Board:
         self.received_us = max(self.received_us, int(update["received_us"]))
         self.dropped += int(update["dropped"])
         changed: dict[str, dict[str, Any]] = {}
-        rest = _rest(update)
+        rest, heard_us = _rest(update), self._clock.monotonic_us()
         for given, names, mark in ((update["prices"], TRADE, "t"), (update["quotes"], QUOTE, "qt")):
             for each in given:
                 row = self._row(each)
@@ -60,6 +60,7 @@ class Board:
                         usual.note(units(each["price"]), each["t"])
                     row[f"{mark}_at"] = (each["t"], each["s"])
                     row[f"{mark}_rest_at"] = rest
+                    row[f"{mark}_heard_at"] = heard_us
                     row[mark] = each["t"]
                     changed[row["id"]] = row
         items = [
@@ -71,13 +72,19 @@ class Board:
     def prices(self, ticker: str = "") -> list[dict[str, Any]]:
         """Return the newest of each instrument, of one ticker or of all, by their names.
 
-        is_fresh: its last trade came in the last PRICE_MS; an older price is no price.
+        is_fresh: its last trade came in the last PRICE_MS, and was heard in it, whatever steps the
+        clock makes; an older price is no price.
         """
         now_us = self._clock.now_us()
         rows = [row for row in list(self._rows.values()) if not ticker or row["ticker"] == ticker]
         rows.sort(key=lambda row: row["id"])
-        fresh_us = now_us - PRICE_MS * 1_000
-        return [{**_shown(row, 0), "is_fresh": (row["t"] or 0) >= fresh_us} for row in rows]
+        at_us = self._clock.monotonic_us()
+
+        def is_fresh(row: dict[str, Any]) -> bool:
+            age_us = max(now_us - (row["t"] or 0), at_us - row["t_heard_at"])
+            return age_us <= PRICE_MS * 1_000
+
+        return [{**_shown(row, 0), "is_fresh": is_fresh(row)} for row in rows]
 
     def items(self, tickers: frozenset[str] | None) -> list[Item]:
         """Return the newest of these tickers, None for all, for a client that begins."""
@@ -110,7 +117,9 @@ class Board:
         if row["qt"] is not None:
             quote = Quote(instrument, row["qt"], row["qt"], *(units(row[name]) for name in QUOTE))
         usual = row["usual_at"].value()
-        return Told(trade, row["t_rest_at"], quote, row["qt_rest_at"], usual)
+        at_us = self._clock.monotonic_us()
+        heard = [max(0, at_us - row[f"{mark}_heard_at"]) for mark in ("t", "qt")]
+        return Told(trade, row["t_rest_at"], quote, row["qt_rest_at"], usual, *heard)
 
     def features(self, instrument: Instrument) -> dict[str, Any] | None:
         """Return the newest features of an instrument that were heard of."""
@@ -129,6 +138,7 @@ class Board:
             names = {name: each[name] for name in ("ticker", "exchange", "market")}
             empty = dict.fromkeys((*TRADE, *QUOTE, "t", "qt"))
             marks = {"t_at": (0, 0), "qt_at": (0, 0), "t_rest_at": None, "qt_rest_at": None}
+            marks |= {"t_heard_at": 0, "qt_heard_at": 0}
             row = {"id": key, **names, **empty, **marks, "usual_at": UsualPrice()}
             self._rows[key] = row
         return row

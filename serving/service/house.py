@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -14,7 +15,10 @@ from lake.clock import Clock
 from lake.errors import BadInput, WrongUse
 from lake.roles import role_dsn
 from lake.state import valkey_url
+from serving.live.report import processes_of
+from serving.risk.given_limits import DEFAULTS
 from serving.risk.kill_switch import KILLED, KillSwitch
+from serving.risk.limits import RiskLimits
 from serving.search.search import Search
 from serving.service.api_keys import KeyBook
 from serving.service.app import app_of
@@ -65,10 +69,13 @@ class Address:
 
 
 @contextmanager
-def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.Server]:
+def service_of(
+    home: Path, address: Address, clock: Clock, risk: RiskLimits = DEFAULTS
+) -> Iterator[uvicorn.Server]:
     """Give the server of a home (absolute path), not started, and close its parts at the end.
 
-    Reads need a key as soon as other machines reach it. Raises Unavailable before `up`.
+    risk: limits of orders by hand. Reads need a key as soon as other machines reach it. Raises
+    Unavailable before `up`.
     """
     url = valkey_url(home)
     with ExitStack() as stack:
@@ -86,12 +93,13 @@ def service_of(home: Path, address: Address, clock: Clock) -> Iterator[uvicorn.S
             Limits(open_reads=address.is_here),
             (address.host, *address.names),
         )
-        desk, book = stack.enter_context(paper_desk(role_dsn(home, "service"), parts))
+        desk, book = stack.enter_context(paper_desk(role_dsn(home, "service"), parts, risk))
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)
         predictor = stack.enter_context(predictor_of(home, client, clock))
         parts.given = Given(desk, book, predictor, history, watch, Search(home, clock))
+        parts.given.processes = partial(processes_of, home, clock)
         stack.enter_context(reported(home, parts, clock))
         tls = address.tls
         certificate = None if tls is None else (str(tls / CERTIFICATE), str(tls / KEY))

@@ -29,6 +29,7 @@ from serving.service.models import (
 from serving.service.parts import Parts, Reader, there
 from serving.service.ports import Prediction
 from serving.streams import keys
+from serving.streams.latest import sentiments
 
 Ticker = Annotated[Name, Path(description="For instance X:BTCUSD.")]
 
@@ -48,6 +49,7 @@ class MarketRoutes:
         routes.get("/prices/{ticker}", response_model=Prices)(self.price)
         routes.get("/bars/{ticker}", response_model=Bars)(self.bars)
         routes.get("/features/{ticker}", response_model=Features)(self.features)
+        routes.get("/sentiment", response_model=Some)(self.sentiment)
         routes.post("/predict", response_model=Predicted)(self.predict)
         routes.get("/signals", response_model=Some)(self.signals)
         return routes
@@ -100,6 +102,13 @@ class MarketRoutes:
             end_us = self._parts.clock.now_us() if before_us is None else before_us
             rows = list(self._given.history.features(instrument, end_us, limit))
         return Json({"instrument": _name(instrument), "newest": newest, "rows": rows})
+
+    def sentiment(self, _: Reader) -> Json:
+        """Return each asset's sentiment of the last five minutes, by source; older is none."""
+        try:
+            return Json({"rows": sentiments(self._parts.client)})
+        except RedisError as error:
+            raise Unavailable("redis", "does not answer", "start it: ticklake up") from error
 
     def predict(self, asked: NewPrediction, _: Reader) -> Json:
         """Return what the model in use says of an instrument now."""

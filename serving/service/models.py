@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.service.limits import AMOUNT, NAME, REASON_CHARACTERS_MAX, ROWS_MAX
 
@@ -19,6 +19,7 @@ Rows = Annotated[int, Query(ge=1, le=ROWS_MAX, description="Rows at most.")]
 BeforeUs = Annotated[
     int | None, Query(ge=0, le=2**62, description="Only what began before this, UTC microseconds.")
 ]
+Sequence = Annotated[int | None, Field(ge=1, le=2**31)]
 Interval = Literal["1m", "5m", "1h"]
 Exchange = Annotated[NameOrNone, Query(description="Needed where several have the ticker.")]
 
@@ -46,10 +47,22 @@ class NewOrder(Asked):
 
 
 class NewCancel(Asked):
-    """An order to take back."""
+    """An order to take back. expected_sequence: 409 where it is at another event than this."""
 
     client_order_id: Name
     account: Name = "paper"
+    expected_sequence: Sequence = None
+
+
+class NewAmendment(Asked):
+    """Another price or size for an order, or both; what is not given stays.
+
+    expected_sequence: 409 where the order is at another event than this.
+    """
+
+    price: Amount | None = None
+    size: Amount | None = None
+    expected_sequence: Sequence = None
 
 
 class NewWord(Asked):
@@ -185,9 +198,12 @@ class Lag(BaseModel):
 
 
 class Health(BaseModel):
-    """ok, or what is wrong. parts: what this service was given."""
+    """ok, or what is wrong. parts: what this service was given. processes: those beside it that
+    have begun and did not end in order, and whether each says that it works.
+    """
 
     status: Literal["ok", "degraded"]
     wrong: list[str]
     parts: dict[str, bool]
+    processes: dict[str, bool]
     version: str

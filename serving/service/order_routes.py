@@ -9,12 +9,14 @@ from fastapi import APIRouter, Path, Query
 
 from feature_repo.trading.money import units
 from feature_repo.trading.order import Order
+from serving.desk.amendment import Wish
 from serving.service.answers import Json, NotThere, refusal
 from serving.service.market_routes import instrument_of
 from serving.service.models import (
     KillWord,
     Name,
     NameOrNone,
+    NewAmendment,
     NewCancel,
     NewOrder,
     NewWord,
@@ -52,6 +54,14 @@ class OrderRoutes:
             },
         )(self.place)
         routes.post("/orders/cancel", response_model=PlacedOrder)(self.cancel)
+        routes.patch(
+            "/orders/{order}",
+            response_model=PlacedOrder,
+            responses={
+                202: {"model": PlacedOrder, "description": "Asked for, and not heard of yet."},
+                409: {"description": "Done, at another event, refused by a limit or the broker."},
+            },
+        )(self.amend)
         routes.get("/events", response_model=Some)(self.events)
         routes.get("/positions", response_model=Some)(self.positions)
         routes.get("/pnl", response_model=Some)(self.pnl)
@@ -94,7 +104,27 @@ class OrderRoutes:
     def cancel(self, asked: NewCancel, caller: Trader) -> Json:
         """Ask for the end of an order; 409 for one that has ended."""
         desk = there(self._given.desk, "orders")
-        return Json({"order": desk.cancel(asked.account, asked.client_order_id, caller.name)})
+        names = asked.account, asked.client_order_id, caller.name
+        return Json({"order": desk.cancel(*names, asked.expected_sequence)})
+
+    def amend(
+        self,
+        order: Annotated[Name, Path(description="Its id, or ours.")],
+        asked: NewAmendment,
+        caller: Trader,
+    ) -> Json:
+        """Give an order another price or size; 409 where it has moved on or is done."""
+        found = there(self._given.book, "orders").order(order)
+        if found is None:
+            raise NotThere(f"order {order}", "is not there", "see /v1/orders")
+        price, size = (None if each is None else units(each) for each in (asked.price, asked.size))
+        wish = Wish(price, size, asked.expected_sequence)
+        desk = there(self._given.desk, "orders")
+        now = desk.amend(found["account"], found["client_order_id"], wish, caller.name)
+        is_so = (price is None or units(now["price"]) == price) and (
+            size is None or units(now["size"]) == size
+        )
+        return Json({"order": now}, 200 if is_so else 202)
 
     def events(self, _: Reader, limit: Rows = 100) -> Json:
         """Return the newest events of all orders, newest first."""

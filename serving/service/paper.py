@@ -13,6 +13,7 @@ from serving.desk.desk import LedgerDesk
 from serving.desk.lead import DeskParts, DeskRules
 from serving.desk.rests import FrameRests
 from serving.desk.venue import PaperVenue
+from serving.risk.given_limits import DEFAULTS
 from serving.risk.limits import RiskLimits
 from serving.service.parts import Parts
 
@@ -24,14 +25,13 @@ COSTS = Costs(maker=0, taker=1_000, latency_us=5_000)
 
 @contextmanager
 def paper_desk(
-    dsn: str, parts: Parts, limits: RiskLimits | None = None
+    dsn: str, parts: Parts, limits: RiskLimits = DEFAULTS
 ) -> Iterator[tuple[LedgerDesk, LedgerBook]]:
     """Run the desk of orders by hand; give it with the book of all accounts.
 
     dsn: of a role that may add to the ledger. It leads, or waits for who leads to end.
     """
     board, clock, client = parts.board, parts.clock, parts.client
-    ruled = RiskLimits() if limits is None else limits
     seen = FrameRests(client, clock)
     desk = LedgerDesk(
         DeskParts(
@@ -40,9 +40,9 @@ def paper_desk(
             board,
             FrameRests(client, clock),
             lambda: bool(parts.stop.state()["killed"]),
-            lambda: PaperVenue(COSTS, board, seen, ruled.spike),
+            lambda: PaperVenue(COSTS, board, seen, limits.spike),
         ),
-        DeskRules(ACCOUNT, CASH, ruled),
+        DeskRules(ACCOUNT, CASH, limits),
     )
     book = LedgerBook(dsn, clock, board)
     thread = threading.Thread(target=desk.run, name="desk", daemon=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -59,7 +59,10 @@ class Stop:
 
 @dataclass
 class Given:
-    """What others bring; None: not there, and its routes say so with 501."""
+    """What others bring; None: not there, and its routes say so with 501.
+
+    processes: those beside the service, and whether each says that it works.
+    """
 
     desk: OrderDesk | None = None
     book: OrderBook | None = None
@@ -67,6 +70,7 @@ class Given:
     history: History | None = None
     watch: Watch | None = None
     search: Search | None = None
+    processes: Callable[[], Mapping[str, bool]] = dict
 
 
 @dataclass

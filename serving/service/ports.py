@@ -13,6 +13,7 @@ from typing import Protocol
 
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
+from serving.desk.amendment import Wish
 from serving.desk.said import Placed, Row
 from serving.signals.prediction import Prediction as Prediction
 
@@ -27,8 +28,19 @@ class OrderDesk(Protocol):
         while trading is stopped; Unavailable where the same is to be asked again.
         """
 
-    def cancel(self, account: str, client_order_id: str, by: str) -> Row:
-        """Ask for the end of an order; WrongUse for one that is not there, Refused for one done."""
+    def cancel(
+        self, account: str, client_order_id: str, by: str, expected_sequence: int | None = None
+    ) -> Row:
+        """Ask for the end of an order; WrongUse for one that is not there, Refused for one done, or
+        at another event than expected_sequence.
+        """
+
+    def amend(self, account: str, client_order_id: str, wish: Wish, by: str) -> Row:
+        """Ask for another price or size of an order, and return it as it stands a moment later.
+
+        RiskRefused where a limit says no; Refused where it is done, filled by so much, at another
+        event than was expected, or the broker leaves it as it was; WrongUse where it is not there.
+        """
 
     def cancel_all(self, by: str) -> int:
         """Ask for the end of every working order; return how many there are."""

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lake.clock import Clock
-from serving.live.report import REPORT_S, SERVICE, end_report, write_report
+from serving.live.report import SERVICE, saying
 from serving.service.parts import Parts
 
 
 @contextmanager
 def reported(home: Path, parts: Parts, clock: Clock) -> Iterator[None]:
-    """Tell them until left; a disk that is full keeps nobody from trading."""
-    ended = threading.Event()
+    """Tell them until left."""
 
-    def tell() -> None:
-        while not ended.wait(REPORT_S):
-            parts.counts.killed.set(parts.stop.state()["killed"])
-            with suppress(OSError):
-                write_report(home, SERVICE, {"text": parts.counts.text().decode()}, clock)
+    def said() -> Mapping[str, Any]:
+        parts.counts.killed.set(parts.stop.state()["killed"])
+        return {"text": parts.counts.text().decode()}
 
-    thread = threading.Thread(target=tell, daemon=True, name="report")
-    thread.start()
-    try:
+    with saying(home, SERVICE, clock, said):
         yield
-    finally:
-        ended.set()
-        thread.join()
-        end_report(home, SERVICE)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -26,11 +27,16 @@ def watch_routes(parts: Parts) -> APIRouter:
 
     @routes.get("/health", response_model=Health, responses={503: {"model": Health}})
     async def health() -> Json:
-        """Say whether the service can do its work; 503 while Redis is away."""
+        """Say whether the service can do its work; 503 while Redis is away.
+
+        A process beside it that hangs or was killed is wrong, too, and keeps nobody from asking.
+        """
         silent_s = parts.source.silent_s()
         is_away = silent_s is None or silent_s > SILENT_S_MAX
         wrong = ["redis does not answer"] if is_away else []
         given = parts.given
+        processes = await to_thread.run_sync(given.processes)
+        wrong += [f"{name} says nothing" for name, speaks in processes.items() if not speaks]
         there_are = {
             "orders": given.desk is not None and given.book is not None,
             "models": given.predictor is not None,
@@ -38,7 +44,8 @@ def watch_routes(parts: Parts) -> APIRouter:
             "watch": given.watch is not None,
         }
         said = {"status": "degraded" if wrong else "ok", "wrong": wrong, "parts": there_are}
-        return Json({**said, "version": version("ticklake")}, 503 if wrong else 200)
+        said |= {"processes": processes, "version": version("ticklake")}
+        return Json(said, 503 if is_away else 200)
 
     @routes.get("/lag", response_model=Lag)
     def lag(_: Reader) -> Json:

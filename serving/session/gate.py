@@ -5,8 +5,8 @@ from __future__ import annotations
 from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
-from serving.risk.limits import Asked, RiskDesk, RiskLimits, is_spike
-from serving.risk.prices import Prices
+from serving.risk.limits import Asked, RiskDesk, RiskLimits
+from serving.risk.prices import Prices, is_spike
 from serving.risk.refusals import words_of
 
 REFUSED_US = 5_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from redis import Redis
 
 from feature_repo.feature_set import MARKET
 from feature_repo.ledger.beating import beating
-from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX
+from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX, Change
 from feature_repo.ledger.writer import COMMANDS_MAX, SILENT_MS_MAX, Writer
 from lake.clock import Clock
 from lake.closes import Closes
@@ -26,6 +27,7 @@ from serving.live.journal_runs import RECALLED_MAX, journal_runs
 from serving.live.seed import seed_of
 from serving.risk.kill_switch import KillSwitch
 from serving.session import accounts, warm
+from serving.session.answers import Answers, unanswered
 from serving.session.minutes import GRACE_US
 from serving.session.models import Models
 from serving.session.plan import Plan, Start
@@ -36,9 +38,14 @@ from serving.session.session_log import Logged, SessionLog
 from serving.session.words import Kind, Word, as_they_hold, left_out
 from serving.streams.durable_watch import DurableWatch
 
+LOG = logging.getLogger("ticklake.session")
 CONNECT_S_MAX = 5
 LATE_US = 5_000_000
 """Frames that the ledger shows nothing of, and are older than this, are not traded on any more."""
+
+KILLED_FRAMES_MAX = 5_000
+"""Frames that are played, in a fraction of a second, before the cancels of a kill. Where there are
+more, what works is taken back as the ledger has it, and the session is closed."""
 
 
 class ShardJournal:
@@ -94,7 +101,7 @@ class Opened(Closes):
     """A session that has all frames through `through`, with what it may write to.
 
     outs: what it said on the way. is_over: it is to be ended, and another begun; day_over: that
-    one follows where its day ended.
+    one follows where its day ended. is_pressing: orders of it may work, so a kill can't wait.
     """
 
     def __init__(self, parts: Parts, ledger: Writer, log: SessionLog, logged: Logged) -> None:
@@ -104,10 +111,12 @@ class Opened(Closes):
         self.log = log
         self.words = list(logged.words)
         self.once = recalled(parts.journal.directory, parts.shard, start.first_frame)
-        self.session = Session(start, warm.read(parts.home, start.warm), parts.models)
+        self.answers = Answers(parts.models, unanswered(self.words))
+        self.session = Session(start, warm.read(parts.home, start.warm), self.answers)
         self.through = start.first_frame - 1
         self.outs: list[Out] = []
         self.is_over = self.day_over = False
+        self.is_pressing = True
         self.stack = ExitStack()
 
     def close(self) -> None:
@@ -126,20 +135,33 @@ class Opened(Closes):
         self.session.word(self.add(Word(kind, self.through, self.session.clock_us, said)))
         self.outs += self.session.drain()
 
+    def without(self, minutes: list[int], why: str) -> None:
+        """Record minutes of which the model says nothing: the session goes on without."""
+        said = {"minutes": minutes, "why": why[:TEXT_CHARACTERS_MAX]}
+        self.add(Word("no_answer", self.through, self.session.clock_us, said))
+        name = self.session.start.session
+        LOG.warning("session %s: a minute without an answer: %s", name, why)
+
     def play(self, words: Sequence[Word], through: int) -> None:
-        """Take the journal's frames through one."""
+        """Take the journal's frames through one; Unavailable where trading is stopped meanwhile,
+        and what is left would hold up the cancels.
+        """
         rows = rows_of_journal(self.parts.journal.directory, self.parts.shard, self.once)
         for outs in play(self.session, words, self.through + 1, through, rows):
             self.outs += outs
+            is_far = self.is_pressing and is_long(self.session.frame, through)
+            if is_far and self.parts.kill.is_on:
+                name = f"session {self.session.start.session}"
+                raise Unavailable(name, "is long, and trading was stopped", "begin anew")
         self.through = max(self.through, through)
 
 
 def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Opened:
     """Take the accounts' turn; go on with the oldest session that is not closed, or begin one.
 
-    One that can't be gone on with, since its journal is gone or for the reason that forsake gives,
-    is closed with its orders taken back. Raises Unavailable then, and where the server is away;
-    Fenced where another process has the turn.
+    One that can't be gone on with, since its journal is gone, trading is stopped and it is long, or
+    for the reason that forsake gives, is closed with its orders taken back. Raises Unavailable
+    then, and where the server is away; Fenced where another process has the turn.
     """
     with ExitStack() as stack:
         turns = turns_of(parts.plan, parts.shard)
@@ -150,20 +172,35 @@ def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Ope
         log = stack.enter_context(SessionLog(parts.dsn))
         unclosed = log.unclosed(parts.shard, list(parts.plan.strategies))
         logged = unclosed[0] if unclosed else begun(parts, ledger, log, follow)
-        first = logged.start.first_frame
-        if unclosed and (forsake or kept_from(parts.journal.directory) > first):
-            why = forsake or "its journal is gone"
+        why = (forsake or hindrance(parts, logged)) if unclosed else ""
+        if why:
             forsaken(parts, ledger, log, logged, why)
             raise Unavailable(f"session {logged.start.session}", f"was closed: {why}", "begin anew")
         found = Opened(parts, ledger, log, logged)
         stack.callback(found.session.close)
         durable = parts.journal.durable()
+        found.is_pressing = bool(unclosed) and not parts.kill.is_on
         if unclosed:
             found.add(Word("open", durable, parts.clock.now_us()))
         catch_up(found, durable)
         found.is_over |= found.session.ended or logged.start.plan != parts.plan or len(unclosed) > 1
         found.stack = stack.pop_all()
     return found
+
+
+def hindrance(parts: Parts, logged: Logged) -> str:
+    """Return why a session that is not closed can't be gone on with; "" where it can."""
+    first = logged.start.first_frame
+    if kept_from(parts.journal.directory) > first:
+        return "its journal is gone"
+    if not is_long(first, parts.journal.durable()) or not parts.kill.is_on:
+        return ""
+    return "trading was stopped" if cancels_of(parts, logged.start.session, "") else ""
+
+
+def is_long(after: int, through: int) -> bool:
+    """Tell whether there are more frames than a kill waits for."""
+    return through - after > KILLED_FRAMES_MAX
 
 
 def forsaken(parts: Parts, ledger: Writer, log: SessionLog, logged: Logged, why: str) -> None:
@@ -180,11 +217,16 @@ def forsaken(parts: Parts, ledger: Writer, log: SessionLog, logged: Logged, why:
 
 def take_back(parts: Parts, ledger: Writer, session: str, reason: str) -> None:
     """Cancel what works of a session's orders, as the ledger has them."""
-    with connected(parts.dsn) as connection:
-        now_us, words = parts.clock.now_us(), reason[:TEXT_CHARACTERS_MAX]
-        cancels = accounts.cancels_of_working(connection, session, now_us, words)
+    cancels = cancels_of(parts, session, reason)
     for i in range(0, len(cancels), COMMANDS_MAX):
         ledger.commit(cancels[i : i + COMMANDS_MAX])
+
+
+def cancels_of(parts: Parts, session: str, reason: str) -> Sequence[Change]:
+    """Return what ends the orders of a session that work, as the ledger has them."""
+    with connected(parts.dsn) as connection:
+        now_us, words = parts.clock.now_us(), reason[:TEXT_CHARACTERS_MAX]
+        return accounts.cancels_of_working(connection, session, now_us, words)
 
 
 def turns_of(plan: Plan, shard: int) -> list[str]:
@@ -222,6 +264,7 @@ def catch_up(found: Opened, durable: int) -> None:
     places = [each.frame for each in words if each.kind not in ("open", "closed")]
     had = min(durable, max(found.through, shown, *places, *(b for _, b in left_out(words))))
     found.play(words, had)
+    found.answers.note = found.without
     if found.session.ended:
         return
     now_us = parts.clock.now_us()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from feature_repo.ledger.commands import Change, ChangeType, Command, Place
+from feature_repo.ledger.commands import NONE, Change, ChangeType, Command, Place
 from feature_repo.trading.order import Ended, Fill
 from feature_repo.trading.simulation import Arrived
 from serving.risk.refusals import COMMAND
@@ -46,8 +46,8 @@ class Commands:
         start, name = self._start, self._prefix + said.order.client_id
         origin = {
             "ticks": f"{start.shard}:{start.first_frame}-{max(out.frame, start.first_frame)}",
-            "features": "none" if not start.plan.wants_rows else f"bars:{said.placed_us}",
-            "model": said.model or "none",
+            "features": said.features or NONE,
+            "model": said.model or NONE,
             "code": start.code,
         }
         order = replace(said.order, client_id=name)

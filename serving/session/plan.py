@@ -17,7 +17,7 @@ from lake.errors import Damaged, WrongUse
 from serving.risk.limits import RiskLimits
 
 STRATEGIES_MAX = 16
-NOT_YET = {"spike": None}
+NOT_YET = {"spike": None, "order_value": None, "price_ahead_us": None}
 """Limits that sessions of before had not: they are decided again without."""
 
 WITH_ROWS = ("model-signal",)

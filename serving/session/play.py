@@ -24,8 +24,8 @@ Rows = Callable[[int, int], Iterable[Tables]]
 LAKE_FRAMES = 200_000
 """Frames whose rows are read of the lake at once."""
 
-ABOUT_FRAMES = ("start", "open", "left_out", "closed")
-"""Words that say something of the frames, or of the log, and nothing to the session."""
+ABOUT_FRAMES = ("start", "open", "left_out", "no_answer", "closed")
+"""Words that say something of the frames, the models or the log, and nothing to the session."""
 
 
 def play(

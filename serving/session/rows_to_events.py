@@ -58,11 +58,6 @@ def events_of(tables: Mapping[str, pa.Table], clock_us: int, after_seq: int) -> 
     return Known(seq[order], known, [events[i] for i in order.tolist()], found[TRADES])
 
 
-def is_sound(quote: Quote) -> bool:
-    """Tell whether a quote is one to trade on: both sides there, and not crossed."""
-    return 0 < quote.bid <= quote.ask
-
-
 def _rows(rows: pa.Table | None, name: str, after_seq: int) -> pa.Table:
     if rows is None:
         return SCHEMAS[name].empty_table()

@@ -2,14 +2,15 @@
 
     python -m serving.session.run HOME STRATEGY[:PARAM=VALUE,...] ... [beside]
 
-beside: it ends where its standard input does, so with whoever started it; sessions are then ended
-in order. A shard whose turn another process has is tried again; so is one whose Redis or database
-is away.
+Limits of orders are those of TICKLAKE_LIMITS. beside: it ends where its standard input does, so
+with whoever started it; sessions are then ended in order. A shard whose turn another process has
+is tried again; so is one whose Redis or database is away.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from dataclasses import replace
@@ -26,9 +27,12 @@ from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError
 from lake.receipts.code_version import PACKAGES, code_hash
 from lake.roles import role_dsn
+from lake.settings import from_env
 from lake.state import valkey_url
 from lake.views.client import Client
 from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
+from serving.live.report import SESSIONS, saying
+from serving.risk.given_limits import limits_given
 from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.session.champion import models_of
 from serving.session.models import ModelGone
@@ -117,10 +121,13 @@ def main() -> None:
     """Run until a signal comes."""
     home, *words = sys.argv[1:]
     is_beside = words[-1:] == [BESIDE]
-    plan = Plan(plan_of_words(tuple(words[:-1] if is_beside else words)))
-    sessions = Sessions(Path(home).resolve(), plan, SystemClock())
+    limits = limits_given(from_env(os.environ).limits)
+    plan = Plan(plan_of_words(tuple(words[:-1] if is_beside else words)), limits=limits)
+    folder, clock = Path(home).resolve(), SystemClock()
+    sessions = Sessions(folder, plan, clock)
     stops_when_told(sessions.stop, is_beside=is_beside)
-    sessions.run()
+    with saying(folder, SESSIONS, clock, lambda: {"strategies": list(plan.strategies)}):
+        sessions.run()
 
 
 if __name__ == "__main__":

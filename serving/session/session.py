@@ -13,19 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.trading.market import Event, Quote
+from feature_repo.feature_set import MARKET
+from feature_repo.trading.market import Event, Quote, Row
 from feature_repo.trading.order import Order, Report
 from feature_repo.trading.simulation import Arrived, Placed, Simulation
 from feature_repo.trading.strategy import Strategy
 from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
 from lake.feeds.codec import INDEX_BITS
-from serving.risk.prices import Prices
+from serving.risk.prices import Prices, is_sound
 from serving.session.gate import Gate
-from serving.session.minutes import GRACE_US, Minutes, bars_of_minutes
+from serving.session.minutes import GRACE_US, INTERVAL, Minutes, bars_of_minutes
 from serving.session.models import ModelGone, Models, NoModels
-from serving.session.plan import Start
-from serving.session.rows_to_events import Known, events_of, is_sound
+from serving.session.plan import WITH_ROWS, Start
+from serving.session.rows_to_events import Known, events_of
 from serving.session.warm import NOTHING, Warm
 from serving.session.words import Word
 
@@ -36,12 +37,17 @@ OUT_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """An order that a strategy wants, when, and why it may not go out; "": it does."""
+    """An order that a strategy wants, when, and why it may not go out; "": it does.
+
+    model: the version that was followed, and features: the row that it spoke of, where the strategy
+    decided by one; else "".
+    """
 
     order: Order
     placed_us: int
     refusal: str = ""
     model: str = ""
+    features: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Session(Closes):
         self.killed = self.late = self.ended = False
         self.unsound = 0
         """Quotes left out: crossed, or without a side."""
-        self.model = ""
+        self.model = self._features = ""
         self._models = models or NoModels()
         self._minutes = Minutes(
             warm if warm.closed_us else warm.at(start.started_us - GRACE_US),
@@ -157,7 +163,9 @@ class Session(Closes):
 
     def _hear(self, account: str, said: Placed | Arrived | Report) -> None:
         if isinstance(said, Placed):
-            decided = Decided(said.order, said.placed_us, said.reason, self.model)
+            follows = account in WITH_ROWS
+            rests = self.model if follows else "", self._features if follows else ""
+            decided = Decided(said.order, said.placed_us, said.reason, *rests)
             self._out.append(Out(account, self._rests_on, decided))
         else:
             self._out.append(Out(account, self._rests_on, said))
@@ -192,9 +200,16 @@ class Session(Closes):
         self.clock_us = max(self.clock_us, now_us)
 
     def _feed(self, event: Event) -> None:
+        self._features = row_words(event) if type(event) is Row else ""
         for seat in self._seats:
             seat.feed(event)
 
     def _open(self) -> None:
         for gate in self._gates:
             gate.is_open = not (self.killed or self.late or self.ended)
+
+
+def row_words(row: Row) -> str:
+    """Return a row of features as an order's origin names it: by its key in features_market."""
+    ticker, exchange, market = row.instrument
+    return f"{MARKET.name}:{exchange}/{market}/{ticker}/{INTERVAL}@{row.time_us}"

@@ -21,6 +21,7 @@ from lake.errors import TicklakeError
 from lake.roles import role_dsn
 from lake.state import valkey_url
 from serving.live.process import AGAIN_S, BESIDE, stops_when_told
+from serving.live.report import SIGNALS, saying
 from serving.signals.models import Models
 from serving.signals.outcomes import Counter
 from serving.signals.recorder import Recorder
@@ -94,9 +95,11 @@ class Signals:
 
 def main() -> None:
     """Run until a signal comes."""
-    signals = Signals(Path(sys.argv[1]).resolve(), SystemClock())
+    home, clock = Path(sys.argv[1]).resolve(), SystemClock()
+    signals = Signals(home, clock)
     stops_when_told(signals.stop, is_beside=sys.argv[2:] == [BESIDE])
-    signals.run()
+    with saying(home, SIGNALS, clock):
+        signals.run()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ PRICE_MS = 5_000
 SENTIMENT_MS = 300_000
 """How long a value is kept, from when it was set."""
 
+KEYS_AT_ONCE = 1_000
+
 SET_IF_NEWER = """
 local set = 0
 for i, key in ipairs(KEYS) do
@@ -78,11 +80,14 @@ def latest(client: Redis, key: str) -> dict[str, Any] | None:
     return {**times, **orjson.loads(found[b"v"])}
 
 
-def price_of(client: Redis, exchange: str, market: str, ticker: str) -> dict[str, Any] | None:
-    """Return an instrument's price of the last five seconds, else None."""
-    return latest(client, keys.price(exchange, market, ticker))
-
-
-def sentiment_of(client: Redis, source: str, asset: str) -> dict[str, Any] | None:
-    """Return an asset's sentiment of the last five minutes, else None."""
-    return latest(client, keys.sentiment(source, asset))
+def sentiments(client: Redis) -> list[dict[str, Any]]:
+    """Return each asset's sentiment of the last five minutes, with source, asset, event_time_us and
+    seq, by their names.
+    """
+    found = []
+    for raw in sorted(client.scan_iter(keys.sentiment("*", "*"), KEYS_AT_ONCE)):
+        source, _, asset = raw.decode().removeprefix(keys.sentiment("", "")[:-1]).rpartition(":")
+        held = latest(client, raw.decode())
+        if held is not None:  # it may expire meanwhile
+            found.append({"source": source, "asset": asset, **held})
+    return found

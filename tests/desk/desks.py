@@ -44,11 +44,16 @@ class Prices:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._told: dict[Instrument, Told] = {}
+        self._heard_us: dict[Instrument, int] = {}
         self.frame = 0
         self.usual: int | None = None
 
     def told(self, instrument: Instrument) -> Told | None:
-        return self._told.get(instrument)
+        told = self._told.get(instrument)
+        if told is None:
+            return None
+        ago_us = self._clock.monotonic_us() - self._heard_us[instrument]
+        return told._replace(trade_heard_us=ago_us, quote_heard_us=ago_us)
 
     def tell(self, price: int, size: int = 3, instrument: Instrument = BTC) -> None:
         """Tell of a trade at a price, and of a quote half a unit around it."""
@@ -59,6 +64,15 @@ class Prices:
         sides = price * UNIT - half, size * UNIT, price * UNIT + half, size * UNIT
         quote = Quote(instrument, now_us, now_us, *sides)
         self._told[instrument] = Told(trade, rest, quote, rest, self.usual)
+        self._heard_us[instrument] = self._clock.monotonic_us()
+
+    def cross(self, price: int, instrument: Instrument = BTC) -> None:
+        """Tell of the same trade, and of a bid above the ask."""
+        self.tell(price, instrument=instrument)
+        told = self._told[instrument]
+        assert told.quote is not None
+        turned = told.quote._replace(bid=told.quote.ask, ask=told.quote.bid)
+        self._told[instrument] = told._replace(quote=turned)
 
 
 @dataclass
@@ -154,6 +168,11 @@ def order(
 ) -> Order:
     at = None if price is None else price * UNIT
     return Order(BTC, side, size, kind, at, client_id=name, **flags)
+
+
+def placed(world: World, desk: LedgerDesk, name: str, **more: Any) -> None:
+    """Place an order that is new."""
+    assert desk.place(world.account, order(name, **more), "ann").is_new
 
 
 def until(holds: Callable[[], bool], seconds: float = LOCK_S_MAX * 2) -> bool:

@@ -17,6 +17,7 @@ from feature_repo.trading.money import UNIT
 from lake.errors import Refused, Unavailable, WrongUse
 from serving.desk.desk import LedgerDesk
 from serving.desk.said import RiskRefused
+from serving.risk.given_limits import limits_given
 from serving.risk.limits import RiskLimits
 from tests.desk.desks import CASH, World, end_sessions, faults_of, order, until
 
@@ -90,6 +91,17 @@ def test_a_refusal_is_kept_with_rule_measure_and_limit(world: World) -> None:
     assert kept == list(refused.value.breaches)
     assert desk.place(world.account, big, "ann").order["current_state"] == "rejected"
     place(world, desk, "small")
+    desk.close()
+
+
+def test_limits_of_the_setting_refuse_by_rule_and_measure(world: World) -> None:
+    world.limits = limits_given("order_value=150,position=1.2")
+    desk = world.led()
+    with pytest.raises(RiskRefused) as refused:
+        desk.place(world.account, order("big", size=2 * UNIT), "ann")
+    found = [(each["rule"], each["measured"], each["limit"]) for each in refused.value.breaches]
+    limit = world.limits.position
+    assert found == [("order_value", 200 * UNIT, 150 * UNIT), ("position", 2 * UNIT, limit)]
     desk.close()
 
 

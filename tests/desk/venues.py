@@ -49,6 +49,11 @@ class Exchange:
     def cancel(self, client_id: str, now_us: int) -> None:
         self._paper.cancel(client_id, now_us)
 
+    def amend(
+        self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
+    ) -> None:
+        self._paper.amend(client_id, amendment, price, size, now_us)
+
     def go_on(self, now_us: int) -> None:
         """Match what works, whether any broker listens or not."""
         for instrument in {order.instrument for order in self.orders.values()}:
@@ -74,6 +79,12 @@ class ExchangeBroker:
     def cancel(self, client_id: str, now_us: int) -> None:
         if client_id in self.told:
             self.exchange.cancel(client_id, now_us)
+
+    def amend(
+        self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
+    ) -> None:
+        if client_id in self.told:
+            self.exchange.amend(client_id, amendment, price, size, now_us)
 
     def cancel_all(self, now_us: int) -> None:
         for client_id in self.told:
@@ -109,6 +120,12 @@ class Brittle:
     def cancel(self, client_id: str, now_us: int) -> None:
         self.fate.step()
         self.inner.cancel(client_id, now_us)
+
+    def amend(
+        self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
+    ) -> None:
+        self.fate.step()
+        self.inner.amend(client_id, amendment, price, size, now_us)
 
     def cancel_all(self, now_us: int) -> None:
         self.fate.step()

@@ -219,12 +219,38 @@ def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any
         assert [name for name in REQUIRED if not environment.get(name)] == []
 
 
+def test_the_orders_are_anchored_in_a_bucket_of_their_own(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    for name in ("set-up", "views", "flows", "prefect-worker"):
+        environment = services[name]["environment"]
+        assert environment["TICKLAKE_LEDGER_PLACE"] == "s3://lake-ledger/orders"
+        assert environment["TICKLAKE_LEDGER_KEY"] == ""  # that of the volume, which they share
+    env_file = tmp_path / ".env"
+    lines = [f"{name}=given\n" for name in variables()]
+    env_file.write_text("".join([*lines, "S3_BUCKET=mine\n", "TICKLAKE_LEDGER_KEY=/keys/k.pem\n"]))
+    found = json.loads(config(env_file).stdout)["services"]["prefect-worker"]["environment"]
+    assert found["TICKLAKE_LEDGER_PLACE"] == "s3://mine-ledger/orders"
+    assert found["TICKLAKE_LEDGER_KEY"] == "/keys/k.pem"
+
+
 def test_every_command_of_ours_is_one(services: dict[str, dict[str, Any]]) -> None:
     ours = {name: each for name, each in services.items() if each["image"].startswith("ticklake:")}
     assert {"set-up", "ingest", "metrics", "exchange", "live"} <= ours.keys()
     for name, each in ours.items():
         if name not in OTHER_PROGRAMS:
             parsed(ticklake, list(each["command"]))
+
+
+def test_strategies_and_limits_of_live_orders_can_be_named(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    lines = [f"{name}=given\n" for name in variables()]
+    given = ["LIVE_ARGS=--strategy buy-and-hold:size=0.1\n", "TICKLAKE_LIMITS=daily_loss=5000\n"]
+    env_file.write_text("".join([*lines, *given]))
+    live = json.loads(config(env_file).stdout)["services"]["live"]
+    parsed(ticklake, live["command"])
+    assert live["command"][-2:] == ["--strategy", "buy-and-hold:size=0.1"]
+    assert live["environment"]["TICKLAKE_LIMITS"] == "daily_loss=5000"
 
 
 def test_the_flows_are_in_the_image_of_those_who_run_them(

@@ -21,6 +21,7 @@ from infra.cluster import replicas
 from infra.command.main import ticklake
 from infra.servers.addresses import REQUIRED
 from infra.watch.metrics import BY_NAME
+from lake.audit.signing import public_path
 from lake.hot.recovery import OTHERS
 from tests.test_readme import parsed
 
@@ -227,6 +228,23 @@ def test_the_hot_tier_is_backed_up_for_longer_than_the_window_that_is_kept() -> 
     days = int(cluster["spec"]["backup"]["retentionPolicy"].removesuffix("d"))
     assert days * 24 > int(servers["TICKLAKE_RECOVERY_HOURS"])
     assert "barmanObjectStore" in cluster["spec"]["backup"]
+
+
+def test_the_orders_are_anchored_where_no_pod_takes_anything_with_it() -> None:
+    servers = next(each for each in documents() if named(each) == "ConfigMap/servers")["data"]
+    place = servers["TICKLAKE_LEDGER_PLACE"]
+    assert place.startswith("s3://")
+    assert place.split("/")[2] not in (servers["S3_BUCKET"], servers["S3_MODELS_BUCKET"])
+    worker = pods()["Deployment/prefect-worker"]["spec"]
+    (main,) = worker["containers"]
+    assert {"configMapRef": {"name": "servers"}} in main["envFrom"]
+    (key,) = (each["value"] for each in main["env"] if each["name"] == "TICKLAKE_LEDGER_KEY")
+    (mount,) = (each for each in main["volumeMounts"] if each["name"] == "ledger")
+    assert Path(key).parent == Path(mount["mountPath"])
+    (volume,) = (each for each in worker["volumes"] if each["name"] == "ledger")
+    assert volume["secret"]["secretName"] == "ticklake-ledger"
+    said = (INFRA / "kustomization.yaml").read_text()
+    assert f"{Path(key).name}, {public_path(Path(key)).name}" in said
 
 
 def test_scaling_goes_by_metrics_that_exist() -> None:

@@ -28,6 +28,7 @@ def test_each_runs_a_verb_of_ours_as_nobody_in_particular(name: str) -> None:
     for words in (*values(unit, "ExecStart"), *values(unit, "ExecStop")):
         assert words.startswith(PROGRAM)
         given = words.removeprefix(PROGRAM).replace("$FEEDS", "coinbase")
+        given = given.replace("$LIVE_ARGS", "--strategy buy-and-hold:size=0.1")
         parsed(ticklake, given.split())
     assert values(unit, "User") == ["ticklake"]
     assert values(unit, "NoNewPrivileges") == ["yes"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,7 +12,7 @@ import pytest
 
 from feature_repo.ledger.anchor import make_anchor
 from feature_repo.ledger.commands import Cash
-from feature_repo.ledger.coverage import Coverage, audit_orders
+from feature_repo.ledger.coverage import Coverage, _folded, audit_orders, rests_on
 from feature_repo.ledger.lake_copy import copy_faults
 from feature_repo.ledger.projection import project
 from feature_repo.ledger.second_place import LockedFolder
@@ -21,7 +23,7 @@ from lake.client import connect
 from lake.clock import ManualClock
 from lake.contracts.contract import LEDGER_DATASETS
 from lake.warehouse import Folder
-from tests.order_ledger.orders import ONE, START_US, change, fill, place
+from tests.order_ledger.orders import ONE, ORIGIN, START_US, change, fill, place
 
 Audit = Callable[..., Coverage]
 
@@ -105,6 +107,35 @@ def test_a_fill_that_changed_no_position_is_said(audit: Audit) -> None:
         "UPDATE market.position_events SET order_event_id = NULL WHERE id = 2",
     )
     assert any("1 fills changed no position" in each for each in found.faults), found.faults
+
+
+@pytest.mark.parametrize(
+    ("given", "is_whole"),
+    [
+        ({}, True),
+        ({"features": "none"}, False),  # a model decided: by what?
+        ({"features": "none", "model": "none"}, True),
+        ({"features": "none", "model": "by hand: ann"}, True),
+        ({"ticks": "none"}, True),  # told apart by how the order ended
+        ({"ticks": "some"}, False),
+        ({"code": "none"}, False),
+    ],
+)
+def test_an_origin_is_whole_where_it_can_be_followed(given: dict[str, str], is_whole: bool) -> None:
+    assert rests_on({**ORIGIN, **given}) is is_whole
+    assert not rests_on({name: ORIGIN[name] for name in list(ORIGIN)[1:]})
+
+
+def test_an_order_without_ticks_is_whole_where_it_was_refused(migrated_dsn: str) -> None:
+    nothing = {**ORIGIN, "ticks": "none"}
+    with closing(Writer(migrated_dsn, ManualClock(START_US))) as writer:
+        writer.commit([Cash("desk", 1000 * ONE, START_US, "in")])
+        for name in ("refused", "let out"):
+            writer.commit([replace(place(name), origin=nothing)])
+        writer.commit([change("refused", "rejected"), change("let out", "accepted")])
+    with psycopg.connect(migrated_dsn) as connection:
+        found, faults = _folded(connection, 10)
+    assert (found.rows, found.traced, faults) == (2, 1, [])
 
 
 def test_the_lake_s_copy_is_held_against_the_hot_tier(

@@ -17,6 +17,7 @@ from lake.errors import DiskFull
 from serving.service.limits import BODY_BYTES_MAX, Limits
 from serving.service.write_audit import FILE, WriteAudit, first_fault
 from serving.streams import keys
+from serving.streams.latest import Value, put
 from tests.service.serving import CLOCK, VENUE, Served, served
 
 ORDER = {"client_order_id": "o-1", "ticker": "X:BTCUSD", "side": "buy", "size": "0.01"}
@@ -123,6 +124,26 @@ def test_a_prediction_has_its_confidence_and_its_reasons(service: Served) -> Non
         assert http.post("/v1/predict", json={"ticker": "X:ETHUSD"}).status_code == 404
 
 
+def test_a_sentiment_is_that_of_the_last_minutes(service: Served) -> None:
+    said = {"sentiment_score": "0.25", "confidence": "0.9"}
+    with service.client.pipeline() as pipe:
+        for source, ms in (("news", 300_000), ("old", 1)):
+            value = Value(keys.sentiment(source, "BTC"), 1_700_000_000_000_000, 7, said)
+            put(pipe, [value], ms)
+        pipe.execute()
+    CLOCK.sleep(0.05)
+    with service.http("read") as http:
+        rows = http.get("/v1/sentiment").json()["rows"]
+    (found,) = (row for row in rows if row["asset"] == "BTC")
+    assert found == {
+        "source": "news",
+        "asset": "BTC",
+        "event_time_us": 1_700_000_000_000_000,
+        "seq": 7,
+        **said,
+    }
+
+
 def test_an_order_is_placed_once_filled_and_told_of(service: Served) -> None:
     with service.http("trade") as http:
         service.tell(("X:BTCUSD", "50000"))
@@ -150,6 +171,45 @@ def test_an_order_is_placed_once_filled_and_told_of(service: Served) -> None:
         (money,) = http.get("/v1/pnl").json()["rows"]
         assert float(money["fees"]) == pytest.approx(0.01 * 50000.5 * 0.001)
         assert http.post("/v1/orders/cancel", json={"client_order_id": "once"}).status_code == 409
+
+
+def test_an_order_is_amended_at_the_event_that_was_seen_and_at_no_other(service: Served) -> None:
+    with service.http("trade") as http, service.http("read") as reader:
+        service.tell(("X:BTCUSD", "50000"))
+        name = "amends"
+        rests = {**ORDER, "client_order_id": name, "kind": "limit", "price": "49000"}
+        assert http.post("/v1/orders", json=rests).status_code == 201
+        at = f"/v1/orders/{name}"
+        assert until(lambda: http.get(at).json()["order"]["current_state"] == "accepted")
+        wish = {"price": "49100", "size": "0.02", "expected_sequence": 2}
+        assert reader.patch(at, json=wish).status_code == 403
+        assert http.patch("/v1/orders/none", json=wish).status_code == 404
+        for bad in ({}, {"price": "0x1"}, {"size": "0"}, {"size": 1}, {"sizes": "1"}):
+            assert http.patch(at, json=bad).status_code == 422, bad
+        service.tell(("X:BTCUSD", "50000"))
+        late = http.patch(at, json={**wish, "expected_sequence": 1})
+        assert (late.status_code, "at event 2" in late.text) == (409, True)
+        far = http.patch(at, json={**wish, "price": "90000"})
+        assert far.status_code == 409
+        assert far.json()["breaches"][0]["rule"] == "collar"
+        done = http.patch(at, json=wish)
+        assert done.status_code in (200, 202), done.text
+        assert until(lambda: http.get(at).json()["order"]["price"] == "49100")
+        found = http.get(at).json()
+        assert [each["event_type"] for each in found["events"]] == [
+            "created",
+            "accepted",
+            "amended",
+        ]
+        assert found["order"]["size"] == "0.02"
+        again = http.patch(at, json=wish)  # what it was asked on is not what is there
+        assert again.status_code == 409
+        ends = {"client_order_id": name, "expected_sequence": 2}
+        assert http.post("/v1/orders/cancel", json=ends).status_code == 409
+        ended = http.post("/v1/orders/cancel", json={**ends, "expected_sequence": 3})
+        assert ended.status_code == 200
+        assert until(lambda: http.get(at).json()["order"]["current_state"] == "cancelled")
+        assert http.patch(at, json={"size": "0.03"}).status_code == 409
 
 
 def test_a_limit_that_says_no_is_answered_and_noted(service: Served) -> None:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from infra.command.metrics import samples
 from infra.servers.process import wait_until
 from infra.watch.exporter import live_collector, text
 from infra.watch.live_metrics import LIVE
 from lake.clock import ManualClock, SystemClock
-from serving.live.report import SERVICE, WORKER, end_report, read_report, write_report
+from serving.live.report import (
+    SERVICE,
+    SESSIONS,
+    SIGNALS,
+    WORKER,
+    end_report,
+    processes_of,
+    read_report,
+    saying,
+    write_report,
+)
 from serving.service.report import reported
 from tests.service.serving import served
 
@@ -20,6 +34,10 @@ FIGURES = {"applied": 7, "claimed": 0, "lost": 1, "aside": 0, "drops": {"quotes"
 
 def told(home: Path, clock: ManualClock | SystemClock) -> Mapping[str, float]:
     return samples(text(live_collector(home, clock)))
+
+
+def health(http: httpx.Client) -> Any:
+    return http.get("/v1/health").json()
 
 
 def test_a_service_tells_what_it_counts(valkey_url: str, ledger_dsn: str, tmp_path: Path) -> None:
@@ -36,7 +54,12 @@ def test_a_service_tells_what_it_counts(valkey_url: str, ledger_dsn: str, tmp_pa
                 clock, lambda: told(tmp_path, clock).get("ticklake_service_killed") == 1, 10
             )
             write_report(tmp_path, WORKER, {"shards": {"0": {**FIGURES, "received_us": 0}}}, clock)
-            found = told(tmp_path, clock)
+            service.parts.given.processes = partial(processes_of, tmp_path, clock)
+            with saying(tmp_path, SIGNALS, clock), saying(tmp_path, SESSIONS, clock):
+                assert wait_until(clock, lambda: len(health(http)["processes"]) == 3, 10)
+                found = told(tmp_path, clock)
+                assert set(health(http)["processes"].values()) == {True}
+            assert health(http)["processes"] == {WORKER: True}
         assert read_report(tmp_path, SERVICE, clock) is None
     assert found["ticklake_service_up"] == found['ticklake_live_up{shard="0"}'] == 1
     assert sum(v for k, v in found.items() if k.startswith("ticklake_service_breaches_total")) >= 1
@@ -54,6 +77,10 @@ def test_who_falls_silent_is_down_and_who_ends_is_forgotten(tmp_path: Path) -> N
     clock.sleep(60)
     found = told(tmp_path, clock)
     assert (found["ticklake_service_up"], found['ticklake_live_up{shard="3"}']) == (0, 0)
+    write_report(tmp_path, SIGNALS, {}, clock)
+    assert processes_of(tmp_path, clock) == {WORKER: False, SIGNALS: True}
+    assert told(tmp_path, clock)["ticklake_signals_up"] == 1
+    end_report(tmp_path, SIGNALS)
     assert found['ticklake_live_tick_age_seconds{shard="3"}'] == 60
     end_report(tmp_path, WORKER)
     end_report(tmp_path, SERVICE)

@@ -21,6 +21,7 @@ from infra.servers import ports
 from infra.servers.process import processes
 from lake.clock import SystemClock
 from lake.errors import BadInput, WrongUse
+from serving.risk.given_limits import DEFAULTS
 from serving.service.api_keys import KeyBook
 from serving.service.house import Address
 
@@ -133,10 +134,22 @@ def placed(http: httpx.Client, name: str, below: float | None = None) -> dict[st
     return found
 
 
+def is_refused_above_a_limit(http: httpx.Client, like: dict[str, Any]) -> None:
+    """Ask for an order above the limits of a home that says nothing of them."""
+    same = {key: like[key] for key in ("ticker", "exchange", "market", "side", "kind", "price")}
+    name, size = "too-large", "100000000"
+    answer = http.post("/v1/orders", json={**same, "client_order_id": name, "size": size})
+    assert answer.status_code == 409
+    found = {each["rule"]: each for each in answer.json()["breaches"]}
+    assert found["order_value"]["limit"] == DEFAULTS.order_value
+    assert found["order_value"]["measured"] > DEFAULTS.order_value
+    assert {"exposure", "total_exposure"} <= {*found}
+    assert http.get(f"/v1/orders/{name}").json()["order"]["current_state"] == "rejected"
+
+
 def trades(http: httpx.Client, home: str) -> None:
     """Place an order at a price of real frames; the ledger has it, and the kill verb ends all."""
-    _, words = KeyBook(Path(home), CLOCK).add("desk", "trade")
-    http.headers["Authorization"] = f"Bearer {words}"
+    http.headers.update(key_of(home))
     first = f"/v1/orders/{placed(http, 'first')['client_order_id']}"
     until(lambda: http.get(first).json()["order"]["current_state"] == "filled")
     found = http.get(first).json()["events"]
@@ -145,6 +158,7 @@ def trades(http: httpx.Client, home: str) -> None:
     assert {*kinds[2:-1]} <= {"partially_filled"}  # the best price may have less than it asks for
     assert re.fullmatch(r"\d+:\d+-\d+", found[0]["origin"]["ticks"])
     rests = placed(http, "rests", below=0.03)
+    is_refused_above_a_limit(http, rests)
     rests_at = f"/v1/orders/{rests['client_order_id']}"
     assert run(["kill", "--reason", "a test", "--home", home]) == 0
     until(lambda: http.get(rests_at).json()["order"]["current_state"] == "cancelled", 2.0)
@@ -152,6 +166,65 @@ def trades(http: httpx.Client, home: str) -> None:
     assert http.post("/v1/orders", json={**late, "client_order_id": "late"}).status_code == 409
     assert run(["kill", "--release", "--home", home]) == 0
     assert run(["ledger", "show", first.rpartition("/")[2], "--home", home]) == 0
+
+
+def key_of(home: str) -> dict[str, str]:
+    _, words = KeyBook(Path(home), CLOCK).add("desk", "trade")
+    return {"Authorization": f"Bearer {words}"}
+
+
+def url_of(live: subprocess.Popen[str]) -> str:
+    assert live.stderr is not None
+    found = re.search(r"http://\S+/", live.stderr.readline())
+    assert found is not None
+    return found[0]
+
+
+def killed(module: str, home: str) -> None:
+    """Kill a process beside the service; another is started in its place."""
+
+    def there() -> list[int]:
+        return [p.pid for p in processes() if p.words[1:4] == ("-m", module, home)]
+
+    (pid,) = there()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: there() not in ([], [pid]))
+
+
+def is_whole(home: str) -> None:
+    """Anchor and verify the ledger."""
+    for words in (["anchor"], ["verify", "--segments"]):
+        assert run(["ledger", *words, "--home", home]) == 0
+
+
+def goes_on_after_kill_9(live: subprocess.Popen[str], http: httpx.Client, home: str) -> None:
+    """Kill the signals, then the service while an order works; it works on in the next."""
+    killed("serving.signals.run", home)
+    is_whole(home)
+    works = placed(http, "works", below=0.03)
+    at = f"/v1/orders/{works['client_order_id']}"
+    live.kill()
+    live.wait()
+    is_whole(home)
+    with (
+        beside("live", "--port", "0", "--home", home) as again,
+        httpx.Client(base_url=url_of(again), timeout=ANSWER_S_MAX, headers=key_of(home)) as other,
+    ):
+
+        def state() -> str:
+            try:
+                return str(other.get(at).json()["order"]["current_state"])
+            except (httpx.HTTPError, KeyError):
+                return ""
+
+        until(lambda: state() in ("accepted", "partially_filled"))
+        assert placed(other, "after")["current_state"] == "created"
+        asked = {"client_order_id": works["client_order_id"]}
+        until(lambda: other.post("/v1/orders/cancel", json=asked).status_code in (200, 409))
+        until(lambda: state() == "cancelled")
+        kinds = [each["event_type"] for each in other.get(at).json()["events"]]
+        assert sorted({*kinds}) == sorted(kinds)  # nothing was done twice
+    is_whole(home)
 
 
 def test_ticks_reach_the_service_though_a_worker_dies(
@@ -166,13 +239,12 @@ def test_ticks_reach_the_service_though_a_worker_dies(
             beside("sim", "--port", port, "--rate", "200"),
             beside("ingest", "sim", "--url", url, "--home", home),
             beside("live", "--port", "0", "--home", home) as live,
+            httpx.Client(base_url=url_of(live), timeout=ANSWER_S_MAX) as http,
         ):
-            assert live.stderr is not None
-            found = re.search(r"http://\S+/", live.stderr.readline())
-            assert found is not None
-            with httpx.Client(base_url=found[0], timeout=ANSWER_S_MAX) as http:
-                stays_heard(http, home)
-                trades(http, home)
+            stays_heard(http, home)
+            trades(http, home)
+            is_whole(home)
+            goes_on_after_kill_9(live, http, home)
         ours = {"serving.live.run", "serving.signals.run"}
         left = [p for p in processes() if ours & {*p.words} and home in p.words]
         assert left == []

@@ -13,7 +13,7 @@ from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import units
 from feature_repo.trading.order import Ended, Fill, Kind, Order, Side
 from lake.errors import WrongUse
-from serving.broker.broker import Accepted, Broker, BrokerReport
+from serving.broker.broker import Accepted, Amended, Broker, BrokerReport, Unamended
 
 BTC = Instrument("X:BTCUSD", "sim", "spot")
 
@@ -57,6 +57,8 @@ def said(reports: list[BrokerReport]) -> list[str]:
         elif isinstance(each, Fill):
             side = "maker" if each.maker else "taker"
             words.append(f"{each.size / 10**10:g} at {each.price / 10**10:g} {side}")
+        elif isinstance(each, Amended | Unamended):
+            words.append(type(each).__name__.lower())
         else:
             words.append(each.state)
     return words

@@ -55,6 +55,36 @@ class TestPaper(BrokerConformance):
     """The paper broker is one of them."""
 
 
+def test_an_amended_order_is_another_from_then_on(market: PaperMarket) -> None:
+    market.quote("99", "101")
+    market.broker.place(order("a", kind="limit", price="98"), market.now_us)
+    market.quote("99", "101", size="0.3")
+    market.broker.amend("a", "amended 3", units("100"), units("2"), market.now_us)
+    market.broker.amend("a", "amended 3", units("100"), units("2"), market.now_us)
+    market.trade("99.5", "0.2")
+    assert said(market.reports()) == ["accepted", "amended", "0.2 at 100 maker"]
+    market.broker.amend("a", "amended 5", units("101"), None, market.now_us)
+    market.quote("99", "101", size="0.5")
+    assert said(market.reports()) == ["amended", "0.3 at 101 taker", "0.5 at 101 maker"]
+    market.broker.amend("a", "amended 7", None, units("0.7"), market.now_us)
+    assert said(market.reports()) == ["unamended"]
+    market.broker.amend("a", "amended 8", None, units("1.2"), market.now_us)
+    market.quote("99", "101", size="9")
+    assert said(market.reports()) == ["amended", "0.2 at 101 maker"]
+    assert market.broker.working() == []
+    for name in ("a", "never"):
+        market.broker.amend(name, "amended 9", None, units("3"), market.now_us)
+    assert said(market.reports()) == []
+
+
+def test_a_stop_that_was_set_off_keeps_its_price(market: PaperMarket) -> None:
+    market.quote("99", "101")
+    market.broker.place(order("a", kind="stop", price="105"), market.now_us)
+    market.quote("104", "105", size="0.4")
+    market.broker.amend("a", "amended 3", units("110"), None, market.now_us)
+    assert said(market.reports())[-2:] == ["0.4 at 105 taker", "unamended"]
+
+
 def test_an_order_is_at_the_venue_after_the_latency() -> None:
     market = PaperMarket(Costs(latency_us=2_500))
     market.quote("99", "101")

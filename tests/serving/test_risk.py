@@ -17,7 +17,8 @@ from feature_repo.trading.money import times, units
 from feature_repo.trading.order import Fill, Order, Side
 from lake.clock import ManualClock
 from serving.risk.kill_switch import AWAY_US_MAX, LOOK_US, KillSwitch
-from serving.risk.limits import Asked, Breach, Price, RiskDesk, RiskLimits
+from serving.risk.limits import Asked, Breach, RiskDesk, RiskLimits
+from serving.risk.prices import Price
 from serving.streams import keys
 from serving.streams.connect import connected
 
@@ -67,6 +68,9 @@ def rules(desk: RiskDesk, one: Asked) -> list[str]:
     [
         ({"order": Limits(size=units(1))}, asked("1.0000000001"), "size"),
         ({"order": Limits(exposure=units(100))}, asked("1.01"), "exposure"),
+        ({"order_value": units(150)}, asked("1.51"), "order_value"),
+        ({"order_value": units(150)}, asked("1.49", limit="101"), "order_value"),
+        ({"order_value": units(150)}, asked("1.51", "sell", limit="99"), "order_value"),
         ({"position": units(2)}, asked("1.5", account=account_of(btc="1")), "position"),
         ({"position": units(2)}, asked("4", "sell", account=account_of(btc="1")), "position"),
         (
@@ -81,6 +85,8 @@ def rules(desk: RiskDesk, one: Asked) -> list[str]:
         ({}, asked(usual="100", middle="94.9"), "spike"),
         ({}, asked(now_us=NOW_US + 5_000_001), "stale_price"),
         ({}, asked(price=None), "stale_price"),
+        ({}, asked(price=Price(units(100), NOW_US + 2_000_001)), "stale_price"),
+        ({}, asked(price=Price(units(100), NOW_US, 5_000_001)), "stale_price"),
     ],
 )
 def test_an_order_that_would_pass_a_limit_is_refused_with_its_rule(
@@ -95,9 +101,12 @@ def test_a_limit_itself_is_not_passed() -> None:
         position=units(2),
         total_exposure=units(300),
         collar=50_000,
+        order_value=units(105),
     )
     one = asked("1", limit="105", account=account_of("1", "-1"), now_us=NOW_US + 5_000_000)
     assert RiskDesk(limits).breaches(one) == []
+    ahead = asked("1", price=Price(units(100), NOW_US + 2_000_000, 5_000_000))
+    assert RiskDesk(RiskLimits()).breaches(ahead) == []
 
 
 def test_a_spike_is_measured_on_what_is_fresh_and_of_market_orders_alone() -> None:
@@ -162,6 +171,19 @@ def test_whatever_is_asked_the_position_and_its_worth_stay_within_the_limits(
 
 
 def test_a_breach_says_what_was_measured() -> None:
+    limits = RiskLimits(Limits(units(1), units(100), units(5)), order_value=units(150))
+    desk, account = RiskDesk(limits), account_of(btc="1")
+    desk.at(NOW_US, account)
+    account.marks[BTC] = units(90)
+    measured = {each.rule: each.measured for each in desk.breaches(asked("2", account=account))}
+    assert measured == {"size": units(2), "order_value": units(200)}
+    measured = {each.rule: each.measured for each in desk.breaches(asked("1", account=account))}
+    assert measured == {"exposure": units(180)}
+    desk = RiskDesk(RiskLimits(Limits(daily_loss=units(5))))
+    desk.at(NOW_US, account)
+    account.marks[BTC] = units(80)
+    (breach,) = desk.breaches(asked("1", account=account))
+    assert (breach.rule, breach.measured) == ("daily_loss", units(10))
     (breach,) = RiskDesk(RiskLimits(collar=10_000)).breaches(asked(limit="103"))
     reason = "its price is too far from the market's"
     assert breach == Breach("collar", reason, 30_000, 10_000)
@@ -225,6 +247,38 @@ def test_it_is_on_without_redis_and_where_nothing_can_be_read(
     (tmp_path / "k.json").unlink()
     (tmp_path / "k.json").mkdir()
     assert KillSwitch(tmp_path / "k.json", None, clock).is_on
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b'{"killed": false}'])
+def test_a_file_that_can_t_be_read_loses_to_no_release_after_a_restart(
+    tmp_path: Path, client: Redis, clock: ManualClock, damaged: bytes
+) -> None:
+    file = tmp_path / "k.json"
+    KillSwitch(file, client, clock).release("a trader", "of before")
+    clock.advance(1_000)
+    file.write_bytes(damaged)
+    after = KillSwitch(file, client, clock)
+    for _ in range(3):
+        assert after.is_on
+        clock.advance(LOOK_US)
+    assert file.read_bytes() == damaged
+    KillSwitch(tmp_path / "there.json", client, clock).release("a trader", "elsewhere")
+    clock.advance(LOOK_US)
+    assert after.is_on
+    assert KillSwitch(file, client, clock).is_on
+    KillSwitch(file, client, clock).release("a trader", "looked at")
+    assert not KillSwitch(file, client, clock).is_on
+    assert not after.is_on
+
+
+def test_a_file_that_can_t_be_read_takes_a_newer_kill(
+    tmp_path: Path, client: Redis, clock: ManualClock
+) -> None:
+    thrown = KillSwitch(tmp_path / "there.json", client, clock).throw("risk", "the day's loss")
+    (tmp_path / "k.json").touch()
+    assert KillSwitch(tmp_path / "k.json", client, clock).state() == thrown
+    client.flushdb()
+    assert KillSwitch(tmp_path / "k.json", client, clock).state() == thrown
 
 
 def test_a_word_that_can_t_be_written_here_holds_all_the_same(

@@ -218,12 +218,12 @@ def test_an_older_price_never_takes_a_newer_one_s_place_and_it_expires(client: R
     put(1_700_000_000_000_001, 2**52 + 1, "2")
     put(1_700_000_000_000_000, 2**52 + 2, "1")
     put(1_700_000_000_000_001, 2**52, "1")
-    found = latest.price_of(client, "sim", "spot", "X:TEST")
+    found = latest.latest(client, key)
     assert found == {"event_time_us": 1_700_000_000_000_001, "seq": 2**52 + 1, "price": "2"}
     assert 0 < client.pttl(key) <= latest.PRICE_MS  # type: ignore[operator]
     put(1_700_000_000_000_002, 1, "3", ms=20)
     time.sleep(0.05)
-    assert latest.price_of(client, "sim", "spot", "X:TEST") is None
+    assert latest.latest(client, key) is None
 
 
 def test_a_turn_that_ran_out_goes_on_where_nobody_took_it_meanwhile(

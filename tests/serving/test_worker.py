@@ -178,10 +178,11 @@ def test_prices_are_the_newest_and_a_drop_is_told_with_the_bars_it_touched(shard
     shard.clock.step(RECEIVED_US[199] - shard.clock.now_us())
     rounds: list[Round] = []
     price = None
-    shard.client.delete(keys.price("sim:1", "spot", "X:BTCUSD"))  # of another test's shard
+    key = keys.price("sim:1", "spot", "X:BTCUSD")
+    shard.client.delete(key)  # of another test's shard
     while (found := worker.round(1)) is not None:
         rounds.append(found)
-        price = latest.price_of(shard.client, "sim:1", "spot", "X:BTCUSD") or price
+        price = latest.latest(shard.client, key) or price
     assert sum(each.dropped for each in rounds) == 1
     bars = pa.concat_tables(each.bars for each in rounds if each.bars is not None)
     minutes = [row for row in bars.to_pylist() if row["interval"] == "1m"]

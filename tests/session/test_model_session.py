@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from serving.session.plan import Plan
 from serving.session.session import Decided, Out, Session
 from serving.session.words import Word
 from serving.signals.models import Models
-from tests.session.market import FEED, NOON_US, PLAN, market, start
+from tests.session.market import FEED, MINUTE_US, NOON_US, PLAN, market, start
 from tests.signals.registry_home import RegistryHome
 
 FOLLOWS = Plan({"model-signal": {"size": "0.1", "short": "yes"}}, PLAN.cash, PLAN.costs)
@@ -54,6 +55,9 @@ def test_a_model_s_session_is_decided_again_by_the_version_that_its_log_names(
     orders = [each.said for each in live if isinstance(each.said, Decided)]
     assert orders
     assert {each.model for each in orders} == {version}
+    key = re.compile(r"features_market:[\w.-]+/spot/X:(BTC|ETH)USD/1m@(\d+)")
+    rows = [key.fullmatch(each.features) for each in orders]
+    assert all(row and int(row[2]) % MINUTE_US == 0 for row in rows)
     with pytest.raises(Unavailable, match="direction/99"):
         decided(tmp_path, "direction/99", ())
 

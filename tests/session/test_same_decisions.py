@@ -10,12 +10,21 @@ import psycopg
 import pytest
 from redis import Redis
 
+from feature_repo.trading.limits import DAY_US
 from lake.errors import Fenced, Unavailable
 from lake.ingest import control
+from lake.journal.segment import segments
 from lake.views.client import Client
 from serving.session.opening import opened
 from serving.session.orders import first_difference, orders_of_ledger
-from serving.session.replay import orders_of_journal, orders_of_lake
+from serving.session.replay import (
+    frames_of_day,
+    has_journal,
+    orders_of_day,
+    orders_of_journal,
+    orders_of_lake,
+    shards_of_day,
+)
 from serving.streams import keys
 from serving.streams.connect import connected
 from tests.path.lakehouse import Lakehouse
@@ -67,6 +76,26 @@ def test_live_replay_and_lake_come_to_the_same_orders(
         written = orders_of_ledger(connection, logged.start.session)
     assert written.digest() == replayed.digest() == from_lake.digest()
     world.close()
+    is_decided_from_the_lake_alone(world, house)
+
+
+def is_decided_from_the_lake_alone(world: World, house: Lakehouse) -> None:
+    """Decide a session whose journal is gone, and a day as if there had been none."""
+    (logged,) = world.sessions()
+    assert has_journal(world.folder, logged)
+    for each in segments(world.ingest.folder):
+        each.path.unlink()
+    assert not has_journal(world.folder, logged)
+    with Client(world.dsn, house.place) as lake:
+        lake.refresh()
+        day_us = NOON_US // DAY_US * DAY_US
+        assert shards_of_day(lake, day_us) == [0]
+        assert shards_of_day(lake, day_us - DAY_US) == []
+        first, last = frames_of_day(lake, 0, day_us)
+        assert logged.start.first_frame <= first < last <= world.at + 1
+        as_if = [orders_of_day(world.folder, world.plan, 0, day_us, lake) for _ in range(2)]
+    assert as_if[0].digest() == as_if[1].digest()
+    assert len(as_if[0]) > 5
 
 
 def test_one_process_trades_for_an_account_and_one_that_lost_its_turn_writes_no_more(

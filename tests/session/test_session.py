@@ -13,13 +13,14 @@ from feature_repo.trading.market import Event
 from feature_repo.trading.order import Fill
 from feature_repo.trading.simulation import Arrived, Simulation
 from serving.live.once import Once
+from serving.risk.prices import is_sound
 from serving.risk.refusals import COMMAND
 from serving.session.minutes import GRACE_US, Minutes
 from serving.session.models import NoModels
 from serving.session.orders import Orders, first_difference
 from serving.session.outs_to_commands import Commands
 from serving.session.plan import Plan, plan_of_words, start_of
-from serving.session.rows_to_events import events_of, is_sound
+from serving.session.rows_to_events import events_of
 from serving.session.session import Decided, Out, Session
 from serving.session.warm import NOTHING
 from serving.session.words import Word, as_they_hold, joined, kept, left_out

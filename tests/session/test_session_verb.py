@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from feature_repo.trading.money import units
 from infra.command.main import run
 from infra.servers import ports
 from infra.servers.process import processes
@@ -36,9 +37,19 @@ def times_live(home: Path) -> int:
     return (home / "log" / "session.log").read_text().count(" is live")
 
 
+def limits_of_sessions(home: Path) -> set[int]:
+    """Return the most that an order may be worth, as sessions recorded it for their replay."""
+    with psycopg.connect(role_dsn(home, "service")) as connection:
+        found = connection.execute(
+            "SELECT said FROM market.live_sessions WHERE word = 'start'"
+        ).fetchall()
+    return {json.loads(said)["limits"]["order_value"] for (said,) in found}
+
+
 def test_what_is_traded_is_decided_again_from_journal_and_lake(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TICKLAKE_LIMITS", "order_value=90000")
     home, port = tmp_path / "home", str(ports.choose(None))
     assert run(["up", "--home", str(home)]) == 0
     try:
@@ -55,6 +66,7 @@ def test_what_is_traded_is_decided_again_from_journal_and_lake(
                 _kill_sessions(home)
                 until(lambda: times_live(home) > before)
             assert _sessions(home) == []
+        assert limits_of_sessions(home) == {units(90_000)}
         capsys.readouterr()
         again = ("live", "--replay", day, "--home", str(home), "--json")
         assert run([*again, "--against", "ledger", "--against", "lake"]) == 0

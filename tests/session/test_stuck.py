@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -10,15 +11,21 @@ import pyarrow as pa
 import pytest
 from redis import Redis
 
-from feature_repo.trading.market import Row
+from feature_repo.trading.market import Instrument, Row
+from feature_repo.trading.streams import times_of
 from lake.errors import Unavailable
 from lake.journal.segment import segments
+from serving.risk.kill_switch import KillSwitch
+from serving.risk.kill_switch import Word as Said
+from serving.session.answers import Answers
 from serving.session.models import ModelGone
-from serving.session.opening import opened
+from serving.session.opening import KILLED_FRAMES_MAX, opened
+from serving.session.plan import Plan
 from serving.session.play import kept_from, recalled
 from serving.session.turns import run_session
 from serving.streams.connect import connected
-from tests.session.market import market
+from tests.desk.desks import faults_of
+from tests.session.market import MINUTE_US, NOON_US, PLAN, market
 from tests.session.world import World, orders_by_state
 
 WORKING = ("created", "accepted", "amended", "partially_filled")
@@ -63,6 +70,140 @@ def test_a_kill_is_not_held_up_by_frames_that_never_come_to_the_disk(
     world.finish()
     world.check()
     world.close()
+
+
+def test_a_kill_does_not_wait_for_a_long_session_that_is_opened_again(
+    tmp_path: Path, migrated_dsn: str, client: Redis
+) -> None:
+    count = KILLED_FRAMES_MAX + 1_000
+    world = World(tmp_path, migrated_dsn, client, market(2, count, step_us=200_000))
+    traded(world)
+    world.drop()
+    world.send(KILLED_FRAMES_MAX, published=False)
+    world.ingest.sync()
+    world.kill.throw("a test", "stop")
+    with pytest.raises(Unavailable, match="was closed: trading was stopped"):
+        opened(world.parts())
+    assert working(world) == 0
+    with opened(world.parts()) as found:
+        assert not found.outs
+    assert len(world.sessions()) == 2
+    assert faults_of(migrated_dsn) == []
+    world.close()
+
+
+def test_a_kill_while_a_long_session_is_played_is_not_held_up_by_it(
+    tmp_path: Path, migrated_dsn: str, client: Redis
+) -> None:
+    count = KILLED_FRAMES_MAX + 4_000
+    world = World(tmp_path, migrated_dsn, client, market(2, count, step_us=200_000))
+    traded(world)
+    world.drop()
+    world.send(KILLED_FRAMES_MAX + 3_000, published=False)
+    world.ingest.sync()
+    late = Later(world.kill, looks=4)
+    with pytest.raises(Unavailable, match="is long, and trading was stopped"):
+        opened(replace(world.parts(), kill=late))
+    with pytest.raises(Unavailable, match="was closed: trading was stopped"):
+        opened(world.parts())
+    assert working(world) == 0
+    world.close()
+
+
+class Later(KillSwitch):
+    """A switch that is thrown once it was looked at so often."""
+
+    def __init__(self, inner: KillSwitch, looks: int) -> None:
+        super().__init__(inner._path, None, inner._clock)
+        self._inner = inner
+        self._looks = looks
+
+    def state(self) -> Said:
+        self._looks -= 1
+        if self._looks == 0:
+            self._inner.throw("a test", "stop")
+        return super().state()
+
+
+class Moody:
+    """Models that are late for every third minute, while they may be."""
+
+    def __init__(self) -> None:
+        self.may_fail = True
+        self.asked = 0
+
+    def newest(self) -> str:
+        return "moody/1"
+
+    def use(self, version: str) -> None:
+        pass
+
+    def say(self, features: pa.Table) -> Sequence[Row]:
+        self.asked += 1
+        if self.may_fail and self.asked % 3 == 0:
+            raise Unavailable("moody 1", "did not answer in 200 ms", "see the machine")
+        names = (features[name].to_pylist() for name in ("ticker", "exchange", "market"))
+        times = times_of(features["event_time"]).tolist()
+        return [
+            Row(Instrument(*key), us, us, {"prediction": (-1.0) ** (us // MINUTE_US)})
+            for key, us in zip(zip(*names, strict=True), times, strict=True)
+        ]
+
+
+def test_a_model_that_is_late_says_nothing_of_that_minute_and_so_does_the_replay(
+    tmp_path: Path, migrated_dsn: str, client: Redis
+) -> None:
+    plan = Plan({"model-signal": {"size": "0.1", "short": "yes"}}, PLAN.cash, PLAN.costs)
+    models = Moody()
+    world = World(
+        tmp_path, migrated_dsn, client, market(2, 900, step_us=2_000_000), plan, models=models
+    )
+    while world.at < 900:
+        world.send(5)
+        world.ingest.sync()
+        world.turn()
+        if world.at == 450:
+            models.may_fail = False  # what is played again was answered
+            world.drop()
+            world.turn()
+            models.may_fail = True
+    assert not world.met
+    models.may_fail = False
+    world.finish()
+    (logged,) = world.sessions()
+    silent = [each for each in logged.words if each.kind == "no_answer"]
+    assert len(silent) > 3
+    assert "did not answer" in silent[0].said["why"]
+    assert world.check() > 0
+    asked = models.asked
+    world.check()
+    assert models.asked > asked
+    world.close()
+
+
+def test_what_was_answered_is_asked_again_until_it_is_there() -> None:
+    models = Moody()
+    models.asked = 2  # so the next one is late
+    answers = Answers(models)
+    features = features_of_minutes(NOON_US, NOON_US + MINUTE_US)
+    assert len(answers.say(features)) == 2
+    assert len(Answers(models, [NOON_US]).say(features)) == 1
+    models.asked = 2
+    noted: list[list[int]] = []
+    answers.note = lambda minutes, why: noted.append(minutes)
+    assert list(answers.say(features)) == []
+    assert noted == [[NOON_US, NOON_US + MINUTE_US]]
+    assert list(answers.say(features)) == []  # once and for all
+
+
+def features_of_minutes(*at_us: int) -> pa.Table:
+    count = len(at_us)
+    names = {
+        "ticker": ["X:BTCUSD"] * count,
+        "exchange": ["sim"] * count,
+        "market": ["spot"] * count,
+    }
+    return pa.table({**names, "event_time": pa.array(at_us, pa.timestamp("us", "UTC"))})
 
 
 def test_a_journal_that_is_sealed_away_closes_its_session_and_a_new_one_begins(

@@ -162,7 +162,7 @@ const KEYS = {
   "/": () => at("filter").focus(), c: () => search.focus(),
   1: () => choosesInterval("1m"), 2: () => choosesInterval("5m"), 3: () => choosesInterval("1h"),
   o: () => panels.choose("orders"), e: () => panels.choose("events"), s: () => panels.choose("signals"),
-  p: predict, t: turnTheme, K: openKill, A: () => at("key").showModal(), "?": () => at("help").showModal(),
+  a: () => panels.nextAccount(), p: predict, t: turnTheme, K: openKill, A: () => at("key").showModal(), "?": () => at("help").showModal(),
 };
 
 document.addEventListener("keydown", (event) => {

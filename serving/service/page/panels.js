@@ -8,7 +8,10 @@ const LIST_MAX = 30;
 const REASONS_MAX = 8;
 const BAD_STATES = new Set(["rejected", "expired"]);
 
+const ALL = "all";
 const HEADS = {
+  pnl: ["account", "equity", "unrealised", "realised", "cash"],
+  positions: ["ticker", "size", "value", "unrealised"],
   orders: ["time", "ticker", "side", "kind", "filled", "state"],
   events: ["time", "ticker", "event", "what", "order"],
   signals: ["time", "ticker", "says", "confidence", "model", "as"],
@@ -19,7 +22,10 @@ const at = (id) => document.getElementById(id);
 export class Panels {
   constructor() {
     this.known = { orders: [], events: [], signals: [] };
+    this.held = { positions: [], pnl: [] };
     this.log = "orders";
+    this.accounts = [];
+    this.account = ""; // the one that is shown; none: all of them, each named where there are several
   }
 
   take(topics) {
@@ -29,6 +35,55 @@ export class Panels {
         if (name === this.log) inFrame("log", () => this.drawLog());
       } else if (this[name]) inFrame(name, () => this[name](said));
     }
+  }
+
+  // Names the accounts there are; a chooser is there where they are several.
+  meet(names) {
+    const found = [...new Set(names)].sort();
+    if (found.join() === this.accounts.join()) return;
+    this.accounts = found;
+    if (!found.includes(this.account)) this.account = "";
+    this.drawAccounts();
+  }
+
+  show(account) {
+    this.account = account;
+    this.drawAccounts();
+  }
+
+  nextAccount() {
+    const every = ["", ...this.accounts];
+    if (this.accounts.length > 1) this.show(every[(every.indexOf(this.account) + 1) % every.length]);
+  }
+
+  drawAccounts() {
+    at("accounts").hidden = this.accounts.length < 2;
+    at("accounts").replaceChildren(...["", ...this.accounts].map((name) => {
+      const button = made("button", name || ALL);
+      button.type = "button";
+      button.title = name || "Every account (a: the next)";
+      button.dataset.account = name;
+      button.setAttribute("aria-pressed", String(name === this.account));
+      button.addEventListener("click", () => this.show(name));
+      return button;
+    }));
+    inFrame("pnl", () => this.drawPnl());
+    inFrame("positions", () => this.drawPositions());
+    inFrame("log", () => this.drawLog());
+  }
+
+  get isMixed() {
+    return !this.account && this.accounts.length > 1;
+  }
+
+  // The rows of what is shown, each cell list with its account before it where they are mixed.
+  lines(list, draw, max = list.length) {
+    const shown = list.filter((row) => !this.account || (row.account ?? this.account) === this.account);
+    return shown.slice(0, max).map((row) => line([...this.named(row), ...draw(row)]));
+  }
+
+  named(row) {
+    return this.isMixed && row.account !== undefined ? [[row.account, "account"]] : [];
   }
 
   choose(log) {
@@ -42,20 +97,39 @@ export class Panels {
 
   drawLog() {
     const draw = { orders: order, events: event, signals: signal }[this.log];
-    const head = made("tr");
-    head.append(...HEADS[this.log].map((words) => made("th", words)));
-    at("log-head").replaceChildren(...(this.known[this.log].length ? [head] : []));
-    fill("log", this.known[this.log].slice(0, LIST_MAX).map((row) => line(draw(row))));
+    const list = this.known[this.log];
+    head("log-head", HEADS[this.log], list.length ? this.named(list[0]) : null);
+    fill("log", this.lines(list, draw, LIST_MAX));
   }
 
   positions(said) {
-    fill("positions", rows(said).map((row) => line([
+    this.held.positions = rows(said);
+    this.drawPositions();
+  }
+
+  drawPositions() {
+    const list = this.held.positions;
+    head("positions-head", HEADS.positions, list.length ? this.named(list[0]) : []);
+    fill("positions", this.lines(list, (row) => [
       short(row), amount(row.size, 0), money(row.value), [money(row.unrealised), way(row.unrealised)],
-    ])));
+    ]));
   }
 
   pnl(said) {
-    const [row] = rows(said);
+    this.held.pnl = rows(said);
+    this.meet(this.held.pnl.map((row) => row.account));
+    this.drawPnl();
+  }
+
+  drawPnl() {
+    const list = this.held.pnl;
+    head("pnl-head", HEADS.pnl, this.isMixed ? [] : null);
+    at("pnl-rows").replaceChildren(...(this.isMixed ? list.map((row) => line([
+      [row.account, "account"], money(row.equity), [money(row.unrealised), way(row.unrealised)],
+      [money(row.realised), way(row.realised)], money(row.cash),
+    ])) : []));
+    at("pnl").hidden = this.isMixed;
+    const row = list.find((each) => !this.account || each.account === this.account);
     const names = ["equity", "unrealised", "realised", "cash", "value", "fees"];
     fill("pnl", row ? names.map((name) => {
       const tile = made("div");
@@ -159,11 +233,24 @@ function fill(id, entries, empty = `${id}-empty`) {
   at(empty).hidden = entries.length > 0;
 }
 
+// The head of a table; before: cells of a row before its own columns; null: no head.
+function head(id, names, before) {
+  const tr = made("tr");
+  const all = before ? [...before.map(([, name]) => name), ...names] : [];
+  tr.append(...all.map((words) => {
+    const th = made("th", words);
+    th.scope = "col";
+    return th;
+  }));
+  at(id).replaceChildren(...(all.length ? [tr] : []));
+}
+
 function line(cells) {
   const tr = made("tr");
   for (const cell of cells) {
     const [text, words] = Array.isArray(cell) ? cell : [cell, ""];
-    tr.append(made("td", String(text), words));
+    const td = tr.appendChild(made("td", String(text), words));
+    if (words === "account") td.title = text;
   }
   return tr;
 }
