@@ -6,8 +6,10 @@
 Cycles: a simulated exchange and an ingest run, every table is kept again and again; at the end a
 release must read the same, `verify` must hold, and no file may be unaccounted for. Lag is what the
 ingest says of itself, without cycles and with. Growth: a table gets unit after unit, a day each,
-with upkeep as it comes; the cost of the last units beside that of the first. Bytes a second: one
-merge beside reading the same files and writing the same file, and nothing else.
+with what a committer does after commits: merging the days they touched, expiry, removal. What looks
+at the whole table on purpose, the plan of all days each minute and the listing for orphans each
+hour (lake.ingest.keep_loop), grows with it, and is timed by itself at the first units and the last.
+Bytes a second: one merge beside reading the same files and writing the same file, and nothing else.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ import pyarrow.parquet as pq
 from benchmarks.commits import DATASET, rows_of
 from flows.small_files_to_large import KEPT_DATASETS, keep
 from infra.servers.embedded import down, up
-from infra.watch.ingest_report import read_reports
 from lake.clock import SystemClock
 from lake.contracts.contract import load
 from lake.feeds.scaled import decimals
 from lake.hot.lease import COMMITTER, take
 from lake.ingest.lake_files import RemovalBook
+from lake.ingest.report import read_reports
 from lake.releases.release import create, parts_of
 from lake.tables.account import unaccounted
 from lake.tables.catalog import open_catalog
@@ -204,6 +206,8 @@ def measure_growth(units: int, rows: int, home: Path, dsn: str) -> dict[str, Any
     """Append unit after unit, a day each, and keep the table; return its cost by unit."""
     costs: list[float] = []
     sizes: list[int] = []
+    whole: list[float] = []
+    listed: list[float] = []
     per_commit = rows // COMMITS_PER_UNIT
     with psycopg.connect(dsn, autocommit=True) as connection:
         lease = take(connection, COMMITTER)
@@ -232,6 +236,9 @@ def measure_growth(units: int, rows: int, home: Path, dsn: str) -> dict[str, Any
                     upkeep.remove(due)
                     book.removed(due)
                     spent += time.process_time() - start
+            if unit in (FIRST_UNITS, units - 1):
+                whole.append(cpu_s(upkeep.merge))
+                listed.append(cpu_s(lambda: upkeep.orphans(0)))
             costs.append(spent)
             sizes.append(per_commit * COMMITS_PER_UNIT)
             if unit % 10 == 9:
@@ -245,7 +252,16 @@ def measure_growth(units: int, rows: int, home: Path, dsn: str) -> dict[str, Any
         "upkeep_cpu_s_first_units": round(first, 3),
         "upkeep_cpu_s_last_units": round(last, 3),
         "growth_ratio": round(last / first, 3),
+        "whole_plan_cpu_s_first_and_last": whole,
+        "orphans_cpu_s_first_and_last": listed,
     }
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """Return the CPU time of some work in this process."""
+    start = time.process_time()
+    work()
+    return round(time.process_time() - start, 4)
 
 
 def day_of(start: int, count: int, unit: int) -> pa.Table:

@@ -83,15 +83,14 @@ def label_bars(
         marks, put = marks_of(bars), 0
         run = Run(Teller(dsn, clock, namespace), LABELS)
         spans = _spans(client, bars, since)
-        for group in _groups(spans, rows_max):
-            rows = decided(dsn, DATASET, _rows(client, group, clock.now_us()), clock)
-            if rows.num_rows:
-                put += rows.num_rows
-                run.wrote(lake(DATASET), table.append(rows, marks), rows.num_rows)
-                run.tell("RUNNING" if run.told else "START", brief=run.told)
-        table.move(head.snapshot_id, marks)
-        if run.told:
-            run.tell("COMPLETE")
+        with run.ends():
+            for group in _groups(spans, rows_max):
+                rows = decided(dsn, DATASET, _rows(client, group, clock.now_us()), clock)
+                if rows.num_rows:
+                    put += rows.num_rows
+                    run.wrote(lake(DATASET), table.append(rows, marks), rows.num_rows)
+                    run.tell("RUNNING" if run.told else "START", brief=run.told)
+            table.move(head.snapshot_id, marks)
         return Step(put, spans.num_rows)
 
 

@@ -18,12 +18,11 @@ from feature_repo.feature_set import FeatureSet, feature_set
 from flows.jobs import FEATURES
 from lake.bars.kernel import teach
 from lake.clock import Clock, SystemClock
-from lake.closes import Closes
 from lake.features.features_table import FeaturesTable, MadeOf
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
-from lake.lineage.run import Run, Teller
+from lake.lineage.run import Run, Teller, TellsItsEnd
 from lake.quarantine.held_batch import decided
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
@@ -47,7 +46,7 @@ class Step:
         return f"{self.put:,} rows of features added, of {self.series:,} series"
 
 
-class FeatureMaker(Closes):
+class FeatureMaker(TellsItsEnd):
     """Makes one set of one lakehouse; one thread uses it at a time. A context manager.
 
     default_set: its name where none is given; at_once: rows of what it is made of, of one reading.
@@ -83,8 +82,7 @@ class FeatureMaker(Closes):
 
     def close(self) -> None:
         """Close the connection of the readers."""
-        if self._run.told:
-            self._run.tell("COMPLETE")
+        super().close()
         self._client.close()
 
     @contextmanager

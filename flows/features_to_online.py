@@ -7,8 +7,7 @@ loses nothing that the next run does not write. It needs no Prefect.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -20,7 +19,6 @@ from lake.clock import Clock, SystemClock
 from lake.closes import Closes
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
-from lake.lineage.event import EventType
 from lake.lineage.job import online
 from lake.lineage.run import Run, Teller
 from lake.steps import Steps
@@ -76,7 +74,8 @@ class FeaturesToOnline(Closes):
 
     def step(self) -> Step:
         """Write every view once; Unavailable when a server is away or another run is at work."""
-        with turn(self._dsn, LEASE, wait_s=self._wait_s), _told(self._teller) as run:
+        run = Run(self._teller, ONLINE)  # schemas and columns stand in its START
+        with turn(self._dsn, LEASE, wait_s=self._wait_s), run.ends(brief=True):
             written = newer = series = 0
             for view in self._views:
                 now_us = self._clock.now_us()
@@ -88,21 +87,6 @@ class FeaturesToOnline(Closes):
                 written, newer = written + put.written, newer + put.newer
                 series = max(series, rows.num_rows)
             return Step(written, newer, series)
-
-
-@contextmanager
-def _told(teller: Teller) -> Iterator[Run]:
-    """Tell how a run ends that has written anything: schemas and columns stand in its START."""
-    run = Run(teller, ONLINE)
-    try:
-        yield run
-    except BaseException as error:
-        if run.told:
-            kind: EventType = "FAIL" if isinstance(error, Exception) else "ABORT"
-            run.tell(kind, fault=f"{type(error).__name__}: {error}", brief=True)
-        raise
-    if run.told:
-        run.tell("COMPLETE", brief=True)
 
 
 def _note(run: Run, view: View, rows: int) -> None:

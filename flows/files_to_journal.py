@@ -7,6 +7,7 @@ last piece that the journal has. What is held already is known by its keys.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ def take_file(
     Raises BadInput with the place, WrongUse, Unavailable; what came before is in and stays.
     """
     file = open_file(path, given)
-    source = f"file|{path.name}|{path.stat().st_size}|{file.kind}"
+    source = source_of(path, file, given)
     with (
         psycopg.connect(place.dsn, autocommit=True) as connection,
         closing(Held(place.dsn, place.warehouse)) as held,
@@ -81,6 +82,17 @@ def take_file(
         delivery = Delivery(place.settings.home, place.settings, clock, claims_of(file), None, show)
         deliver(reading.parcels(), delivery)
     return Taken(path, file.dataset, reading.progress)
+
+
+def source_of(path: Path, file: HistoryFile, given: Mapping[str, str]) -> str:
+    """Return a file's name among the backfills: what it is called, holds, and was said to be.
+
+    All of it is read for its checksum, at a small part of what taking it in costs.
+    """
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    words = ",".join(f"{name}={value}" for name, value in sorted(given.items()))
+    return f"file|{path.name}|{file.kind}|{words}|{digest}"
 
 
 def claims_of(file: HistoryFile) -> list[str]:

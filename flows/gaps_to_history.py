@@ -19,7 +19,7 @@ from flows.place import Place
 from lake.clock import Clock
 from lake.errors import TicklakeError
 from lake.history.page import Span
-from lake.history.venues import VenueMarket, history_of, market_of_feed
+from lake.history.venues import VENUES, VenueMarket, history_of, market_of_feed
 from lake.hot.backfills import Progress
 from lake.ingest.claim import is_owned, owner
 from lake.ingest.control import GapFilled
@@ -30,7 +30,8 @@ from lake.ingest.parcels_to_journal import Parcel
 from lake.ingest.status import Show
 
 GAPS_MAX = 500
-"""Gaps looked at in one run, oldest first; the next run takes the others."""
+"""Gaps of one feed and shard looked at in one run: the newest, so that old ones whose history can't
+be had keep none of them waiting. The next run takes the others."""
 
 MARGIN_US = 1_000_000
 """Asked on both sides of a gap: what was under way when it began or ended."""
@@ -45,11 +46,14 @@ _UNFILLED = """
 SELECT gap_id, feed, connection, kind, ticker, gap_from, gap_to, first_missing, last_missing,
   detected_time, closed_time, filled, shard::int AS shard
 FROM (
-  SELECT DISTINCT ON (shard, gap_id) * FROM market.feed_gaps ORDER BY shard, gap_id, seq DESC
-) AS now
-WHERE filled IS NULL AND gap_to IS NOT NULL
-  AND gap_to < to_timestamp(%s) AND gap_from > to_timestamp(%s)
-ORDER BY gap_from, gap_id LIMIT %s
+  SELECT now.*, row_number() OVER (PARTITION BY shard, feed ORDER BY gap_from DESC) AS newest FROM (
+    SELECT DISTINCT ON (shard, gap_id) * FROM market.feed_gaps ORDER BY shard, gap_id, seq DESC
+  ) AS now
+  WHERE filled IS NULL AND gap_to IS NOT NULL
+    AND gap_to < to_timestamp(%s) AND gap_from > to_timestamp(%s)
+    AND split_part(feed, '.', 1) = ANY(%s)
+) AS open WHERE newest <= %s
+ORDER BY gap_from, gap_id
 """
 
 
@@ -104,7 +108,7 @@ def unfilled(connection: psycopg.Connection, clock: Clock, urls: Mapping[str, st
     now_us = clock.now_us()
     bounds = ((now_us - AGE_US) / 1e6, now_us / 1e6 - DAYS_MAX * 86_400)
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(_UNFILLED, (*bounds, GAPS_MAX)).fetchall()
+        rows = cursor.execute(_UNFILLED, (*bounds, list(VENUES), GAPS_MAX)).fetchall()
     groups: dict[tuple[int, str], Gaps] = {}
     for row in rows:
         where = market_of_feed(row["feed"])

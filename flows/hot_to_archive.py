@@ -2,7 +2,8 @@
 
 Every step down is the tier's own and proves before it lets go: a day leaves hot by the loss ledger
 (lake.ingest.hot_to_dropped), the lake for the archive likewise (flows.lake_to_archive), and the
-archive by age alone. Compression in hot is the server's, at the contract's age.
+archive by age alone. Results of quality leave hot by the lake's mark (flows.old_results).
+Compression in hot is the server's, at the contract's age.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from flows import old_results
+from flows.jobs import RETENTION
 from flows.lake_to_archive import LakeToArchive, Moved
 from flows.place import Place
 from lake.archive.place import ArchivePlace, archive_of
@@ -36,8 +40,13 @@ from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.edition import ask
 from lake.ingest.hot_to_dropped import drop_due, due_days, ledger_totals
 from lake.journal.segment import bytes_of
+from lake.lineage.destination import NAMESPACE as LINEAGE_NAMESPACE
+from lake.lineage.job import lake
+from lake.lineage.run import Teller
+from lake.quality.book import DATASET as RESULTS
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
+from lake.tables.names import NAMESPACE
 from lake.views.client import Client
 from lake.warehouse import Warehouse
 
@@ -90,6 +99,7 @@ def retention_of(place: Place, clock: Clock) -> HotToArchive:
         clock,
         read_assumptions(settings.home),
         journal=settings.journal,
+        namespace=place.lineage.namespace,
     )
 
 
@@ -106,6 +116,7 @@ class HotToArchive:
         *,
         journal: Path | None = None,
         steps: Steps | None = None,
+        namespace: str = LINEAGE_NAMESPACE,
     ) -> None:
         self._dsn = dsn
         self._warehouse = warehouse
@@ -113,6 +124,7 @@ class HotToArchive:
         self._given = given
         self._journal = journal
         self._steps = steps
+        self._teller = Teller(dsn, clock, namespace)
         self._archive = LakeToArchive(dsn, warehouse, place, clock, steps=steps)
 
     def plan(self) -> Retained:
@@ -124,6 +136,8 @@ class HotToArchive:
                 for dataset in TICK_DATASETS
                 for day in due_days(connection, dataset, self._clock, edition)
             ]
+            if results := old_results.due(connection, self._clock, edition):
+                moved.append(Moved("hot", RESULTS, self._today(), results, 0))
             moved += [
                 Moved("lake", day.dataset, day.day, day.rows, day.bytes)
                 for day in self._archive.due_in_lake()
@@ -136,7 +150,20 @@ class HotToArchive:
             return self._measured(connection, due)
 
     def run(self) -> Retained:
-        """Move what is due, measure, note it; the same call again finds nothing to move."""
+        """Move what is due, measure, note it; the same call again finds nothing to move.
+
+        Told as lineage, with the snapshots that were written.
+        """
+        with self._teller.run(RETENTION) as run:
+            found = self._run()
+            left = {each.dataset for each in found.moved if each.tier == "lake" and each.gone}
+            with closing(open_catalog(self._dsn, self._warehouse)) as catalog:
+                for dataset in sorted(left):
+                    head = catalog.load_table((NAMESPACE, dataset)).metadata.current_snapshot_id
+                    run.wrote(lake(dataset), head)
+        return found
+
+    def _run(self) -> Retained:
         with psycopg.connect(self._dsn, autocommit=True) as connection:
             with Client(self._dsn, self._warehouse) as client:
                 moved = [
@@ -152,10 +179,17 @@ class HotToArchive:
                     )
                     for each in drop_due(connection, client, self._clock, steps=self._steps)
                 ]
+            with closing(open_catalog(self._dsn, self._warehouse)) as catalog:
+                place = (connection, catalog, self._clock, ask(connection))
+                if results := old_results.leave(*place):
+                    moved.append(Moved("hot", RESULTS, self._today(), results, 0, True))
             moved += self._archive.run()
             found = self._measured(connection, moved)
             self._note(connection, found)
         return found
+
+    def _today(self) -> date:
+        return utc_from_us(self._clock.now_us()).date()
 
     def _measured(self, connection: psycopg.Connection, moved: Sequence[Moved]) -> Retained:
         with closing(open_catalog(self._dsn, self._warehouse)) as catalog:

@@ -16,6 +16,7 @@ from lake.contracts.contract import (
 from lake.lineage.job import JOURNAL, Job, hot, lake, online
 
 FEATURE_DATASETS = tuple(each for each in LAKE_ONLY_DATASETS if each.startswith("features_"))
+MADE_DATASETS = ("model_predictions", "asset_edges", "funding_rates", "ml_models")
 
 BARS = Job(
     "trades_to_bars",
@@ -69,7 +70,7 @@ GAPS = Job(
 QUALITY = Job(
     "rows_to_quality",
     "Rules of contracts, markets and the anomaly model on what is new.",
-    (*map(hot, TICK_DATASETS), lake("bars")),
+    (*map(hot, (*TICK_DATASETS, *LEDGER_DATASETS, *MADE_DATASETS)), lake("bars")),
     (hot("quality_results"), lake("quality_results")),
 )
 ANOMALY_MODEL = Job(
@@ -131,6 +132,13 @@ ORDER_AUDIT = Job(
     tuple(map(hot, LEDGER_DATASETS)),
     (hot("audits"),),
 )
+BACKFILL = Job(
+    "history_to_journal",
+    "History of venues and of files, taken in as if it came now.",
+    (),
+    (JOURNAL,),
+)
+IMPORT = Job("import", "Takes an earlier database in, day by day.", (), (JOURNAL,))
 FOLLOW = Job("old_tables_to_journal", "Follows an earlier database.", (), (JOURNAL,))
 
 JOBS: Mapping[str, Job] = {

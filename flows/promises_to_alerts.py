@@ -1,7 +1,9 @@
 """Measure what contracts promise, count the minute, and raise an alert for each promise broken.
 
 Freshness is that of the union view: the newest event in hot; of bars, the time before which they
-are closed. Completeness is per feed, from the book of gaps. Quality is each dataset's newest score.
+are closed; of a live feed, how long ago its ingest heard it, so that one that was killed is missed
+beside others that bring the same dataset. Completeness is per feed, from the book of gaps. Quality
+is each dataset's newest score.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.completeness import complete_shares
 from lake.hot.freshness import newest_event
 from lake.hot.promises import (
+    FEED,
     FRESH_SHARE_GOAL,
     Measured,
     Month,
@@ -36,6 +39,7 @@ from lake.tables.names import CLOSED, NAMESPACE
 from lake.warehouse import Warehouse
 
 BARS = "bars"
+FEED_S_MAX = 300.0
 CONNECT_S_MAX = 5
 Measures = Mapping[str, Callable[[], Iterable[Measured]]]
 
@@ -75,11 +79,12 @@ def check(
     clock: Clock,
     bounds: Bounds,
     unanswered: Iterable[datetime] = (),
+    heard: Mapping[str, int] | None = None,
 ) -> Checked:
     """Measure every promise, write it down, raise and clear alerts.
 
-    unanswered: minutes in which this could not be done, as the hot tier was away. Raises
-    Unavailable when it is.
+    heard: live feed -> until when, in microseconds UTC (lake.ingest.report). unanswered: minutes
+    in which this could not be done, as the hot tier was away. Raises Unavailable when it is.
     """
     try:
         with psycopg.connect(
@@ -88,6 +93,7 @@ def check(
             now = utc_from_us(clock.now_us())
             measures: Measures = {
                 "freshness of ticks": lambda: _fresh_ticks(connection, now),
+                "freshness of feeds": lambda: _fresh_feeds(heard or {}, now),
                 "freshness of bars": lambda: _fresh_bars(dsn, warehouse, now),
                 "completeness": lambda: _complete(connection, now, bounds),
                 "quality": lambda: _good(connection, bounds),
@@ -146,6 +152,12 @@ def _fresh_ticks(connection: psycopg.Connection, now: datetime) -> Iterator[Meas
         if minutes is not None and newest is not None:
             age_s = max(0.0, (now - newest).total_seconds())
             yield Measured(dataset, "freshness", age_s, minutes * 60)
+
+
+def _fresh_feeds(heard: Mapping[str, int], now: datetime) -> Iterator[Measured]:
+    for feed, heard_us in heard.items():
+        age_s = max(0.0, (now - utc_from_us(heard_us)).total_seconds())
+        yield Measured(f"{FEED} {feed}", "freshness", age_s, FEED_S_MAX)
 
 
 def _fresh_bars(dsn: str, warehouse: Warehouse, now: datetime) -> Iterator[Measured]:

@@ -1,8 +1,9 @@
 """Quality of what is new: every rule on the rows that came since the last run, or on a time anew.
 
-One run takes the frames beyond the marks, at most ROWS_MAX events of a shard, and the bars that
-closed or changed meanwhile; its results and the new marks are one transaction. It changes no row
-that it looks at. It needs no Prefect; whoever kills it loses one run's work.
+One run takes the frames beyond the marks, at most ROWS_MAX events of a shard, the bars that closed
+or changed meanwhile, and what flows and the order ledger numbered since; its results and the new
+marks are one transaction. It changes no row that it looks at. It needs no Prefect; whoever kills it
+loses one run's work.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
 from flows.expectations import Suites
 from flows.numbered_to_lake import take_in_turn
 from lake.bars.kernel import WIDTHS_US, teach
 from lake.clock import Clock, SystemClock
 from lake.closes import Closes
-from lake.contracts.contract import TICK_DATASETS, load
+from lake.contracts.contract import NUMBERED_DATASETS, TICK_DATASETS, load
 from lake.errors import WrongUse
 from lake.hot.hot_reader import frame_within
 from lake.hot.lease import Lease
@@ -38,6 +40,22 @@ BOOKS = ("quarantine", "feed_gaps", "instruments", "ingest_batches")
 """Looked at by their contracts' rules alone."""
 
 BARS = "bars"
+
+NUMBERED_MARKS: Mapping[str, int] = {
+    "order_events": -2,
+    "position_events": -3,
+    "orders": -4,
+    "fills": -5,
+    "positions": -6,
+    "positions_history": -7,
+    "portfolio_snapshots": -8,
+    "model_predictions": -9,
+    "asset_edges": -10,
+    "funding_rates": -11,
+    "ml_models": -12,
+}
+"""Datasets that are looked at by their number, by their contracts' rules alone, and what stands for
+each among the marks, where ticks have their shard. Lineage and these results are nobody's data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +118,14 @@ class RowsToQuality(Closes):
             self._client.refresh()
             held = marks(connection)
             upto, more = self._upto(connection, held)
-            moved: dict[int, int] = {**upto, FLOW_SHARD: self._closed_us()}
+            numbers, waits = self._numbers(connection, held)
+            moved = {**upto, FLOW_SHARD: self._closed_us()}
+            moved |= {NUMBERED_MARKS[dataset]: last for dataset, (_, last) in numbers.items()}
             look = self._look(connection)
             results = [*self._of_frames(look, held, upto), *self._of_new_bars(look, held)]
+            results += self._of_numbers(look, numbers)
             results.append(look.market_result(stale_rule(self._clock.now_us())))
-            return self._recorded(connection, lease, results, moved, more)
+            return self._recorded(connection, lease, results, moved, more or waits)
 
     def drain(self) -> list[Run]:
         """Take runs until nothing is left; at least one."""
@@ -170,6 +191,29 @@ class RowsToQuality(Closes):
         for dataset in (*TICK_DATASETS, *BOOKS):
             if upto:
                 yield from look.results(Window(dataset, _new(dataset, held, upto)))
+
+    def _numbers(
+        self, connection: psycopg.Connection, held: Mapping[int, int]
+    ) -> tuple[dict[str, tuple[int, int]], bool]:
+        """Return dataset -> numbers (after, upto] to look at, and whether there are more."""
+        found: dict[str, tuple[int, int]] = {}
+        more = False
+        for dataset, mark in NUMBERED_MARKS.items():
+            number, table = (sql.Identifier(each) for each in (NUMBERED_DATASETS[dataset], dataset))
+            after = held.get(mark, 0)
+            query = sql.SQL("SELECT max({}) FROM market.{}").format(number, table)
+            row = connection.execute(query).fetchone()
+            last = int(row[0]) if row and row[0] is not None else 0
+            if after < last:
+                found[dataset] = after, min(last, after + self._rows_max)
+                more = more or found[dataset][1] < last
+        return found, more
+
+    def _of_numbers(self, look: Look, numbers: Mapping[str, tuple[int, int]]) -> Iterator[Result]:
+        for dataset, (after, upto) in numbers.items():
+            number = NUMBERED_DATASETS[dataset]
+            select = f'FROM {dataset} WHERE "{number}" > {after} AND "{number}" <= {upto}'
+            yield from look.results(Window(dataset, select))
 
     def _of_new_bars(self, look: Look, held: Mapping[int, int]) -> list[Result]:
         """Look at the bars that have closed since, and at minutes in which new trades lie."""

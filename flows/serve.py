@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 import psycopg
-from prefect import serve
+from prefect import serve, tags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Interval
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
@@ -27,7 +29,7 @@ from flows.lineage_to_endpoint import Endpoint, send
 from flows.place import place_of, settings_of
 from flows.pool import POOL_WORD, deploy
 from flows.resident import RETRY_S
-from flows.scheduled.bars import keep_bars_hourly, run_bars
+from flows.scheduled.bars import BARS, keep_bars_hourly, run_bars
 from flows.scheduled.schedules import SCHEDULES
 from flows.watch import keep_watch
 from lake.clock import SystemClock
@@ -36,7 +38,8 @@ from lake.errors import TicklakeError
 ANSWER_S_MAX = 2.0
 LOOK_S = 1.0
 SEND_S = 2.0
-RUNS_AT_ONCE_MAX = 2
+RUNS_AT_ONCE_MAX = 3
+"""Long flows (retention, audits, training) hold two at most, by the clock of their schedules."""
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
@@ -53,12 +56,12 @@ def main() -> None:
     threading.Thread(target=keep_watch, args=(home, SystemClock(), stop), daemon=True).start()
     threading.Thread(target=send_lineage, args=(home, stop), daemon=True).start()
     try:
-        while not answers():
-            stop.wait(LOOK_S)
         if sys.argv[2:] == [POOL_WORD]:
+            while not answers():
+                stop.wait(LOOK_S)
             deploy(stop, unneeded(home))
             stop.wait()
-        serve(*deployments(home), limit=RUNS_AT_ONCE_MAX, print_starting_message=False)
+        keep_schedules(stop, answers, lambda: serve_all(home))
     except KeyboardInterrupt:  # a signal as good as the other
         pass
     finally:
@@ -66,12 +69,46 @@ def main() -> None:
         thread.join(RETRY_S)
 
 
+def keep_schedules(
+    stop: threading.Event, is_there: Callable[[], bool], serve_them: Callable[[], None]
+) -> None:
+    """Serve the schedules whenever Prefect's server is there, until a signal ends it or stopped.
+
+    Prefect gives up after a few questions without an answer; the schedules follow it back.
+    """
+    while not stop.is_set():
+        if not is_there():
+            stop.wait(LOOK_S)
+            continue
+        try:
+            serve_them()
+        except Exception as error:  # Prefect's own, of many kinds, when its server goes away
+            words = f"schedules: {_cause(error)}: they go on when Prefect's server answers again"
+            print(words, file=sys.stderr, flush=True)
+            stop.wait(RETRY_S)
+        else:
+            return  # a signal came
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first fault of a group of faults, in words."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+def serve_all(home: Path) -> None:
+    """Run every flow on its schedule; returns when a signal comes."""
+    serve(*deployments(home), limit=RUNS_AT_ONCE_MAX, print_starting_message=False)
+
+
 def stay(home: Path, stop: threading.Event) -> None:
     """Make bars until stopped, whatever becomes of Prefect's server and of ours."""
     while not stop.is_set():
         try:
             if answers():
-                keep_bars_hourly(home)
+                with tags("ticklake", BARS.name):
+                    keep_bars_hourly(home)
             else:
                 run_bars(home, 1, stop, report=False)
         except TicklakeError as error:
@@ -123,7 +160,7 @@ def deployments(home: Path) -> list[RunnerDeployment]:
     made = [
         each.flow.to_deployment(
             each.name,
-            interval=each.every,
+            schedule=Interval(each.every, anchor_date=each.anchor),
             parameters=parameters,
             tags=["ticklake", each.name],
             concurrency_limit=ONE_AT_A_TIME,

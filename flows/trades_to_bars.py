@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import date
+
+import psycopg
 
 from flows.arrived import arrived, frames_upto, selected
 from flows.jobs import BARS
+from lake.archive.book import left_days
 from lake.bars.bars_table import BarsTable, Marks
 from lake.bars.changes import Changes, Inputs, changes, prepare
 from lake.bars.kernel import DATASET, DAY_US, MINUTE_US, teach
 from lake.clock import Clock, SystemClock, utc_from_us
-from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
-from lake.lineage.run import Run, Teller
+from lake.lineage.run import Run, Teller, TellsItsEnd
 from lake.quarantine.held_batch import decided
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
@@ -32,6 +35,8 @@ from lake.views.union_view import last_seq
 from lake.warehouse import Warehouse
 
 LEASE = DATASET
+SOURCES = ("crypto_trades", "crypto_aggregates")
+EPOCH_DAY = date(1970, 1, 1).toordinal()
 STEP_ROWS_MAX = 5_000_000
 """Stored events of one shard in one step; a step's memory is that of its bars of a second."""
 
@@ -63,7 +68,7 @@ class Step:
         )
 
 
-class TradesToBars(Closes):
+class TradesToBars(TellsItsEnd):
     """Makes bars of one lakehouse; one thread uses it at a time. A context manager."""
 
     def __init__(
@@ -92,8 +97,7 @@ class TradesToBars(Closes):
 
     def close(self) -> None:
         """Close the connection of the readers."""
-        if self._run.told:
-            self._run.tell("COMPLETE")
+        super().close()
         self._client.close()
 
     def step(self) -> Step:
@@ -131,7 +135,8 @@ class TradesToBars(Closes):
         """Make the bars of [first, last) anew from the trades there are, a day at a time.
 
         Microseconds since the epoch; widened to whole minutes. What is not closed stays so. The
-        same call gives the same bars; bars that are right are left alone.
+        same call gives the same bars; bars that are right are left alone, and so are those of
+        `archived` days.
         """
         first_us = first_us // MINUTE_US * MINUTE_US
         last_us = -(-last_us // MINUTE_US) * MINUTE_US
@@ -141,19 +146,35 @@ class TradesToBars(Closes):
             done = [self._rebuild(table, *day) for day in self._days(first_us, last_us)]
         return [step for step in done if step.snapshot_id is not None]
 
-    def _days(self, first_us: int, last_us: int) -> list[tuple[int, int]]:
-        """Return the stretches of [first, last) by day, of days that have trades or bars."""
+    def archived(self, first_us: int, last_us: int) -> list[date]:
+        """Return the days of [first, last) of which trades are in the archive, or gone from it.
+
+        Their bars can't be made anew, and live longer than the trades.
+        """
         self._client.refresh()
+        first, last = (utc_from_us(each).date() for each in (first_us, last_us - 1))
+        with psycopg.connect(self._dsn) as connection:
+            days = [
+                left_days(connection, dataset, seen.left, first, last)
+                for dataset in SOURCES
+                if (seen := self._client.snapshots.get(dataset)) is not None
+            ]
+        return sorted(set().union(*days))
+
+    def _days(self, first_us: int, last_us: int) -> list[tuple[int, int]]:
+        """Return the stretches of [first, last) by day, of days that have all their trades."""
+        away = {day.toordinal() - EPOCH_DAY for day in self.archived(first_us, last_us)}
         rows = self._client.duckdb.execute(
             " UNION ".join(
                 f"SELECT DISTINCT epoch_us(event_time) // {DAY_US} AS day FROM {relation}"
                 f" WHERE event_time >= from_us({first_us}) AND event_time < from_us({last_us})"
-                for relation in ("crypto_trades", "crypto_aggregates", f"lake.{DATASET}")
+                for relation in (*SOURCES, f"lake.{DATASET}")
             )
         ).fetchall()
         return [
             (max(first_us, day * DAY_US), min(last_us, (day + 1) * DAY_US))
             for (day,) in sorted(rows)
+            if day not in away
         ]
 
     def _rebuild(self, table: BarsTable, first_us: int, last_us: int) -> Step:

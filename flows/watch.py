@@ -21,6 +21,7 @@ from flows.promises_to_alerts import Bounds, Checked, check
 from flows.receivers import Receiver, receivers_of
 from lake.clock import Clock, utc_from_us
 from lake.errors import TicklakeError, Unavailable
+from lake.ingest.report import feeds_heard
 from lake.settings import Settings
 from lake.state import read_state
 
@@ -38,7 +39,12 @@ def look(
     """
     place = place_of(home)
     checked = check(
-        place.dsn, place.warehouse, clock, bounds_of(place.settings), unanswered=unanswered
+        place.dsn,
+        place.warehouse,
+        clock,
+        bounds_of(place.settings),
+        unanswered=unanswered,
+        heard=feeds_heard(place.settings.home, clock),
     )
     return checked, tell(place.dsn, clock, receivers_at(place.settings))
 

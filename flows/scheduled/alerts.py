@@ -42,4 +42,4 @@ def promises_to_alerts(home: Path | None = None) -> str:
     return words
 
 
-ALERTS = Schedule("alerts", promises_to_alerts, timedelta(minutes=5))
+ALERTS = Schedule("alerts", promises_to_alerts, timedelta(minutes=5), at=timedelta())

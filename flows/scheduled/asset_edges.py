@@ -33,4 +33,6 @@ def bars_to_asset_edges(home: Path | None = None) -> list[str]:
     return lines
 
 
-ASSET_EDGES = Schedule("asset-edges", bars_to_asset_edges, timedelta(hours=1))
+ASSET_EDGES = Schedule(
+    "asset-edges", bars_to_asset_edges, timedelta(hours=1), at=timedelta(minutes=20)
+)

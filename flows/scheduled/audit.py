@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,18 +23,19 @@ AUDIT_S_MAX = 12 * 3_600
 
 
 @tried("audit the lake")
-def audit_lake(home: Path | None, sample_files: int) -> Kept:
+def audit_lake(home: Path | None, sample_files: int, show: Callable[[float], None]) -> Kept:
     """Count, check and sample the whole lake; sign the result and keep it."""
     settings = place_of(home).settings
     signer = signer_at(audit_key(settings))
-    return run_audit(audit_place(settings), signer, SystemClock(), sample_files=sample_files)
+    place, clock = audit_place(settings), SystemClock()
+    return run_audit(place, signer, clock, sample_files=sample_files, show=show)
 
 
 @flow(name="lake-to-audit", timeout_seconds=AUDIT_S_MAX)
 def lake_to_audit(home: Path | None = None, sample_files: int = SAMPLE_FILES) -> str:
     """Control totals and checksums over the whole lake, a sample read again, signed and kept."""
-    with in_one("audit"):
-        kept = audit_lake(home, sample_files)
+    with in_one("audit") as show:
+        kept = audit_lake(home, sample_files, show)
     faults = kept.document["faults"]
     lines = [kept.line(), *(f"- {fault}" for fault in faults), f"signed by `{kept.key_id}`"]
     create_markdown_artifact("\n".join(lines), key="audit")
@@ -42,4 +44,4 @@ def lake_to_audit(home: Path | None = None, sample_files: int = SAMPLE_FILES) ->
     return kept.line()
 
 
-AUDIT = Schedule("audit", lake_to_audit, timedelta(days=1))
+AUDIT = Schedule("audit", lake_to_audit, timedelta(days=1), at=timedelta(hours=2))

@@ -6,7 +6,7 @@ import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.place import place_of
@@ -34,6 +34,9 @@ def publish_bars(home: Path | None, first: datetime | None, last: datetime | Non
         steps = maker.drain()
         if first is not None and last is not None:
             steps += maker.rebuild(micros(first), micros(last))
+            if days := maker.archived(micros(first), micros(last)):
+                words = ", ".join(map(str, days))
+                get_run_logger().info(f"bars of {words} stay: their trades are archived")
     return steps
 
 
@@ -44,7 +47,7 @@ def trades_to_bars(
     """Bars of 1s, 1m, 5m, 1h and 1d of the trades that are new, published all together or not.
 
     first, last: make the bars of this time anew too (last is exclusive; UTC where they name no
-    zone). The same call gives the same bars.
+    zone). The same call gives the same bars; days whose trades are archived keep theirs.
     """
     with in_one("bars"):
         steps = publish_bars(home, first, last)
@@ -94,4 +97,4 @@ def run_bars(home: Path | None, minutes: int, stop: threading.Event, *, report: 
     return put
 
 
-BARS = Schedule("bars", trades_to_bars, timedelta(minutes=KEEP_MINUTES))
+BARS = Schedule("bars", trades_to_bars, timedelta(minutes=KEEP_MINUTES), at=timedelta(minutes=10))

@@ -34,4 +34,4 @@ def bars_to_features(home: Path | None = None) -> int:
     return sum(each.step.put for each in made)
 
 
-FEATURES = Schedule("features", bars_to_features, EVERY)
+FEATURES = Schedule("features", bars_to_features, EVERY, at=timedelta(minutes=1))

@@ -46,5 +46,6 @@ FOLLOW = Schedule(
     "follow",
     old_tables_to_journal,
     timedelta(minutes=EVERY_MINUTES),
+    at=timedelta(seconds=45),
     is_needed=lambda settings: bool(settings.old_dsn),
 )

@@ -54,4 +54,4 @@ def gaps_to_history(home: Path | None = None) -> int:
     return sum(len(each.filled) for each in found)
 
 
-GAPS = Schedule("gaps", gaps_to_history, timedelta(minutes=EVERY_MINUTES))
+GAPS = Schedule("gaps", gaps_to_history, timedelta(minutes=EVERY_MINUTES), at=timedelta(minutes=6))

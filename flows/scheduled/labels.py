@@ -34,4 +34,4 @@ def bars_to_labels(home: Path | None = None) -> int:
     return step.put
 
 
-LABELS = Schedule("labels", bars_to_labels, timedelta(minutes=15))
+LABELS = Schedule("labels", bars_to_labels, timedelta(minutes=15), at=timedelta(minutes=7))

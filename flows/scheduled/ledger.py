@@ -67,5 +67,5 @@ def orders_to_audit(home: Path | None = None) -> str:
     return lines[0]
 
 
-LEDGER = Schedule("ledger", ledger_to_anchor, ANCHOR_EVERY)
-ORDER_AUDIT = Schedule("order-audit", orders_to_audit, QUARTER)
+LEDGER = Schedule("ledger", ledger_to_anchor, ANCHOR_EVERY, at=timedelta(minutes=4))
+ORDER_AUDIT = Schedule("order-audit", orders_to_audit, QUARTER, at=timedelta(hours=20, minutes=35))

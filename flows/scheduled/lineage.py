@@ -36,4 +36,6 @@ def numbered_to_lake(home: Path | None = None) -> list[str]:
     return lines
 
 
-LINEAGE = Schedule("lineage", numbered_to_lake, timedelta(minutes=10))
+LINEAGE = Schedule(
+    "lineage", numbered_to_lake, timedelta(minutes=10), at=timedelta(minutes=4, seconds=30)
+)

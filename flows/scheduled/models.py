@@ -67,5 +67,9 @@ def _words(lines: list[str]) -> str:
     return "\n".join(f"- {line.strip()}" for line in lines) or "- nothing to do"
 
 
-MODELS = Schedule("models", release_to_challengers, timedelta(weeks=1))
-PROMOTION = Schedule("promotion", challenger_to_champion, timedelta(days=1))
+MODELS = Schedule(
+    "models", release_to_challengers, timedelta(weeks=1), at=timedelta(days=5, hours=3)
+)
+PROMOTION = Schedule(
+    "promotion", challenger_to_champion, timedelta(days=1), at=timedelta(hours=1, minutes=15)
+)

@@ -69,5 +69,7 @@ def online_to_quality(home: Path | None = None) -> int:
     return int(result.checked)
 
 
-ONLINE = Schedule("online", features_to_online, timedelta(minutes=5))
-ONLINE_AUDIT = Schedule("online-audit", online_to_quality, timedelta(minutes=15))
+ONLINE = Schedule("online", features_to_online, timedelta(minutes=5), at=timedelta(minutes=2))
+ONLINE_AUDIT = Schedule(
+    "online-audit", online_to_quality, timedelta(minutes=15), at=timedelta(minutes=8)
+)

@@ -68,5 +68,10 @@ def said(lines: list[str]) -> str:
     return "\n".join(f"- {line.strip()}" for line in lines) or "no model is in use"
 
 
-PREDICTIONS = Schedule("predictions", features_to_predictions, timedelta(minutes=5))
-DRIFT = Schedule("drift", features_to_drift, timedelta(hours=1))
+PREDICTIONS = Schedule(
+    "predictions",
+    features_to_predictions,
+    timedelta(minutes=5),
+    at=timedelta(minutes=2, seconds=30),
+)
+DRIFT = Schedule("drift", features_to_drift, timedelta(hours=1), at=timedelta(minutes=40))

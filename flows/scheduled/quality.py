@@ -111,5 +111,7 @@ def bars_to_anomaly_model(home: Path | None = None) -> list[str]:
     return lines
 
 
-QUALITY = Schedule("quality", rows_to_quality, timedelta(minutes=5))
-ANOMALY_MODEL = Schedule("anomaly-model", bars_to_anomaly_model, timedelta(days=1))
+QUALITY = Schedule("quality", rows_to_quality, timedelta(minutes=5), at=timedelta(minutes=3))
+ANOMALY_MODEL = Schedule(
+    "anomaly-model", bars_to_anomaly_model, timedelta(days=1), at=timedelta(minutes=35)
+)

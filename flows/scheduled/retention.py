@@ -49,4 +49,6 @@ def hot_to_archive(home: Path | None = None) -> int:
     return sum(each.gone for each in found.moved)
 
 
-RETENTION = Schedule("retention", hot_to_archive, timedelta(days=1))
+RETENTION = Schedule(
+    "retention", hot_to_archive, timedelta(days=1), at=timedelta(hours=14, minutes=30)
+)

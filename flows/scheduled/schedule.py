@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,29 @@ from lake.lineage.event import EventType
 from lake.lineage.run import Run, Teller
 from lake.settings import Settings
 
+ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
+"""A Monday from which all schedules count. Without one Prefect counts from whenever the flow was
+deployed, and each start of the flows' process would put a daily flow off by a day."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """A flow that runs by itself: its name for the operator, how often, and where it is needed.
 
+    at: how long after ANCHOR it first ran, were it that old; flows stand apart by it.
     Whoever imports the flow has it tell of its runs, by the job of this name in flows.jobs.
     """
 
     name: str
     flow: Flow[..., Any]
     every: timedelta
+    at: timedelta
     is_needed: Callable[[Settings], bool] = field(default=lambda settings: True)
+
+    @property
+    def anchor(self) -> datetime:
+        """Return one of the times at which it runs; the others are multiples of `every` away."""
+        return ANCHOR + self.at
 
     def __post_init__(self) -> None:
         flow = self.flow

@@ -40,10 +40,10 @@ class Progress:
 
 
 @contextmanager
-def in_one(of: str) -> Iterator[None]:
-    """Show the beginning and the end of what is done in one piece."""
+def in_one(of: str) -> Iterator[Callable[[float], None]]:
+    """Show the beginning and the end of what is done in one piece; yield what shows parts of it."""
     progress = Progress(of)
-    yield
+    yield progress.show
     progress.show(1.0)
 
 

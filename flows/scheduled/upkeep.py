@@ -43,4 +43,4 @@ def small_files_to_large(home: Path | None = None) -> list[str]:
     return lines
 
 
-UPKEEP = Schedule("upkeep", small_files_to_large, UPKEEP_EVERY)
+UPKEEP = Schedule("upkeep", small_files_to_large, UPKEEP_EVERY, at=timedelta(minutes=3, seconds=30))

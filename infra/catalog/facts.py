@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lake.contracts.contract import LAKE_ONLY_DATASETS, Contract
 from lake.errors import TicklakeError, Unavailable
+from lake.hot.scores import RULES
 from lake.state import remedy
 from lake.tables.catalog import open_catalog
 from lake.tables.table_size import TableSize, table_size
@@ -31,8 +32,8 @@ HOT_ONLY = ("releases", "quarantine_decisions")
 """Datasets that have no view over lake and hot tier."""
 
 SAMPLE_ROWS_MAX = 10
-CHECKS_MAX = 2_000
-"""Results of quality checks that are shown, newest first."""
+CHECKS_MAX = 48
+"""Results of one rule of a dataset that are shown, newest first."""
 
 RUNS_MAX = 5_000
 """Events of lineage that are looked through for the runs that wrote a dataset."""
@@ -153,7 +154,7 @@ def checks_by_dataset(connection: psycopg.Connection) -> Mapping[str, Sequence[C
     """Return the newest results of the quality checks, newest first; none without their table."""
     if not _exists(connection, "quality_results"):
         return {}
-    rows = connection.execute(_CHECKS, (CHECKS_MAX,)).fetchall()
+    rows = connection.execute(_CHECKS.encode(), (CHECKS_MAX,)).fetchall()
     return _grouped((dataset, Check(*rest)) for dataset, *rest in rows)
 
 
@@ -242,9 +243,14 @@ def _text(value: object) -> str:
     return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
 
 
-_CHECKS = """
+_CHECKS = f"""
+WITH RECURSIVE {RULES}
 SELECT dataset, rule, checked_time, status = 'passed', rows_checked, rows_failed, severity
-FROM market.quality_results ORDER BY checked_time DESC LIMIT %s
+FROM rules, LATERAL (
+    SELECT checked_time, status, rows_checked, rows_failed, severity
+    FROM market.quality_results AS q WHERE (q.dataset, q.rule) = (rules.dataset, rules.rule)
+    ORDER BY checked_time DESC LIMIT %s
+) AS newest ORDER BY checked_time DESC
 """
 _RUNS = """
 SELECT event_time, job, event_type, writes, snapshots

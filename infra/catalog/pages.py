@@ -9,6 +9,7 @@ from datetime import datetime
 
 from infra.catalog.facts import Check, Facts
 from infra.catalog.words import bytes_text, duration_text
+from lake.contracts import data_dictionary
 from lake.contracts.contract import TIERS, Column, Contract
 from lake.lineage.graph import Graph, dataset_of
 
@@ -130,8 +131,7 @@ def columns(contract: Contract, graph: Graph) -> list[ColumnRow]:
 
 def kept(contract: Contract) -> list[tuple[str, str]]:
     """Return each tier and how long a row stays in it."""
-    ages = contract.retention_days
-    return [(tier, "for good" if ages[tier] is None else f"{ages[tier]} days") for tier in TIERS]
+    return [(tier, data_dictionary.kept(contract, tier)) for tier in TIERS]
 
 
 def size(facts: Facts) -> list[tuple[str, str]]:

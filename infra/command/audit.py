@@ -31,13 +31,16 @@ def run(settings: Settings, sample: int) -> Answer:
     TICKLAKE_AUDIT_KEY, or of HOME/keys/audit.pem, which the first audit makes, and is kept in
     HOME/audits and in the database, each with the digest of the one before. A flow does it daily.
     """
+    from flows.jobs import AUDIT
+    from infra.command.told import told
     from lake.audit.audit import run_audit
     from lake.audit.places import audit_key, audit_place
     from lake.audit.signing import signer_at
     from lake.clock import SystemClock
 
     signer = signer_at(audit_key(settings))
-    kept = run_audit(audit_place(settings), signer, SystemClock(), sample_files=sample)
+    with told(settings, AUDIT):
+        kept = run_audit(audit_place(settings), signer, SystemClock(), sample_files=sample)
     lines = [kept.line(), *(f"  {fault}" for fault in kept.document["faults"])]
     return Answer(document(kept), [*lines, f"signed by {kept.key_id}"], kept.holds)
 

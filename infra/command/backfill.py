@@ -61,7 +61,9 @@ def backfill(
     url: str | None,
 ) -> Answer:
     """Take history in from venues or files, through the journal; bars follow by themselves."""
+    from flows.jobs import BACKFILL, GAPS
     from flows.place import place_of
+    from infra.command.told import told
 
     if sum((ticker is not None and not (files or funding), gaps, bool(files), bool(funding))) != 1:
         raise WrongUse(
@@ -73,11 +75,14 @@ def backfill(
     if funding is not None:
         return _funding(place, funding, (ticker, venue, market))
     if gaps:
-        return _gaps(place, venue, url)
+        with told(settings, GAPS):
+            return _gaps(place, venue, url)
     if files:
-        return _files(place, files, (ticker, venue, market, dataset), again)
+        with told(settings, BACKFILL):
+            return _files(place, files, (ticker, venue, market, dataset), again)
     asks = _asks(place, (str(ticker), first, last), (venue, market, url), dataset)
-    return _histories(place, asks, again)
+    with told(settings, BACKFILL):
+        return _histories(place, asks, again)
 
 
 def _asks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +31,8 @@ def bars() -> None:
 def build(settings: Settings, first: datetime | None, last: datetime | None) -> Answer:
     """Publish the bars of what is new; with --from and --to, make those of a time anew, too.
 
-    The same call gives the same bars, and may be killed at any point. It needs no Prefect server.
+    Days whose trades are in the archive keep the bars that they have. The same call gives the same
+    bars, and may be killed at any point. It needs no Prefect server.
     """
     from flows.trades_to_bars import TradesToBars
     from lake.lineage.destination import destination
@@ -41,15 +42,21 @@ def build(settings: Settings, first: datetime | None, last: datetime | None) -> 
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
     grace_ms, namespace = settings.bars_grace_ms, destination(settings).namespace
     with TradesToBars(dsn, warehouse, grace_ms=grace_ms, namespace=namespace) as maker:
-        steps = maker.drain()
+        steps, archived = maker.drain(), []
         if first is not None and last is not None:
             steps += maker.rebuild(micros(first), micros(last))
-    return Answer(document(steps), [step.line() for step in steps] or ["nothing has changed"])
+            archived = maker.archived(micros(first), micros(last))
+    lines = [step.line() for step in steps] or ["nothing has changed"]
+    lines += [
+        f"{day}: its trades are in the archive: its bars stay as they are" for day in archived
+    ]
+    return Answer(document(steps, archived), lines)
 
 
-def document(steps: list[Step]) -> dict[str, object]:
+def document(steps: list[Step], archived: list[date]) -> dict[str, object]:
     """Return what was done."""
     return {
+        "archived": [f"{day}" for day in archived],
         "put": sum(step.put for step in steps),
         "dropped": sum(step.dropped for step in steps),
         "snapshots": [step.snapshot_id for step in steps],

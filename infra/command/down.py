@@ -9,8 +9,8 @@ from infra.command.profile import started
 from infra.command.verb import verb
 from infra.servers.backup_process import BackupProcess
 from infra.servers.flow_servers import FlowServers
-from infra.watch.ingest_report import forget_reports
 from lake.clock import SystemClock
+from lake.ingest.report import forget_reports
 from lake.settings import Settings
 
 

@@ -84,11 +84,14 @@ def run(settings: Settings, dsn: str | None, name: str, schema: str) -> Answer:
 
     from feature_repo.ledger.old_orders import TABLES, import_orders
     from feature_repo.ledger.writer import Writer
+    from flows.jobs import IMPORT
     from flows.old_tables_to_journal import import_all
+    from infra.command.told import told
     from lake.clock import SystemClock
 
     old, place = _sides(settings, dsn, name, schema)
-    done = import_all(old, place, SystemClock())
+    with told(settings, IMPORT):
+        done = import_all(old, place, SystemClock())
     lines = [each.line() for each in done]
     taken = []
     if any(each.table in TABLES for each in done):
@@ -107,10 +110,14 @@ def run(settings: Settings, dsn: str | None, name: str, schema: str) -> Answer:
 @verb
 def follow(settings: Settings, dsn: str | None, name: str, schema: str) -> Answer:
     """Take in what was written there since: dual-write. Also on a schedule, each minute."""
+    from flows.jobs import FOLLOW
     from flows.old_tables_to_journal import follow as follow_all
+    from infra.command.told import told
     from lake.clock import SystemClock
 
-    done = follow_all(*_sides(settings, dsn, name, schema), SystemClock())
+    sides = _sides(settings, dsn, name, schema)
+    with told(settings, FOLLOW):
+        done = follow_all(*sides, SystemClock())
     return Answer({"tables": [vars_of(each) for each in done]}, [each.line() for each in done])
 
 

@@ -12,9 +12,9 @@ from infra.command.answer import Answer
 from infra.command.panel import panel
 from infra.command.units import Duration
 from infra.command.verb import verb
-from infra.watch.ingest_report import reporting
 from lake.clock import SystemClock
 from lake.ingest.intake import Tap
+from lake.ingest.report import reporting
 from lake.ingest.request import CONNECTIONS_MAX, LIVE_FEEDS, REPLAY, IngestRequest
 from lake.ingest.run import TapOf
 from lake.ingest.run import ingest as run_ingest
@@ -148,7 +148,7 @@ def published(settings: Settings) -> Iterator[TapOf | None]:
 def served(settings: Settings, port: int, show: Show) -> Iterator[Show]:
     """Serve what is shown as metrics too; Unavailable when the port is taken."""
     from infra.watch.exporter import ingest_collector, serving
-    from infra.watch.ingest_report import as_report
+    from lake.ingest.report import as_report
 
     clock = SystemClock()
     newest: list[Status] = []

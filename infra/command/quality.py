@@ -41,12 +41,14 @@ def run(settings: Settings, first: datetime | None, last: datetime | None) -> An
     Ends with 1 when rows are wrong. Warnings are of what is unusual, a crash for instance; nothing
     is ever dropped for either. Results are the dataset quality_results. It needs no Prefect server.
     """
+    from flows.jobs import QUALITY
     from flows.rows_to_quality import RowsToQuality
+    from infra.command.told import told
 
     if (first is None) != (last is None):
         raise WrongUse("quality run", "--from and --to go together", "give both")
     dsn, warehouse = postgres_dsn(settings.home), warehouse_of(settings.home)
-    with RowsToQuality(dsn, warehouse) as checks:
+    with told(settings, QUALITY), RowsToQuality(dsn, warehouse) as checks:
         if first is not None and last is not None:
             runs = [checks.again(micros(first), micros(last))]
         else:

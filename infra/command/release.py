@@ -23,7 +23,7 @@ def release() -> None:
 @click.argument("name")
 @verb
 def create(settings: Settings, name: str) -> Answer:
-    """Name what all tables hold now; says which table lacks what.
+    """Name what all tables hold now; says which table lacks what, or is ahead of the ticks.
 
     Read it with `ticklake sql --release NAME`, in either engine; in Trino it is the schema
     ticklake."release-NAME", with tildes for dots.

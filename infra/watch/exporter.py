@@ -19,7 +19,6 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from infra.watch.families import Samples, add_home, add_ingests
-from infra.watch.ingest_report import IngestReport, read_reports
 from infra.watch.live_families import add_live, service_families
 from infra.watch.probes import WATCHES_AS, Health, probe_all
 from infra.watch.seen import FlowsSeen, Look, Seen, disk, journals, tried
@@ -28,6 +27,7 @@ from lake.errors import Unavailable
 from lake.hot.look import HotLook, look
 from lake.hot.standing import Standing, standing
 from lake.ingest.hot_to_lake import LAKE_DATASETS
+from lake.ingest.report import IngestReport, read_reports
 from lake.roles import role_dsn
 from lake.settings import Settings
 from lake.state import read_state

@@ -13,7 +13,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.metrics_core import Metric as Family
 
-from infra.watch.ingest_report import IngestReport
 from infra.watch.metrics import BY_NAME
 from infra.watch.seen import Seen
 from infra.watch.wrong import KINDS, wrong
@@ -21,6 +20,7 @@ from lake.durations import BOUNDS_S
 from lake.hot.promises import Promise
 from lake.hot.slots import skew
 from lake.hot.standing import Backfills, OrderAudit, Standing, Tiers
+from lake.ingest.report import IngestReport
 
 Labels = tuple[str, ...]
 

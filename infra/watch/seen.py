@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from infra.watch.ingest_report import IngestReport
 from infra.watch.probes import Health
 from lake.errors import TicklakeError
 from lake.hot.look import HotLook
 from lake.hot.standing import Standing
+from lake.ingest.report import IngestReport
 from lake.journal.reader import JournalReader
 from lake.journal.segment import bytes_of
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from infra.watch.ingest_report import IngestReport, read_reports
 from infra.watch.probes import WATCHES_AS, Health, probe_all
 from infra.watch.seen import Seen, disk, journals, tried
 from infra.watch.wrong import Wrong
@@ -14,6 +13,7 @@ from lake.clock import Clock
 from lake.hot.look import look
 from lake.hot.promises import floor_percent
 from lake.hot.standing import standing
+from lake.ingest.report import IngestReport, read_reports
 from lake.roles import role_dsn
 from lake.settings import Settings
 from lake.state import read_state

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from infra.watch.ingest_report import SILENT_S, IngestReport
 from infra.watch.seen import Seen
+from lake.ingest.report import SILENT_S, IngestReport
 
 HOT_LAG_S_MAX = 5.0
 """Age of the oldest durable frame that hot does not hold, above which something is wrong: thirty

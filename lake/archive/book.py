@@ -44,6 +44,18 @@ def left_content(connection: psycopg.Connection, dataset: str, day: date, left: 
     return Content.read(row or (0, 0, 0, 0))
 
 
+def left_days(
+    connection: psycopg.Connection, dataset: str, left: int, first: date, last: date
+) -> set[date]:
+    """Return the days of first to last, both included, of which rows have left a table."""
+    rows = connection.execute(
+        "SELECT DISTINCT day FROM market.archive_files"
+        " WHERE dataset = %s AND number <= %s AND day BETWEEN %s AND %s",
+        (dataset, left, first, last),
+    )
+    return {day for (day,) in rows}
+
+
 def held_files(connection: psycopg.Connection, dataset: str | None = None) -> list[ArchiveFile]:
     """Return the files that the archive holds, of one dataset or all, oldest day first."""
     rows = connection.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from lake.audit.results import Kept, keep, kept_results
 from lake.audit.signing import Signer
 from lake.clock import Clock, utc_from_us
 from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS
+from lake.errors import Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.turn import TURN_S_MAX
 from lake.ledger import MEASURES
@@ -46,6 +47,8 @@ AUDIT_LOCK = 0x7469636B_61756474
 """Key of the advisory lock that lets one audit run at a time ("tickaudt")."""
 
 ALERT = "audit"
+LAST_STEPS = 2
+"""Steps of progress after the tables: the archive, and the sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +62,33 @@ class AuditPlace:
 
 
 def run_audit(
-    place: AuditPlace, signer: Signer, clock: Clock, *, sample_files: int = SAMPLE_FILES
+    place: AuditPlace,
+    signer: Signer,
+    clock: Clock,
+    *,
+    sample_files: int = SAMPLE_FILES,
+    wait_s: float = TURN_S_MAX,
+    show: Callable[[float], None] = lambda part: None,
 ) -> Kept:
     """Audit everything now, sign the result, keep it; faults are an alert until there are none.
 
-    Costs one reading of the whole lake. Safe while ingest runs. Raises Unavailable when a server
-    or a store does not answer: then there is no result.
+    Costs one reading of the whole lake. Safe while ingest runs. show: is told how far it is, 0 to
+    1. Raises Unavailable when a server or a store does not answer, or another audit is still at
+    work after wait_s seconds: then there is no result.
     """
     with (
         psycopg.connect(place.dsn, autocommit=True) as connection,
         closing(open_catalog(place.dsn, place.warehouse)) as catalog,
     ):
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{TURN_S_MAX}s",))
-        connection.execute("SELECT pg_advisory_lock(%s)", (AUDIT_LOCK,))
+        _wait(connection, wait_s)
         ran_at = utc_from_us(clock.now_us())
         report = verify(dsn=place.dsn, warehouse=place.warehouse, clock=clock)
         faults = [str(fault) for fault in report.faults]
         tables: dict[str, Any] = {}
         checked: list[Checked] = []
         live: list[tuple[str, DataFile]] = []
-        for dataset in DATASETS:
+        for number, dataset in enumerate(DATASETS, 1):
+            show(number / (len(DATASETS) + LAST_STEPS))
             table = known_table(catalog, dataset)
             if table is None:
                 continue
@@ -94,6 +104,7 @@ def run_audit(
             if not found.faults:
                 live += [(dataset, file) for file in live_files(table, AlwaysTrue())]
         archive = check_archive(held_files(connection), place.archive)
+        show(1 - 1 / (len(DATASETS) + LAST_STEPS))
         faults += [fault for each in (*checked, archive) for fault in each.faults]
         sampled = _sample(connection, live, sample_files)
         read = [_read_again(connection, place.warehouse, *each) for each in sampled]
@@ -115,6 +126,18 @@ def run_audit(
         made = keep(connection, place.results, signer, document, ran_at)
         _tell(connection, clock, faults)
     return made
+
+
+def _wait(connection: psycopg.Connection, wait_s: float) -> None:
+    """Take the lock of audits, which goes with the session."""
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{wait_s:.3f}s",))
+    try:
+        connection.execute("SELECT pg_advisory_lock(%s)", (AUDIT_LOCK,))
+    except psycopg.errors.LockNotAvailable as error:
+        raise Unavailable(
+            "audit", f"another one is at work, for more than {wait_s:g} s", "wait for it"
+        ) from error
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{TURN_S_MAX}s",))
 
 
 def _said(found: Checked) -> dict[str, Any]:

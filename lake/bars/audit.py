@@ -7,18 +7,19 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from lake.contracts.contract import load
+from lake.contracts.contract import Rule, load
+from lake.contracts.rule_forms import once, row_fault
 from lake.errors import Damaged
 
 ROWS_SHOWN_MAX = 3
-COUNTED = "SELECT count(*) FROM ${object} WHERE "
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
     """What is wrong with a batch: a sentence a rule, the rows at fault, and the rest of it.
 
-    A rule about several rows at once names none; its sentence alone says that it is broken.
+    Of a rule that a key comes once, all rows of a key that comes again are at fault. Where a rule
+    that is broken has neither form, nobody knows its rows: the rest is empty.
     """
 
     said: tuple[str, ...]
@@ -50,21 +51,38 @@ def faults_in(dataset: str, rows: pa.Table) -> Faults:
             assert found is not None
             if not found[0]:
                 continue
-            shown = ""
-            if rule.query.startswith(COUNTED):
-                where = rule.query.removeprefix(COUNTED)
-                at_fault.append(f"coalesce({where}, false)")
-                shown = _shown(connection, key, where)
+            where = _at_fault(rule)
+            at_fault.append(where)
+            shown = _shown(connection, key, where) if where else ""
             said.append(f"{found[0]:,} rows break {rule.name} ({rule.description}) {shown}".strip())
-        where = " OR ".join(at_fault) or "false"
+        known = [each for each in at_fault if each]
+        where = f"({' OR '.join(known)})" if known else "false"
         wrong, right = (
-            connection.execute(f"FROM batch WHERE {each} ORDER BY {key}").to_arrow_table()
-            for each in (where, f"NOT ({where})")
+            connection.execute(f"{_marked(where)} WHERE {each} ORDER BY {key}").to_arrow_table()
+            for each in ("at_fault", "NOT at_fault")
         )
+    if "" in at_fault:
+        right = right.slice(0, 0)
     return Faults(tuple(said), wrong.cast(rows.schema), right.cast(rows.schema))
+
+
+def _at_fault(rule: Rule) -> str:
+    """Return the condition of the rows that break a rule; "" where its form does not say."""
+    if (fault := row_fault(rule)) is not None:
+        return f"coalesce({fault}, false)"
+    if (key := once(rule)) is not None:
+        alike = f"count(*) FILTER (WHERE {key.where}) OVER (PARTITION BY {key.by})"
+        return f"(coalesce({key.where}, false) AND {alike} > 1)"
+    return ""
+
+
+def _marked(where: str) -> str:
+    return f"SELECT * EXCLUDE (at_fault) FROM (SELECT *, {where} AS at_fault FROM batch)"
 
 
 def _shown(connection: duckdb.DuckDBPyConnection, key: str, where: str) -> str:
     """Return the keys of the first rows at fault."""
-    query = f"SELECT {key} FROM batch WHERE {where} ORDER BY ALL LIMIT {ROWS_SHOWN_MAX}"
+    query = (
+        f"SELECT {key} FROM ({_marked(where)} WHERE at_fault) ORDER BY ALL LIMIT {ROWS_SHOWN_MAX}"
+    )
     return ", ".join(" ".join(map(str, row)) for row in connection.execute(query).fetchall())

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lake.contracts.contract import DATASETS, TIERS, Column, Contract, load
+from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS, TIERS, Column, Contract, load
+
+HOT_STAYS = ("ingest_batches", "ledger_minutes", "quarantine")
+"""Datasets whose rows stay in the hot tier beyond the age of their contract: `verify` counts by
+them, and they have no days that could leave as one."""
+
+
+def kept(contract: Contract, tier: str) -> str:
+    """Say how long a row stays in a tier, as it is done and not only promised."""
+    if tier in ("hot", "compressed") and contract.name in LAKE_ONLY_DATASETS:
+        return "never there"
+    if tier in ("hot", "compressed") and contract.name in HOT_STAYS:
+        return "for good"
+    days = contract.retention_days[tier]
+    return "for good" if days is None else f"{days} days"
 
 
 def markdown(datasets: Sequence[str] = DATASETS) -> str:
@@ -36,15 +50,10 @@ def _facts(contract: Contract) -> list[str]:
         f"- key: {', '.join(contract.key)}",
         f"- partitions: {partition if contract.partition_column else 'none'};"
         f" sorted by {', '.join(contract.sort)}",
-        f"- kept: {', '.join(f'{tier} {_age(contract, tier)}' for tier in TIERS)}",
+        f"- kept: {', '.join(f'{tier} {kept(contract, tier)}' for tier in TIERS)}",
         f"- freshness: {f'{fresh} minutes' if fresh else 'not promised'}",
         f"- ledger sums: {', '.join(measures) or 'none'}",
     ]
-
-
-def _age(contract: Contract, tier: str) -> str:
-    days = contract.retention_days[tier]
-    return "for good" if days is None else f"{days} d"
 
 
 def _row(column: Column) -> str:

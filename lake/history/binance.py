@@ -76,16 +76,17 @@ class BinanceHistory:
 
     def _trades(self, span: Span, symbol: str, shared: Mapping[str, Any]) -> Iterator[Page]:
         path = f"{self._of.root}/historicalTrades"
-        at = self._first_id(symbol, span.from_us)
+        at, through_us = self._first_id(symbol, span.from_us), span.from_us
         while at is not None:
             params = {"symbol": symbol, "limit": self._of.trades_max, "fromId": at}
             answer = self.web.get(path, params).body
             page = page_of(span, answer, _trade, shared, f"{self.web.url} {symbol}")
-            through_us = last_us(page) or span.to_us
+            # A page of which nothing could be read says nothing of how far it reaches.
+            through_us = (last_us(page) or through_us) if answer else span.to_us
             yield within(page, span, through_us)
-            if not answer or through_us >= span.to_us:
+            if through_us >= span.to_us:
                 return
-            at = int(answer[-1]["id"]) + 1
+            at = max([at + len(answer), *(number + 1 for number in map(_id, answer))])
 
     def _first_id(self, symbol: str, from_us: int) -> int | None:
         params = {"symbol": symbol, "startTime": from_us // 1_000, "limit": 1}
@@ -112,6 +113,14 @@ def micros(value: object) -> int:
     """Return a time of Binance's, in milliseconds or (16 digits) microseconds, as microseconds."""
     number = int(str(value))
     return number if number >= MICROSECONDS_FROM else number * 1_000
+
+
+def _id(each: Any) -> int:
+    """Return a trade's id, 0 where it has none: ids rise by one from trade to trade."""
+    try:
+        return int(each["id"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def _trade(each: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -58,13 +58,15 @@ class KrakenHistory:
         for _ in range(PAGES_MAX):
             params = {"pair": pair, "since": since_ns, "count": TRADES_MAX}
             trades, last_ns = self.web.get("/0/public/Trades", params, _read)
-            fresh = [each for each in trades if len(each) < 7 or int(each[6]) > known]
+            ids = [_id(each) for each in trades]
+            fresh = [each for each, number in zip(trades, ids, strict=True)
+                     if number is None or number > known]  # fmt: skip
             page = page_of(span, fresh, _trade, shared, f"{self.web.url} {pair}")
             ended = len(trades) < TRADES_MAX
             yield within(page, span, span.to_us if ended else last_ns // 1_000)
             if ended or last_ns // 1_000 >= span.to_us:
                 return
-            known = max([known, *(int(each[6]) for each in fresh)])
+            known = max([known, *(number for number in ids if number is not None)])
             since_ns = last_ns - 1 if last_ns - 1 > since_ns else last_ns
         raise Unavailable(f"{self.web.url} {pair}", f"{PAGES_MAX:,} pages", "ask for less at once")
 
@@ -81,6 +83,14 @@ def _read(reply: Reply) -> tuple[list[Any], int]:
     last_ns = int(result.pop("last"))
     [trades] = result.values()
     return trades, last_ns
+
+
+def _id(each: Any) -> int | None:
+    """Return a trade's id; None where it has none, or none that is a number."""
+    try:
+        return int(each[6])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _trade(each: Any) -> Mapping[str, Any]:

@@ -18,6 +18,14 @@ BACK_DAYS_MAX = 30
 CHECK_AGE_MAX = timedelta(hours=24)
 """A comparison older than this says nothing about today."""
 
+FOLLOW_AGE_MAX = timedelta(hours=1)
+"""An import that was not followed for so long is not dual-written now."""
+
+HOLE_MAX = timedelta(hours=6)
+"""Following that stood still for longer begins its DUAL_WRITE_DAYS_MIN again. Nothing is lost by a
+hole, since the next run goes on from `followed_upto`; but nobody compared what was there meanwhile.
+"""
+
 SIDES = ("old", "new")
 
 
@@ -42,10 +50,12 @@ def begin(connection: psycopg.Connection, name: str, now: datetime) -> None:
 
 
 def followed(connection: psycopg.Connection, name: str, now: datetime, upto: datetime) -> None:
-    """Note that all rows of before `upto` have been followed."""
+    """Note that all rows of before `upto` have been followed; after a hole, dual-write begins."""
     connection.execute(
-        "UPDATE market.imports SET followed_time = %s, followed_upto = %s WHERE name = %s",
-        (now, upto, name),
+        "UPDATE market.imports SET followed_time = %(now)s, followed_upto = %(upto)s,"
+        " unbroken_since = CASE WHEN %(now)s - followed_time <= %(hole)s THEN unbroken_since"
+        " ELSE %(now)s END WHERE name = %(name)s",
+        {"now": now, "upto": upto, "hole": HOLE_MAX, "name": name},
     )
 
 
@@ -94,9 +104,9 @@ def move(
 ) -> None:
     """Let a consumer read from a side; counts from its next query on.
 
-    To the new side: in the order of CONSUMERS, after DUAL_WRITE_DAYS_MIN of dual-write, and with a
-    comparison of the last day without a difference. Back to the old one: at once, for
-    BACK_DAYS_MAX. Raises Refused with what is missing, WrongUse.
+    To the new side: in the order of CONSUMERS, after DUAL_WRITE_DAYS_MIN of dual-write that has no
+    hole and goes on, and with a comparison of the last day without a difference. Back to the old
+    one: at once, for BACK_DAYS_MAX. Raises Refused with what is missing, WrongUse.
     """
     if consumer not in CONSUMERS or side not in SIDES:
         raise WrongUse(f"{consumer} {side}", "is unknown", f"{' | '.join(CONSUMERS)}, old | new")
@@ -127,16 +137,7 @@ def _check_may_move(
             raise Refused(
                 f"{consumer} of {name}", f"{earlier} still reads the old", "it goes first"
             )
-    row = connection.execute(
-        "SELECT began_time FROM market.imports WHERE name = %s", (name,)
-    ).fetchone()
-    days = (now - row[0]).days if row else 0
-    if days < DUAL_WRITE_DAYS_MIN:
-        raise Refused(
-            f"{consumer} of {name}",
-            f"dual-written for {days} days of {DUAL_WRITE_DAYS_MIN}",
-            "keep `ticklake import follow` on its schedule and compare each day",
-        )
+    _check_dual_write(connection, name, f"{consumer} of {name}", now)
     found = connection.execute(
         "SELECT max(checked_time), count(*) FILTER (WHERE NOT equal) FROM market.import_days"
         " WHERE name = %s",
@@ -147,4 +148,26 @@ def _check_may_move(
     if found[1]:
         raise Refused(
             f"{consumer} of {name}", f"{found[1]} days differ", "see `ticklake import compare`"
+        )
+
+
+def _check_dual_write(connection: psycopg.Connection, name: str, thing: str, now: datetime) -> None:
+    row = connection.execute(
+        "SELECT unbroken_since, followed_upto FROM market.imports WHERE name = %s", (name,)
+    ).fetchone()
+    since, upto = row or (None, None)
+    if since is None or upto is None:
+        raise Refused(thing, "was never followed", "put `ticklake import follow` on its schedule")
+    if now - upto > FOLLOW_AGE_MAX:
+        raise Refused(
+            thing,
+            f"was followed up to {upto:%F %H:%M} only, more than an hour ago",
+            "run `ticklake import follow`, and see why its schedule did not",
+        )
+    days = (now - since).days
+    if days < DUAL_WRITE_DAYS_MIN:
+        raise Refused(
+            thing,
+            f"dual-written for {days} days of {DUAL_WRITE_DAYS_MIN}, since {since:%F %H:%M}",
+            "keep `ticklake import follow` on its schedule and compare each day",
         )

@@ -20,6 +20,9 @@ from lake.errors import WrongUse
 Promise = Literal["freshness", "completeness", "quality"]
 PROMISES: tuple[Promise, ...] = ("freshness", "completeness", "quality")
 
+FEED = "feed"
+"""Before the name of a feed, the thing whose freshness is that of what is heard."""
+
 FRESH_SHARE_GOAL = 0.999
 """Of a month's minutes, those in which freshness must be kept."""
 
@@ -46,6 +49,8 @@ class Measured:
 
     def fault(self) -> str:
         """Say in words how it is broken."""
+        if self.promise == "freshness" and self.thing.startswith(f"{FEED} "):
+            return f"not heard for more than {self.bound / 60:g} min, and its ingest did not end it"
         if self.promise == "freshness":
             return f"no event for more than {self.bound / 60:g} min"
         if self.promise == "completeness":
@@ -104,7 +109,8 @@ def note(
     """Write down what was measured now; return how every promise stands, in one transaction.
 
     unanswered: minutes since the last look in which the hot tier did not answer, and so nobody
-    could read it: they count as not kept, for all freshness that is watched.
+    could read it: they count as not kept, for all freshness that is watched; of feeds, those that
+    are heard now.
     """
     with connection.transaction():
         for each in found:
@@ -200,7 +206,8 @@ _COUNT_UNANSWERED = """
 INSERT INTO market.promise_days AS d SELECT thing, promise,
     (%(minute)s::timestamptz AT TIME ZONE 'UTC')::date, 1, 0, %(minute)s
 FROM market.promises WHERE promise = 'freshness' AND watched_since < %(minute)s
-    AND paused_at IS NULL
+    AND paused_at IS NULL AND (thing NOT LIKE 'feed %%' OR
+        checked_at = (SELECT max(checked_at) FROM market.promises))
 ON CONFLICT (thing, promise, day) DO UPDATE SET minutes = d.minutes + 1,
     last_minute = excluded.last_minute
 WHERE d.last_minute < excluded.last_minute

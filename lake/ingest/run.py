@@ -97,7 +97,9 @@ class _Ingest:
         self._draining = False
         self._backlog = Backlog()
         self._noted_us = 0
-        self.status = Status(replays_left=len(self._sources))
+        self.status = Status(
+            replays_left=len(self._sources), live=tuple(venue.feed for venue in self._venues)
+        )
 
     async def run(self) -> Status:
         loop = asyncio.get_running_loop()

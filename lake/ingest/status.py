@@ -32,7 +32,8 @@ class Status:
     turned, flushed_us: when the journal was last written (UTC microseconds). fault: why no more
     is taken in, while what was goes on to the lake. streams: what became of frames on their way to
     Redis, where they go there. fates: at the end, what became of the frames
-    and events that came to the hot tier meanwhile, by class, as the ledger has them.
+    and events that came to the hot tier meanwhile, by class, as the ledger has them. live: the
+    feeds that are read from sockets, and so are to be heard for as long as it runs.
     """
 
     shard: int = -1
@@ -55,6 +56,7 @@ class Status:
     fault: str = ""
     fates: dict[str, int] = field(default_factory=dict)
     ended: bool = False
+    live: tuple[str, ...] = ()
 
 
 Show = Callable[[Status], None]

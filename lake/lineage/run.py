@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from lake.clock import Clock
+from lake.closes import Closes
 from lake.database import with_options
 from lake.lineage.book import note
 from lake.lineage.destination import NAMESPACE
@@ -53,23 +54,23 @@ class Teller:
         """Tell that a run began and how it ended; the fault of its work goes on to the caller."""
         run = Run(self, job)
         run.tell("START")
-        try:
+        with run.ends():
             yield run
-        except BaseException as error:
-            run.tell("FAIL" if isinstance(error, Exception) else "ABORT", fault=_words(error))
-            raise
-        run.tell("COMPLETE")
 
 
 @dataclass
 class Run:
-    """One run of a job, by its UUID; told: an event of it was written, or was to be."""
+    """One run of a job, by its UUID; told: an event of it was written, or was to be.
+
+    ended: its last event was, and none follows.
+    """
 
     teller: Teller
     job: Job
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     written: dict[str, Written] = field(default_factory=dict)
     told: bool = False
+    ended: bool = False
 
     def wrote(self, name: str, snapshot_id: int | None, rows: int | None = None) -> None:
         """Note what the run wrote; rows of one name add up, its newest snapshot stays."""
@@ -83,6 +84,42 @@ class Run:
         written = tuple(self.written.values())
         self.told = True
         self.teller.tell(Told(self.job, self.run_id, type_, at_us, written, fault, brief))
+
+    def end(self, fault: BaseException | None = None, *, brief: bool = False) -> None:
+        """Tell how it ended, once, if it was told of at all."""
+        if not self.told or self.ended:
+            return
+        self.ended = True
+        if fault is None:
+            self.tell("COMPLETE", brief=brief)
+        else:
+            kind: EventType = "FAIL" if isinstance(fault, Exception) else "ABORT"
+            self.tell(kind, fault=_words(fault), brief=brief)
+
+    @contextmanager
+    def ends(self, *, brief: bool = False) -> Iterator[None]:
+        """Tell how it ended, if it was told of; the fault of its work goes on to the caller."""
+        try:
+            yield
+        except BaseException as error:
+            self.end(error, brief=brief)
+            raise
+        self.end(brief=brief)
+
+
+class TellsItsEnd(Closes):
+    """What tells of its work as one run that ends with its `with`, by a fault or in good order."""
+
+    _run: Run
+
+    def close(self) -> None:
+        """Tell that it is done, if there was anything to tell."""
+        self._run.end()
+
+    def __exit__(self, *error: object) -> None:
+        fault = error[1] if len(error) > 1 else None
+        self._run.end(fault if isinstance(fault, BaseException) else None)
+        self.close()
 
 
 def _words(error: BaseException) -> str:

@@ -7,11 +7,11 @@ Expectations) sees a handful of rows however many there are, and says the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lake.contracts.contract import Contract
+from lake.contracts.rule_forms import once, row_fault
 from lake.quality.rule import QualityRule
 
 RULE_PREFIX = "rule: "
@@ -22,12 +22,6 @@ NOT_NULL = "not_null."
 
 ROWS = "rows_alike"
 """Column of patterns: rows that have this one."""
-
-_ROW = re.compile(r"SELECT count\(\*\) FROM \$\{object\} WHERE (?P<fault>.+)")
-_GROUP = re.compile(
-    r"SELECT count\(\*\) FROM \(SELECT 1 FROM \$\{object\}(?: WHERE (?P<where>.+?))?"
-    r" GROUP BY (?P<by>.+) HAVING count\(\*\) > 1\) AS \w+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +52,9 @@ def row_rules(contract: Contract) -> list[RowRule]:
         for name in required
     ]
     for rule in contract.rules:
-        if found := _ROW.fullmatch(rule.query):
+        if (fault := row_fault(rule)) is not None:
             made = _rule(contract, rule.name, rule.dimension, rule.description)
-            rules.append(RowRule(made, found["fault"]))
+            rules.append(RowRule(made, fault))
     return rules
 
 
@@ -69,20 +63,11 @@ def once_rules(contract: Contract) -> list[OnceRule]:
     return [
         OnceRule(
             _rule(contract, rule.name, rule.dimension, rule.description),
-            found["by"],
-            found["where"] or "true",
+            found.by,
+            found.where,
         )
         for rule in contract.rules
-        if (found := _GROUP.fullmatch(rule.query))
-    ]
-
-
-def unread_rules(contract: Contract) -> list[str]:
-    """Return the names of rules whose query has neither form."""
-    return [
-        rule.name
-        for rule in contract.rules
-        if not _ROW.fullmatch(rule.query) and not _GROUP.fullmatch(rule.query)
+        if (found := once(rule)) is not None
     ]
 
 

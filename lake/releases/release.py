@@ -2,7 +2,8 @@
 
 A release is a tag on each table's snapshot and a row for each in market.releases. The tables are
 committed in turn and the batches last: what these hold, the others held before. So the batches are
-tagged first and are the cut; a reader of the release leaves out what lies beyond it. A release
+tagged first and are the cut; a reader of the release leaves out the ticks that lie beyond it. What
+is made of ticks (bars, features, labels) may have seen some of them: its part says so. A release
 exists once its rows do: whoever dies before leaves tags that the next one of that name replaces.
 """
 
@@ -49,18 +50,23 @@ TRIES_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One dataset of a release, as market.releases has it."""
+    """One dataset of a release, as market.releases has it.
+
+    missing: what it lacks of the cut; ahead: what it was made of beyond it. Both in words.
+    """
 
     dataset: str
     snapshot_id: int
     through: Mapping[int, int]
     closed_time: datetime | None
     missing: str | None
+    ahead: str | None = None
 
     def line(self) -> str:
         """Return it in words."""
         lacks = f"  lacks {self.missing}" if self.missing else ""
-        return f"{self.dataset:20} snapshot {self.snapshot_id}{lacks}"
+        ahead = f"  ahead of the cut by {self.ahead}" if self.ahead else ""
+        return f"{self.dataset:20} snapshot {self.snapshot_id}{lacks}{ahead}"
 
 
 def tag_of(name: str) -> str:
@@ -71,7 +77,7 @@ def tag_of(name: str) -> str:
 def create(
     dsn: str, warehouse: Warehouse, name: str, clock: Clock, *, namespace: str = NAMESPACE
 ) -> list[Part]:
-    """Make a release of what all tables hold now; its parts say what they lack.
+    """Make a release of what all tables hold now; its parts say what they lack, or have beyond it.
 
     Raises WrongUse for a name that is taken or no name; Unavailable where there is nothing yet.
     """
@@ -124,13 +130,13 @@ def names(connection: psycopg.Connection) -> list[str]:
 def parts_of(connection: psycopg.Connection, name: str) -> list[Part]:
     """Return a release's parts; WrongUse where there is none of that name."""
     rows = connection.execute(
-        "SELECT dataset, snapshot_id, through, closed_time, missing FROM market.releases"
+        "SELECT dataset, snapshot_id, through, closed_time, missing, ahead FROM market.releases"
         " WHERE name = %s ORDER BY dataset",
         (name,),
     ).fetchall()
     if not rows:
         raise WrongUse(f"release {name}", "no such release", "see: ticklake release list")
-    return [Part(d, s, _frames(t), closed, missing) for d, s, t, closed, missing in rows]
+    return [Part(dataset, each, _frames(text), *rest) for dataset, each, text, *rest in rows]
 
 
 def _part(
@@ -141,15 +147,20 @@ def _part(
     through = holdings_of(table).through
     closed = utc_from_us(int(table.properties[CLOSED])) if CLOSED in table.properties else None
     source = MADE_OF.get(dataset, dataset)
-    lacks = []
     frames = {} if dataset in NUMBERED_DATASETS else cut
-    for shard, frame in frames.items():
-        row = connection.execute(
-            _MISSING, (source, shard, through.get(shard, 0), frame, closed or FOREVER)
-        ).fetchone()
-        if row and row[0]:
-            lacks.append(f"{row[0]:,} rows of {source} of shard {shard}")
-    return Part(dataset, head.snapshot_id, cut, closed, ", ".join(lacks) or None)
+
+    def between(after: Mapping[int, int], upto: Mapping[int, int]) -> str | None:
+        said = []
+        for shard in frames:
+            span = (after.get(shard, 0), upto.get(shard, 0))
+            row = connection.execute(_BETWEEN, (source, shard, *span, closed or FOREVER)).fetchone()
+            if row and row[0]:
+                said.append(f"{row[0]:,} rows of {source} of shard {shard}")
+        return ", ".join(said) or None
+
+    # Rows of ticks beyond the cut are left out by whoever reads; what is made of them is not.
+    ahead = between(cut, through) if dataset in LAKE_ONLY_DATASETS else None
+    return Part(dataset, head.snapshot_id, cut, closed, between(through, cut), ahead)
 
 
 MADE_OF = {
@@ -158,11 +169,11 @@ MADE_OF = {
 }
 """What a dataset's rows, which have no frames of their own, rest on."""
 
-_MISSING = (
+_BETWEEN = (
     'SELECT sum("rows")::bigint FROM market.ledger_minutes WHERE dataset = %s AND shard = %s'
     " AND last_frame > %s AND last_frame <= %s AND minute < %s"
 )
-"""What the loss ledger knows of frames that a table should hold and does not."""
+"""What the loss ledger knows of frames that a table lacks, or has too early."""
 
 
 def _tag(catalog: SqlCatalog, dataset: str, tag: str) -> Table | None:
@@ -208,7 +219,7 @@ def _insert(connection: psycopg.Connection, name: str, parts: Iterable[Part], cl
     for part in parts:
         connection.execute(
             "INSERT INTO market.releases (name, dataset, snapshot_id, through, closed_time,"
-            " created_time, missing) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            " created_time, missing, ahead) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 name,
                 part.dataset,
@@ -217,6 +228,7 @@ def _insert(connection: psycopg.Connection, name: str, parts: Iterable[Part], cl
                 part.closed_time,
                 now,
                 part.missing,
+                part.ahead,
             ),
         )
     connection.commit()

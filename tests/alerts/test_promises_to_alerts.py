@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from lake.hot.alerts import open_alerts
 from lake.hot.completeness import complete_shares
 from lake.hot.freshness import newest_event
 from lake.hot.promises import Month, months, pause
+from lake.ingest.report import feeds_heard, folder
+from lake.ingest.status import FeedStatus, Status
 from tests.alerts.receiving import free_port
 from tests.bars.trading import EPOCH, NOON, published_bar
 from tests.verify.lakehouse import Lakehouse, trade
@@ -112,6 +116,71 @@ def test_a_feed_that_stops_breaks_its_promise_after_five_minutes_and_not_before(
     house.trades(house.now())
     assert house.broken() == []
     assert house.alerts() == []
+
+
+def says(home: Path, shard: int, feed: str, clock: ManualClock, **changed: object) -> Path:
+    """Write what an ingest of one live feed says of itself now."""
+    heard = FeedStatus(last_us=clock.now_us())
+    status = Status(shard, at_us=clock.now_us(), feeds={feed: heard}, live=(feed,))
+    said = {
+        "shard": shard,
+        "at_us": clock.now_us(),
+        "fault": None,
+        "status": {**asdict(status), **changed},
+        "pid": 1,
+        "host": "elsewhere",
+        "boot_id": "",
+    }
+    path = folder(home) / f"shard-{shard}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(said))
+    return path
+
+
+def test_one_feed_whose_ingest_was_killed_is_missed_beside_another(
+    house: House, tmp_path: Path
+) -> None:
+    """Its dataset stays fresh by the other; an ingest that ends in good order misses nobody."""
+
+    def look() -> list[str]:
+        heard = feeds_heard(tmp_path, house.clock)
+        return [f"{each.promise} of {each.thing}" for each in house.look(heard=heard).broken]
+
+    def goes_on() -> None:
+        house.clock.sleep(301)
+        house.trades(house.now())
+        says(tmp_path, 0, "coinbase", house.clock)
+
+    house.trades(NOON)
+    says(tmp_path, 0, "coinbase", house.clock)
+    killed = says(tmp_path, 1, "kraken", house.clock)
+    assert look() == []
+    goes_on()
+    assert look() == house.alerts() == ["freshness of feed kraken"]
+    says(tmp_path, 1, "kraken", house.clock)  # it was started again
+    assert look() == house.alerts() == []
+    killed.unlink()
+    goes_on()
+    assert look() == house.alerts() == []
+    ended = house.month("feed kraken")
+    house.look(unanswered=[house.now() + n * MINUTE for n in range(1, 4)])
+    assert house.month("feed kraken") == ended
+
+
+def test_a_feed_is_heard_while_no_gap_of_it_is_open_and_recordings_are_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock((NOON - EPOCH) // US)
+    now_us = clock.now_us()
+    old = asdict(FeedStatus(last_us=now_us - 9_000_000))
+    says(tmp_path, 0, "sim", clock, feeds={"sim": old})
+    assert feeds_heard(tmp_path, clock) == {"sim": now_us}
+    says(tmp_path, 0, "sim", clock, feeds={"sim": {**old, "gaps_opened": 1}})
+    assert feeds_heard(tmp_path, clock) == {"sim": now_us - 9_000_000}
+    says(tmp_path, 0, "sim", clock, live=[])
+    assert feeds_heard(tmp_path, clock) == {}
+    says(tmp_path, 0, "sim", clock, draining=True)
+    assert feeds_heard(tmp_path, clock) == {}
 
 
 def test_recordings_of_another_day_are_not_late(house: House) -> None:

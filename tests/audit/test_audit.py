@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from lake.archive.place import ArchivePlace
-from lake.audit.audit import AuditPlace, run_audit
+from lake.audit.audit import AUDIT_LOCK, AuditPlace, run_audit
 from lake.audit.results import Kept, faults_of_results, kept_results
 from lake.audit.signing import Signer, public_key_at, public_path, signer_at
 from lake.clock import ManualClock
-from lake.errors import BadInput
+from lake.errors import BadInput, Unavailable
 from lake.hot.alerts import open_alerts
 from lake.warehouse import Folder
 from tests.verify.lakehouse import Lakehouse
@@ -39,11 +41,11 @@ class Audited(Lakehouse):
     def signer(self) -> Signer:
         return signer_at(self.folder / "keys" / "audit.pem")
 
-    def audit(self) -> Kept:
+    def audit(self, **options: Any) -> Kept:
         archive = ArchivePlace(Folder(self.folder / "archive"))
         place = AuditPlace(self.dsn, self.place, archive, self.results)
         CLOCK.advance(1_000_000)
-        return run_audit(place, self.signer, CLOCK)
+        return run_audit(place, self.signer, CLOCK, **options)
 
     def faults(self) -> list[str]:
         return [str(each) for each in self.audit().document["faults"]]
@@ -181,3 +183,23 @@ def test_a_key_is_made_once_for_its_owner_alone_and_others_are_refused(tmp_path:
     path.write_text("no key")
     with pytest.raises(BadInput, match="no private key"):
         signer_at(path)
+
+
+def test_a_second_audit_waits_and_then_says_so_in_a_sentence(lakehouse: Audited) -> None:
+    with psycopg.connect(lakehouse.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", (AUDIT_LOCK,))
+        with pytest.raises(Unavailable, match="audit: another one is at work"):
+            lakehouse.audit(wait_s=0.2)
+    shown: list[float] = []
+    assert lakehouse.audit(show=shown.append).holds
+    assert len(shown) > 5
+    assert shown == sorted(shown)
+    assert 0 < shown[0] < shown[-1] < 1
+
+
+def test_two_audits_at_once_are_two_results_of_one_chain(lakehouse: Audited) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        kept = [each.result(120) for each in [pool.submit(lakehouse.audit) for _ in range(2)]]
+    assert sorted(each.number for each in kept) == [1, 2]
+    assert all(each.holds for each in kept)
+    assert lakehouse.faults_of_results() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.catalog.facts import SAMPLE_ROWS_MAX, checks_by_dataset, facts_of
+from infra.catalog.facts import CHECKS_MAX, SAMPLE_ROWS_MAX, checks_by_dataset, facts_of
 from lake.contracts.contract import DATASETS, load
 from lake.errors import Unavailable
 from tests.bars.test_trades_to_bars import EVENING, House
@@ -67,6 +68,28 @@ def test_checks_are_read_where_there_is_a_table_of_them(migrated_dsn: str) -> No
         (check,) = checks_by_dataset(connection)["bars"]
     assert (check.rule, check.passed, check.rows_failed) == ("volume_adds_up", False, 2)
     assert check.at == datetime(2024, 8, 8, 12, tzinfo=UTC)
+
+
+def test_rules_that_are_seldom_asked_are_shown_beside_those_of_every_minute(
+    migrated_dsn: str,
+) -> None:
+    with psycopg.connect(migrated_dsn) as connection:
+        connection.execute(RESULTS)
+        for dataset, rule, count in (("bars", "often", 3_000), ("bars", "once", 1), ("a", "x", 2)):
+            connection.execute(
+                "INSERT INTO market.quality_results (run_id, dataset, rule, severity, status,"
+                " rows_checked, rows_failed, checked_time)"
+                " SELECT n, %s, %s, 'error', 'passed', 1, 0,"
+                " '2024-08-08 12:00+00'::timestamptz + n * interval '1 min'"
+                " FROM generate_series(1, %s) AS n",
+                (dataset, rule, count),
+            )
+        found = checks_by_dataset(connection)
+    assert Counter(check.rule for check in found["bars"]) == {"often": CHECKS_MAX, "once": 1}
+    assert [check.at for check in found["bars"]] == sorted(
+        (check.at for check in found["bars"]), reverse=True
+    )
+    assert len(found["a"]) == 2
 
 
 def test_a_server_that_is_away_is_said(tmp_path: Path, house: House) -> None:

@@ -5,19 +5,35 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
+import threading
+from datetime import timedelta
 from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect import Flow, Task
+from prefect.client.schemas.schedules import IntervalSchedule
 
 import flows.scheduled
 from flows.pool import FILE, POOL_PREFIX, with_pauses
+from flows.scheduled.schedule import ANCHOR
 from flows.scheduled.schedules import SCHEDULES
-from flows.serve import deployments, unneeded
+from flows.serve import RUNS_AT_ONCE_MAX, deployments, keep_schedules, unneeded
+from infra.native import plans
 
 NAMES = [f"flows.scheduled.{each.name}" for each in pkgutil.iter_modules(flows.scheduled.__path__)]
+
+
+class Stop(threading.Event):
+    """An event that nobody waits for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return at once."""
+        return False
+
+
 THINGS = [
     each
     for name in NAMES
@@ -72,13 +88,62 @@ def test_the_pool_s_file_names_flows_that_there_are() -> None:
     assert {each.name for each in found} == {each.flow_name for each in deployments(Path("."))}
 
 
-def test_the_pool_s_flows_run_as_often_as_those_of_the_process_that_stays() -> None:
+def test_the_pool_s_flows_run_when_those_of_the_process_that_stays_do() -> None:
+    """As often, and at the same times, which no new start of the process moves."""
     document = yaml.safe_load(FILE.read_text())
     found = {
-        each["name"].removeprefix(POOL_PREFIX): each["schedules"][0]["interval"]
+        each["name"].removeprefix(POOL_PREFIX): (
+            each["schedules"][0]["interval"],
+            each["schedules"][0]["anchor_date"],
+        )
         for each in document["deployments"]
     }
-    assert found == {each.name: each.every.total_seconds() for each in SCHEDULES}
+    assert found == {
+        each.name: (each.every.total_seconds(), each.anchor.isoformat()) for each in SCHEDULES
+    }
+    served = {each.name: each.schedules[0].schedule for each in deployments(Path("a home"))}
+    assert {
+        name: (one.interval, one.anchor_date)
+        for name, one in served.items()
+        if isinstance(one, IntervalSchedule)
+    } == {each.name: (each.every, each.anchor) for each in SCHEDULES}
+
+
+def test_no_two_flows_of_a_day_start_at_once() -> None:
+    starts = [each.anchor.time() for each in SCHEDULES if each.every >= timedelta(days=1)]
+    assert len(set(starts)) == len(starts)
+
+
+def test_long_flows_leave_a_run_to_the_others_even_when_each_takes_all_its_time() -> None:
+    """Over a quarter, and the limits of both ways to run them are the same."""
+    assert RUNS_AT_ONCE_MAX == plans.RUNS_AT_ONCE_MAX
+    hour, end = timedelta(hours=1), ANCHOR + timedelta(days=92)
+    moves = []
+    for each in SCHEDULES:
+        took = timedelta(seconds=float(each.flow.timeout_seconds or 0))
+        if took > hour:
+            start = each.anchor
+            while start < end:
+                moves += [(start, 1), (start + took, -1)]
+                start += each.every
+    assert max(accumulate(change for _, change in sorted(moves))) < RUNS_AT_ONCE_MAX
+
+
+def test_schedules_wait_for_a_server_that_goes_away_and_end_with_a_signal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = iter([False, True, False, True])
+    served = iter([ExceptionGroup("loops", [RuntimeError("Service exceeded error threshold.")])])
+
+    def serve_them() -> None:
+        if (fault := next(served, None)) is not None:
+            raise fault
+
+    keep_schedules(Stop(), lambda: next(there), serve_them)
+    assert list(there) == []
+    said = capsys.readouterr().err
+    assert "schedules: RuntimeError: Service exceeded" in said
+    assert "they go on when Prefect's server answers again" in said
 
 
 @pytest.mark.parametrize("old", ["", "postgresql://reader@old/rrr"])

@@ -165,6 +165,31 @@ def test_kraken_s_errors_come_with_status_200(api: VenueApi) -> None:
         list(history.pages(unknown))
 
 
+def test_a_full_page_of_kraken_s_trades_without_ids_is_refused_and_gone_beyond(
+    api: VenueApi,
+) -> None:
+    """Its oldest trades carry none; those after them are taken all the same."""
+    api.without_id = 1_000
+    trades = list(api.trades)
+    found = pages("kraken", api.url, (START_US, trades[2_500].at_us))
+    assert said(found) == wanted(trades[1_000:], START_US, trades[2_500].at_us)
+    assert len(found[0].refused) == 1_000
+
+
+def test_a_page_of_binance_s_of_which_nothing_can_be_read_does_not_end_the_span(
+    api: VenueApi,
+) -> None:
+    trades = market(3_000)
+    for n in range(1_000, 2_000):
+        trades[n] = Trade(trades[n].number, trades[n].at_us, "-1", "1")
+    api.trades = trades
+    span = START_US, trades[-1].at_us
+    found = pages("binance", api.url, span)
+    assert said(found) == wanted(trades[:1_000] + trades[2_000:], *span)
+    assert sum(len(page.refused) for page in found) == 1_000
+    assert [page.through_us for page in found[1:4]] == [trades[999].at_us] * 3
+
+
 def test_requests_keep_the_venue_s_pace(api: VenueApi) -> None:
     clock = ManualClock()
     span = Span("crypto_trades", "X:BTCUSD", "spot", START_US, START_US + HOUR_US)

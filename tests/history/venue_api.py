@@ -42,10 +42,14 @@ class Fault:
 
 @dataclass
 class VenueApi:
-    """The server; asked: every path and question that came; page_max: rows a page."""
+    """The server; asked: every path and question that came; page_max: rows a page.
+
+    without_id: so many of the first trades have none at Kraken.
+    """
 
     trades: Sequence[Trade] = ()
     page_max: int = 1_000
+    without_id: int = 0
     faults: list[Fault] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     url: str = ""
@@ -128,9 +132,10 @@ class VenueApi:
             return _json({"error": ["EQuery:Unknown asset pair"]})
         since = int(query["since"])
         found = [each for each in self.trades if each.at_us * 1000 > since][: self.page_max]
+        nameless = self.trades[: self.without_id]
         spelled = [
             f'["{e.price}","{e.size}",{e.at_us // 10**6}.{e.at_us % 10**6:06}1,'
-            f'"{e.side[0]}","m","",{e.number}]'
+            f'"{e.side[0]}","m",""{"" if e in nameless else f",{e.number}"}]'
             for e in found
         ]
         last = found[-1].at_us * 1000 if found else since

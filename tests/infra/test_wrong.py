@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from infra.watch.ingest_report import IngestReport
 from infra.watch.probes import SILENT, Health
 from infra.watch.seen import Disk, Seen, ShardJournal
 from infra.watch.wrong import Wrong, wrong
@@ -16,6 +15,7 @@ from lake.hot.alerts import Alert
 from lake.hot.edition import Edition
 from lake.hot.look import HotLook
 from lake.hot.standing import Standing
+from lake.ingest.report import IngestReport
 from lake.ingest.status import FeedStatus, Status
 
 NOW_US = 1_795_000_000_000_000

@@ -19,6 +19,7 @@ from flows.scheduled.schedules import SCHEDULES
 from flows.serve import send_lineage
 from infra.command.main import run
 from lake.clock import ManualClock, SystemClock
+from lake.errors import Damaged
 from lake.ingest.commits_told import TELL_S, CommitsTold
 from lake.ingest.hot_to_lake import Moved
 from lake.lineage.destination import Destination, destination
@@ -27,6 +28,8 @@ from lake.lineage.run import Teller
 from lake.settings import Settings
 from lake.state import write_state
 from lake.tables.catalog import open_catalog
+from tests.bars.test_trades_to_bars import House
+from tests.bars.trading import trades
 from tests.lineage.receiver import receiving
 from tests.path.lakehouse import Lakehouse, stream
 
@@ -95,6 +98,32 @@ def test_a_scheduled_flow_has_a_job_and_tells_how_its_runs_went(
     assert kinds == [(job, "START"), (job, "FAIL"), (job, "COMPLETE")]
     runs = {event["run"]["runId"] for *_, event in events(migrated_dsn)}  # type: ignore[index]
     assert runs == {str(ran.id)}
+
+
+def test_a_run_says_that_it_failed_when_a_later_step_did(migrated_dsn: str, tmp_path: Path) -> None:
+    """Bars of one step are out, the next step raises: the run did not complete."""
+    house = House(migrated_dsn, tmp_path / "warehouse")
+    house.start_shard(0)
+    house.take(trades(1, 1, count=40))
+
+    def fails() -> None:
+        with house.bars() as bars:
+            bars.drain()
+            raise Damaged("bars", "no more", "none")
+
+    with pytest.raises(Damaged, match="no more"):
+        fails()
+    with house.bars() as bars:
+        bars.drain()
+    house.take(trades(2, 41, count=40))
+    with house.bars() as bars:
+        bars.drain()
+    house.close()
+    told = [
+        (kind, event) for job, kind, _, event in events(migrated_dsn) if job == "trades_to_bars"
+    ]
+    assert [kind for kind, _ in told] == ["START", "FAIL", "START", "COMPLETE"]
+    assert "no more" in json.dumps(told[1][1])
 
 
 def test_the_flows_process_sends_to_the_receiver_that_up_was_told_of(

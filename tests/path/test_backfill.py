@@ -7,20 +7,21 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import orjson
 import polars as pl
+import psycopg
 import pytest
 
 from flows.files_to_journal import take_file
-from flows.gaps_to_history import fill_gaps
+from flows.gaps_to_history import fill_gaps, unfilled
 from flows.history_to_journal import Ask, Told, backfill
 from flows.place import Place, placed
 from flows.trades_to_bars import TradesToBars
-from lake.clock import SystemClock
+from lake.clock import SystemClock, utc_from_us
 from lake.errors import BadInput, Refused
 from lake.history.page import Span
 from lake.history.venues import VenueMarket
@@ -224,6 +225,45 @@ def test_gaps_on_record_are_filled_and_the_book_says_so(home: Home, api: VenueAp
         ("id_hole", "crypto_trades", True),
     ]
     assert fill_gaps(place_at(home), clock, urls={"coinbase": api.url}) == []
+
+
+def test_gaps_of_feeds_without_history_keep_no_others_waiting(home: Home) -> None:
+    """Many old ones of the simulator, and more of one venue than one run looks at."""
+    clock = SystemClock()
+    start = utc_from_us(clock.now_us()) - timedelta(days=2)
+    with psycopg.connect(home.dsn, autocommit=True) as connection:
+        for first, feed, count in ((1, "sim", 600), (1_001, "kraken", 510), (2_001, "coinbase", 1)):
+            connection.execute(
+                "INSERT INTO market.feed_gaps (gap_id, feed, connection, kind, gap_from, gap_to,"
+                " detected_time, closed_time, shard, seq)"
+                " SELECT n, %s, 0, 'disconnect', at, at + interval '10 s', at, at, 0, n"
+                " FROM generate_series(%s::int, %s) AS n,"
+                " LATERAL (SELECT %s::timestamptz + n * interval '1 min' AS at)",
+                (feed, first, first + count - 1, start),
+            )
+        found = {each.feed: each.rows for each in unfilled(connection, clock, {})}
+    assert {feed: len(rows) for feed, rows in found.items()} == {"kraken": 500, "coinbase": 1}
+    assert [row["gap_id"] for row in found["kraken"]] == list(range(1_011, 1_511))
+
+
+def test_a_file_is_known_by_what_it_holds_and_what_it_was_said_to_be(
+    home: Home, tmp_path: Path
+) -> None:
+    """Neither another file of the same name and size, nor the same of another ticker, is in."""
+    place, clock = place_at(home), SystemClock()
+    path = tmp_path / "trades.csv"
+    head = "trade_id,price,size,event_time,side\n"
+    path.write_text(head + "1,10,1,2024-08-08T10:00:00Z,buy\n")
+    given = {"exchange": "coinbase", "market": "spot", "ticker": "X:BTCUSD"}
+    for _ in range(2):
+        assert take_file(path, given, place, clock).progress.rows == 1
+    assert ids(home) == [1]
+    other = {**given, "ticker": "X:ETHUSD"}
+    assert take_file(path, other, place, clock).progress.rows == 1
+    path.write_text(head + "2,10,1,2024-08-08T10:00:00Z,buy\n")
+    assert take_file(path, given, place, clock).progress.rows == 1
+    assert ids(home) == [1, 1, 2]
+    assert verify(home.path).holds
 
 
 def test_what_to_ask_for_is_said_once_and_rightly(home: Home) -> None:

@@ -16,12 +16,12 @@ from flows.place import placed
 from lake.clock import ManualClock, SystemClock
 from lake.errors import Refused, WrongUse
 from lake.history.old_database import MARKET_TABLES
-from lake.hot.imports import move, side_of
+from lake.hot.imports import begin, followed, move, side_of
 from lake.settings import Settings
 from lake.verify.verify import verify
 from tests.conftest import Databases
 from tests.path.lakehouse import NOW_MS, Lakehouse, frame, quote, stream, trade
-from tests.path.market import Home
+from tests.path.market import Home, ended
 
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
 ROWS = 600
@@ -144,19 +144,39 @@ def test_both_old_schemas_come_over_whole_and_are_equal_under_their_old_names(
     assert verify(home.path).holds
 
 
+@pytest.mark.parametrize("fault", ["journal.fsync=kill@1", "journal.published=kill@2"])
+def test_an_import_that_is_killed_goes_on_and_two_at_once_do_no_harm(
+    home: Home, olds: dict[str, Old], fault: str
+) -> None:
+    old = olds["supabase"]
+    with psycopg.connect(old.dsn) as there:
+        there.execute("DROP TABLE orders")  # which the ledger takes in, by another way
+    words = ("import", "run", "--old", old.dsn, "--name", old.name)
+    assert ended(home.start(*words, faults=fault)).code < 0
+    for done in [ended(each) for each in [home.start(*words) for _ in range(2)]]:
+        assert done.code == 0, done.err
+    checks = compare(old, placed(Settings(home=home.path), home.dsn), SystemClock())
+    assert len(checks) == 4 * 2
+    assert [each for each in checks if not each.equal] == []
+    assert verify(home.path).holds
+
+
 def test_consumers_move_in_order_after_fourteen_days_and_go_back_at_once(
     home: Home, databases: Databases
 ) -> None:
     clock = ManualClock(1_772_000_000_000_000)
     start = datetime.fromtimestamp(clock.now_us() / 1e6, UTC)
     with psycopg.connect(home.dsn, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO market.imports (name, began_time) VALUES ('rrr', %s)", (start,)
-        )
+        begin(connection, "rrr", start)
 
         def refused(consumer: str, days: float, words: str) -> None:
             with pytest.raises(Refused, match=words):
                 move(connection, "rrr", consumer, "new", start + timedelta(days=days))
+
+        def follows(first: float, last: float) -> None:
+            for hour in [*range(round(first * 24), int(last * 24)), last * 24]:
+                now = start + timedelta(hours=hour)
+                followed(connection, "rrr", now, now)
 
         def compared(days: float, equal: bool) -> None:
             connection.execute("DELETE FROM market.import_days")
@@ -166,7 +186,12 @@ def test_consumers_move_in_order_after_fourteen_days_and_go_back_at_once(
                 (equal, start + timedelta(days=days)),
             )
 
+        refused("dashboard", 14.1, "was never followed")
+        follows(-5, -0.5)  # and then nobody followed it for half a day
+        follows(0, 13.9)
         refused("dashboard", 13.9, "13 days of 14")
+        refused("dashboard", 14.1, "more than an hour ago")
+        follows(13.9, 14.1)
         refused("dashboard", 14.1, "not compared today")
         compared(14.0, False)
         refused("dashboard", 14.1, "1 days differ")
@@ -174,6 +199,7 @@ def test_consumers_move_in_order_after_fourteen_days_and_go_back_at_once(
         refused("trading", 14.1, "dashboard still reads the old")
         move(connection, "rrr", "dashboard", "new", start + timedelta(days=14.1))
         refused("trading", 14.1, "backtests still reads the old")
+        follows(14.1, 14.2)
         for consumer in ("backtests", "trading"):
             move(connection, "rrr", consumer, "new", start + timedelta(days=14.2))
         assert side_of(connection, "rrr", "trading") == "new"

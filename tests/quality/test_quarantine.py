@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pyarrow as pa
@@ -173,23 +173,38 @@ def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
 class BadMaker(TradesToBars):
     """Makes one bar that no rule lets pass, as a fault of ours might."""
 
+    bad: ClassVar[list[Row]] = [bar(NOON, 100, high=Decimal(1))]
+
     def step(self) -> Any:
         with self._turn() as table:
             held = self._look(table)
-            rows = pa.Table.from_pylist(BAD + GOOD, schema=arrow_schema(load("bars")))
+            rows = pa.Table.from_pylist(self.bad + GOOD, schema=arrow_schema(load("bars")))
             return self._published(table, Changes(rows, rows.slice(0, 0)), held, more=False)
 
 
-BAD: list[Row] = [bar(NOON, 100, high=Decimal(1))]
+class DoubledMaker(BadMaker):
+    """Makes a bucket twice, which only a rule about several rows can see."""
+
+    bad: ClassVar[list[Row]] = [bar(NOON, 100), bar(NOON, 101)]
+
+
 GOOD: list[Row] = [bar(NOON + timedelta(minutes=5), 100)]
 
 
-@pytest.mark.parametrize(("decision", "bars"), [("released", 2), ("refused", 1)])
+@pytest.mark.parametrize(
+    ("made", "decision", "bars"),
+    [
+        (BadMaker, "released", 2),
+        (BadMaker, "refused", 1),
+        (DoubledMaker, "released", 3),
+        (DoubledMaker, "refused", 1),
+    ],
+)
 def test_a_batch_that_breaks_a_rule_waits_unseen_for_a_decision(
-    house: House, decision: str, bars: int
+    house: House, made: type[BadMaker], decision: str, bars: int
 ) -> None:
     house.take([row_of_trade(NOON)])
-    with BadMaker(house.dsn, house.place) as maker:
+    with made(house.dsn, house.place) as maker:
         for _ in range(2):  # the same batch, not another
             with pytest.raises(Damaged, match="quarantine release batch-1"):
                 maker.step()
@@ -200,5 +215,8 @@ def test_a_batch_that_breaks_a_rule_waits_unseen_for_a_decision(
                 " ('batch-1', %s, 'why', 'ann', now(), NULL, NULL)",
                 (decision,),
             )
+            held = connection.execute("SELECT rows_at_fault FROM market.held_batches").fetchone()
+        assert held is not None
+        assert len(json.loads(held[0])) == len(made.bad)
         maker.step()
     assert house.rows("SELECT count(*) AS n FROM bars") == [{"n": bars}]

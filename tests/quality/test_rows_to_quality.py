@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import psycopg
+import pyarrow as pa
 import pytest
 
+from flows import old_results
 from flows.bars_to_anomaly_model import train
 from flows.scheduled.quality import broken as said
 from lake.clock import ManualClock
+from lake.contracts.arrow_schema import arrow_schema
+from lake.contracts.contract import load
 from lake.errors import BadInput, Fenced
+from lake.hot.edition import ask
 from lake.hot.lease import Lease
+from lake.hot.numbered import append
 from lake.hot.scores import quality_scores
 from lake.quality.book import DATASET, latest, of_run, record
+from lake.tables.catalog import open_catalog
 from tests.bars.trading import EPOCH, NOON, published_bar
 from tests.quality.house import US, House, bar, broken, quote, trade
 
@@ -31,6 +40,25 @@ def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     house.start_shard(0)
     yield house
     house.close()
+
+
+def edge(correlation: float) -> dict[str, object]:
+    """Return a row of asset_edges without its number."""
+    return {
+        "event_time": NOON,
+        "interval": "1h",
+        "window_bars": 100,
+        "exchange": "coinbase",
+        "market": "spot",
+        "ticker": "X:BTCUSD",
+        "other": "X:ETHUSD",
+        "bars": 90,
+        "correlation": correlation,
+        "lag_bars": 0,
+        "lag_correlation": 0.5,
+        "cluster": 1,
+        "other_cluster": 1,
+    }
 
 
 def at(seconds: float) -> datetime:
@@ -258,6 +286,56 @@ def test_what_is_listed_is_each_rule_s_newest_result(house: House) -> None:
     with psycopg.connect(house.dsn) as connection:
         assert latest(connection, every=False) == []
         assert quality_scores(connection)["crypto_trades"] == 1
+
+
+def test_looks_at_once_take_turns_and_look_at_each_row_once(house: House) -> None:
+    house.take([trade(at(n), 100) for n in range(20)])
+    house.take([trade(at(30), 100, size=Decimal(0))])
+    with ThreadPoolExecutor(3) as pool:
+        looks = [each.result(120) for each in [pool.submit(house.look) for _ in range(3)]]
+    found = [each for runs in looks for run in runs for each in run.results]
+    rows = [each for each in found if each.rule.name == "size_positive" and each.checked]
+    assert [(each.checked, each.failed) for each in rows] == [(21, 1)]
+
+
+def test_what_flows_number_is_looked_at_by_its_contract_once(house: House) -> None:
+    """An edge of the network of assets that says more than certainty, for instance."""
+    schema = arrow_schema(load("asset_edges"))
+    rows = pa.Table.from_pylist(
+        [edge(0.5), edge(7.0)], schema=schema.remove(schema.get_field_index("row_no"))
+    )
+    with psycopg.connect(house.dsn, autocommit=True) as connection:
+        append(connection, "asset_edges", rows)
+    found = broken(house.look())
+    assert {name: n for name, n in found.items() if name.startswith("asset_edges")} == {
+        "asset_edges.correlation_bounded": 1
+    }
+    assert "asset_edges.correlation_bounded" not in broken(house.look())
+
+
+def test_results_leave_the_hot_tier_at_their_age_once_the_lake_holds_them(house: House) -> None:
+    """The view shows them all the same, and the newest of each rule stays where it was."""
+    house.take([trade(at(0), size=Decimal(0))])
+    house.look()
+    house.take([trade(at(1))])
+    house.look(now=NOON + timedelta(minutes=9))
+    count = "SELECT count(*) AS n FROM quality_results"
+    before = house.rows(count)
+    later = ManualClock((NOON + timedelta(days=500) - EPOCH) // US)
+    with (
+        psycopg.connect(house.dsn, autocommit=True) as connection,
+        closing(open_catalog(house.dsn, house.place)) as catalog,
+    ):
+        scores, newest = quality_scores(connection), latest(connection, every=True)
+        young = ManualClock((NOON + timedelta(days=2) - EPOCH) // US)
+        assert old_results.leave(connection, catalog, young, ask(connection)) == 0
+        due = old_results.due(connection, later, ask(connection))
+        gone = old_results.leave(connection, catalog, later, ask(connection))
+        assert 0 < gone == due
+        assert old_results.leave(connection, catalog, later, ask(connection)) == 0
+        assert quality_scores(connection) == scores
+        assert latest(connection, every=True) == newest
+    assert house.rows(count) == before
 
 
 def test_looking_changes_nothing_that_verify_proves(house: House) -> None:

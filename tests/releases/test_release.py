@@ -108,3 +108,22 @@ def test_tags_of_a_run_that_died_are_replaced(house: House) -> None:
     house.commit()
     create(house.dsn, house.place, "one", CLOCK)
     assert len(read(house, "one", "crypto_trades")) == 100
+
+
+def test_a_release_says_which_table_saw_ticks_beyond_the_cut(house: House) -> None:
+    """Bars are made of the hot tier too, and may be there before the ticks are in the lake."""
+    house.take(trades(2, 61, count=40))
+    house.make()
+    parts = {part.dataset: part for part in create(house.dsn, house.place, "eager", CLOCK)}
+    assert parts["bars"].ahead == "40 rows of crypto_trades of shard 0"
+    assert parts["bars"].line().endswith("ahead of the cut by 40 rows of crypto_trades of shard 0")
+    assert [name for name, part in parts.items() if part.ahead and name != "bars"] == []
+    assert len(read(house, "eager", "crypto_trades")) == 60
+    with psycopg.connect(house.dsn) as connection:
+        assert {part.dataset: part.ahead for part in parts_of(connection, "eager")} == {
+            name: part.ahead for name, part in parts.items()
+        }
+    house.commit()
+    create(house.dsn, house.place, "even", CLOCK)
+    with psycopg.connect(house.dsn) as connection:
+        assert [part.ahead for part in parts_of(connection, "even") if part.ahead] == []

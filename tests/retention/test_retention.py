@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from lake.errors import Unavailable
 from lake.hot.alerts import open_alerts
 from lake.hot.bars import HotToBars
 from lake.hot.turn import turn
+from lake.lineage.job import lake
 from lake.releases.release import create
 from lake.steps import LostAnswer, Steps
 from lake.views.client import Client
 from lake.warehouse import Folder
-from tests.bars.test_trades_to_bars import House
-from tests.bars.trading import EPOCH, Row, trades
+from tests.bars.test_trades_to_bars import US, House
+from tests.bars.trading import EPOCH, NOON, Row, trades
 from tests.verify.lakehouse import poison
 
 DAY = date(2024, 8, 8)
@@ -111,6 +112,38 @@ def test_a_day_goes_from_tier_to_tier_at_its_ages_and_is_proven_at_each(house: O
     assert house.archived() == []
     assert list(house.archive.rglob("*.parquet")) == []
     house.assert_proven()
+
+
+def test_retention_is_told_with_the_snapshots_that_it_wrote(house: OldHouse) -> None:
+    house.retain(LEFT_HOT)
+    house.retain(LEFT_LAKE)
+    head = house.table("crypto_trades").metadata.current_snapshot_id
+    with psycopg.connect(house.dsn) as connection:
+        told = connection.execute(
+            "SELECT event_type, snapshots::jsonb FROM market.lineage_events"
+            " WHERE job = 'hot_to_archive' ORDER BY event_no"
+        ).fetchall()
+    assert [kind for kind, _ in told] == ["START", "COMPLETE"] * 2
+    assert [found for _, found in told] == [{}, {}, {}, {lake("crypto_trades"): head}]
+
+
+def test_bars_outlive_their_trades_whoever_makes_a_time_of_them_anew(house: OldHouse) -> None:
+    """A day that is archived keeps its bars; the day beside it is mended."""
+    later = trades(2, 61, count=40, start=NOON + timedelta(days=30))
+    house.take(later)
+    house.commit()
+    house.make(YOUNG + timedelta(days=60))
+    before = house.stored()
+    house.retain(LEFT_HOT)
+    house.retain(LEFT_LAKE - timedelta(days=10))
+    table = house.table("bars")
+    table.delete("event_time >= '2024-09-07T00:00:00+00:00' and interval = '1s'")
+    assert len(house.stored()) < len(before)
+    first, last = ((NOON + timedelta(days=n) - EPOCH) // US for n in (-1, 40))
+    with house.bars(YOUNG + timedelta(days=60)) as bars:
+        assert bars.archived(first, last) == [DAY]
+        bars.rebuild(first, last)
+    assert house.stored() == before
 
 
 def test_a_release_reads_the_same_after_its_rows_have_gone(house: OldHouse) -> None:

@@ -47,6 +47,21 @@ class IngestReport:
         return self.alive and self.fault is None and self.age_s < SILENT_S
 
     @property
+    def heard_us(self) -> dict[str, int]:
+        """Return live feed -> until when it was heard: while no gap of it is open, it is.
+
+        Empty while it drains in good order: then nobody is to hear them any more.
+        """
+        if self.status["draining"] and self.fault is None:
+            return {}
+        turned_us = self.status["at_us"] or self.at_us
+        return {
+            feed: said["last_us"] if said["gaps_opened"] > said["gaps_closed"] else turned_us
+            for feed, said in self.status["feeds"].items()
+            if feed in self.status.get("live", ())
+        }
+
+    @property
     def mover_age_s(self) -> float | None:
         """Return how long the mover had been silent when this was said; None before it spoke."""
         at_us = self.status["mover"].get("at_us")
@@ -86,6 +101,19 @@ def read_reports(home: Path, clock: Clock) -> list[IngestReport]:
                     is_alive(said["pid"], said["host"], said["boot_id"]),
                 )
             )
+    return found
+
+
+def feeds_heard(home: Path, clock: Clock) -> dict[str, int]:
+    """Return live feed -> until when it was heard (UTC microseconds), by the ingest that did least.
+
+    Of ingests that run, or that ended by a fault or were killed: one that ended in good order left
+    no report, and its feeds are nobody's to hear.
+    """
+    found: dict[str, int] = {}
+    for report in read_reports(home, clock):
+        for feed, heard_us in report.heard_us.items():
+            found[feed] = min(heard_us, found.get(feed, heard_us))
     return found
 
 
