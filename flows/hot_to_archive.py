@@ -38,7 +38,8 @@ from lake.cost.assumptions import Assumptions, read_assumptions
 from lake.cost.model import GB, cost, price_gb_month
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.edition import ask
-from lake.ingest.hot_to_dropped import drop_due, due_days, ledger_totals
+from lake.ingest.day_totals import ledger_totals
+from lake.ingest.hot_to_dropped import drop_due, due_days
 from lake.journal.segment import bytes_of
 from lake.lineage.destination import NAMESPACE as LINEAGE_NAMESPACE
 from lake.lineage.job import lake

@@ -11,15 +11,13 @@ lake's table where it is, so that nobody takes it back to before the proof unsee
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-import duckdb
 import psycopg
 from psycopg import errors
+from psycopg.types.json import Json
 
-from lake import ledger
-from lake.archive.book import left_content
 from lake.clock import Clock, utc_from_us
 from lake.contracts.contract import TICK_DATASETS
 from lake.errors import Damaged, Unavailable
@@ -29,33 +27,20 @@ from lake.hot.chunks import bounds
 from lake.hot.edition import Edition, ask, leave_age_days
 from lake.hot.hot_reader import last_write
 from lake.hot.partitions import drop_partition, existing_partitions, lock_day
+from lake.ingest.day_totals import Totals, ledger_totals, totals_with_archived
 from lake.steps import Steps
 from lake.tables.names import CATALOG, NAMESPACE
 from lake.views.client import Client
-from lake.views.engine import file_fault
 from lake.views.snapshot import Snapshot, goes_on_from
 
 GRACE_S = 900
 """Seconds since a day's last row, and since the lake holds it: longer than the longest query that
 is allowed on the hot tier."""
 
-Covered = dict[tuple[str, date], tuple[dict[int, int], int]]
-"""Dataset and day -> each shard's last frame of it, and since when the lake is seen to hold them,
-in microseconds on the monotonic clock. A new process sees it anew."""
-
-
 DROP_TRIES_MAX = 3
 DROP_PAUSE_S = 0.5
 """A day in use is tried again so often, with a pause in which its writers and readers go on; then
 not before the next look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Rows and digest of one day of a dataset."""
-
-    rows: int
-    digest: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +86,23 @@ def drop_due(
     clock: Clock,
     *,
     grace_s: int = GRACE_S,
-    covered: Covered | None = None,
     steps: Steps | None = None,
 ) -> list[Leaving]:
     """Drop every day that is due and proven; say of the others why they stay.
 
-    connection is in autocommit mode; covered: kept by the caller from one look to the next. A
-    failed proof is an open alert until the day has left.
+    connection is in autocommit mode. A failed proof is an open alert until the day has left.
     """
     client.refresh()
     edition = ask(connection)
-    covered = {} if covered is None else covered
     found = []
     for dataset in TICK_DATASETS:
         for day in due_days(connection, dataset, clock, edition):
-            places = connection, client, clock, covered
-            leaving = _leave(*places, dataset, day, grace_s, steps or Steps())
+            leaving = _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
             thing = f"hot {dataset} of {day}"
             if leaving.failed:
                 raise_alert(connection, clock, thing, leaving.reason, "run `ticklake verify`")
             elif leaving.dropped:
                 clear_alert(connection, thing)
-                covered.pop((dataset, day), None)
             found.append(leaving)
     return found
 
@@ -131,7 +111,6 @@ def _leave(
     connection: psycopg.Connection,
     client: Client,
     clock: Clock,
-    covered: Covered,
     dataset: str,
     day: date,
     grace_s: int,
@@ -147,9 +126,9 @@ def _leave(
     behind = [shard for shard, frame in last_frames.items() if held.get(shard, 0) < frame]
     if behind:
         return stays(f"not yet in the lake: shards {behind}")
-    if reason := _is_young(connection, clock, covered, dataset, day, last_frames, grace_s):
+    if reason := _is_young(connection, clock, dataset, day, last_frames, grace_s):
         return stays(reason)
-    found = _with_archived(connection, client, dataset, day)
+    found = totals_with_archived(connection, client, dataset, day)
     if found != promised:
         reason = f"the lake has {found.rows} rows, the ledger {promised.rows}, or they differ"
         return stays(reason, failed=True)
@@ -176,23 +155,44 @@ def _leave(
 def _is_young(
     connection: psycopg.Connection,
     clock: Clock,
-    covered: Covered,
     dataset: str,
     day: date,
     last_frames: dict[int, int],
     grace_s: int,
 ) -> str:
     """Say why a query may still run that needs the day's rows in hot; "" where none may."""
-    oldest = utc_from_us(clock.now_us()) - timedelta(seconds=grace_s)
+    now = utc_from_us(clock.now_us())
+    oldest = now - timedelta(seconds=grace_s)
     if last_write(connection, last_frames) > oldest:
         return f"written to within {grace_s} s"
-    now_us = clock.monotonic_us()
-    known = covered.get((dataset, day))
-    if known is None or known[0] != last_frames:
-        known = covered[dataset, day] = last_frames, now_us
-    if now_us - known[1] < grace_s * 1_000_000:
+    if _covered_since(connection, dataset, day, last_frames, now) > oldest:
         return f"seen in the lake for less than {grace_s} s"
     return ""
+
+
+def _covered_since(
+    connection: psycopg.Connection,
+    dataset: str,
+    day: date,
+    last_frames: dict[int, int],
+    now: datetime,
+) -> datetime:
+    """Note that the lake holds these frames of a day; return since when it is seen to, UTC."""
+    row = connection.execute(
+        "INSERT INTO market.covered_days AS c VALUES (%(of)s, %(on)s, %(frames)s, %(now)s)"
+        " ON CONFLICT (dataset, day) DO UPDATE SET frames = excluded.frames, seen_time ="
+        " CASE WHEN c.frames = excluded.frames AND c.seen_time <= excluded.seen_time"
+        " THEN c.seen_time ELSE excluded.seen_time END RETURNING seen_time",
+        {
+            "of": dataset,
+            "on": day,
+            "frames": Json({str(shard): frame for shard, frame in last_frames.items()}),
+            "now": now,
+        },
+    ).fetchone()
+    assert row is not None
+    found: datetime = row[0]
+    return found
 
 
 def _drop_in_tries(
@@ -217,6 +217,9 @@ def _drop_proven(connection: psycopg.Connection, client: Client, proof: Proof) -
             raise Damaged(f"hot {dataset} of {day}", "a late row came in", "prove again")
         _hold_lake(connection, client, dataset, proof.lake)
         drop_partition(connection, dataset, day, locked)
+        connection.execute(
+            "DELETE FROM market.covered_days WHERE dataset = %s AND day = %s", (dataset, day)
+        )
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
             " VALUES (%s, %s, %s, %s)",
@@ -286,46 +289,3 @@ def beyond_dropped(connection: psycopg.Connection, proof: Proof) -> tuple[int, D
     ).fetchone()
     assert row is not None
     return proof.promised.rows - int(row[0]), proof.promised.digest - row[1]
-
-
-def ledger_totals(
-    connection: psycopg.Connection, dataset: str, day: date
-) -> tuple[Totals, dict[int, int]]:
-    """Return what the ledger says of a day, and each shard's last frame with rows in it."""
-    rows = connection.execute(
-        "SELECT shard, sum(rows), sum(digest), max(last_frame) FROM market.ledger_minutes"
-        " WHERE dataset = %s AND minute >= %s AND minute < %s GROUP BY shard",
-        (dataset, *bounds(day)),
-    ).fetchall()
-    total = Totals(sum(int(r[1]) for r in rows), sum((r[2] for r in rows), Decimal(0)))
-    return total, {int(r[0]): int(r[3]) for r in rows}
-
-
-def lake_totals(client: Client, dataset: str, day: date) -> Totals:
-    """Recompute rows and digest of a day from the lake's files."""
-    start = int(bounds(day)[0].timestamp()) * 1_000_000
-    where = (
-        f"event_time >= make_timestamptz({start})"
-        f" AND event_time < make_timestamptz({start + 86_400_000_000})"
-    )
-    totals = ledger.totals_sql(dataset, "duckdb", f"lake.{dataset}", where)
-    try:
-        row = client.duckdb.execute(
-            f"SELECT coalesce(sum(rows), 0), coalesce(sum(digest), 0) FROM ({totals})"
-        ).fetchone()
-    except duckdb.Error as error:
-        raise file_fault(f"lake.{dataset}", error) from error
-    assert row is not None
-    return Totals(int(row[0]), Decimal(row[1]))
-
-
-def _with_archived(
-    connection: psycopg.Connection, client: Client, dataset: str, day: date
-) -> Totals:
-    """Return what the lake holds of a day, and what has left it for the archive."""
-    found = lake_totals(client, dataset, day)
-    snapshot = client.snapshots.get(dataset)
-    if snapshot is None or not snapshot.left:
-        return found
-    gone = left_content(connection, dataset, day, snapshot.left)
-    return Totals(found.rows + gone.rows, found.digest + gone.digest)

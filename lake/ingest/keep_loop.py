@@ -17,7 +17,7 @@ from lake.hot.lease import Lease
 from lake.hot.partitions import ensure_partitions, summarize
 from lake.hot.recovery import window_s
 from lake.hot.staged_files import waiting_files
-from lake.ingest.hot_to_dropped import Covered, drop_due
+from lake.ingest.hot_to_dropped import drop_due
 from lake.ingest.hot_to_lake import BOOKS
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.mover_context import SERVER_FAULTS, Backoff, MoverContext
@@ -62,7 +62,6 @@ class KeepLoop:
         self._context = context
         self._unmerged: dict[str, set[int]] = {}
         self._partitions: set[tuple[str, date]] = set()
-        self._covered: Covered = {}
         place = context.place
         self._trino = Trino(**place.trino) if place.trino else None
         self._trino_again_us = 0
@@ -191,7 +190,7 @@ class KeepLoop:
             psycopg.connect(access.dsn, autocommit=True) as connection,
             Client(access.dsn, access.warehouse) as client,
         ):
-            for leaving in drop_due(connection, client, context.clock, covered=self._covered):
+            for leaving in drop_due(connection, client, context.clock):
                 if not leaving.dropped:
                     fault = f"{leaving.dataset} {leaving.day} stays in hot: {leaving.reason}"
                     context.progress.last_fault = fault

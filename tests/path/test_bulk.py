@@ -28,8 +28,9 @@ from lake.hot.hot_tier import HotTier
 from lake.hot.lease import COMMITTER, Lease, shard_lease, take
 from lake.ingest import control
 from lake.ingest.codecs import codecs
+from lake.ingest.day_totals import ledger_totals
 from lake.ingest.held import Held
-from lake.ingest.hot_to_dropped import Proof, beyond_dropped, drop_due, ledger_totals
+from lake.ingest.hot_to_dropped import Proof, beyond_dropped, drop_due
 from lake.ingest.hot_to_lake import LAKE_DATASETS, HotToLake
 from lake.ingest.journal_to_hot import JournalToHot
 from lake.ingest.lake_files import RemovalBook

@@ -12,7 +12,7 @@ from lake.clock import Clock, ManualClock, SystemClock
 from lake.hot.bars import LEVELS
 from lake.hot.look import look
 from lake.hot.partitions import existing_partitions
-from lake.ingest.hot_to_dropped import GRACE_S, Covered, drop_due
+from lake.ingest.hot_to_dropped import GRACE_S, drop_due
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
 from lake.tables.names import NAMESPACE
@@ -87,11 +87,10 @@ def test_a_day_stays_for_a_grace_since_the_lake_was_first_seen_to_hold_it(
 ) -> None:
     """As after an outage of the lake: its rows are old in hot, and young in the lake."""
     clock = ManualClock(SystemClock().now_us() + 3_600_000_000)
-    covered: Covered = {}
 
     def again() -> dict[str, str]:
         with psycopg.connect(lakehouse.dsn, autocommit=True) as pg, Client(lakehouse.dsn) as client:
-            found = drop_due(pg, client, clock, covered=covered)
+            found = drop_due(pg, client, clock)
         return {leaving.dataset: leaving.reason for leaving in found}
 
     assert again()["crypto_trades"] == f"seen in the lake for less than {GRACE_S} s"
@@ -99,7 +98,9 @@ def test_a_day_stays_for_a_grace_since_the_lake_was_first_seen_to_hold_it(
     assert again()["crypto_trades"] == f"seen in the lake for less than {GRACE_S} s"
     clock.advance(1)
     assert again()["crypto_trades"] == ""
-    assert covered.keys().isdisjoint({("crypto_trades", DAY)})
+    with psycopg.connect(lakehouse.dsn) as connection:
+        held = connection.execute("SELECT count(*) FROM market.covered_days").fetchone()
+    assert held == (0,)
 
 
 def test_a_failed_proof_keeps_the_day(lakehouse: Lakehouse) -> None:

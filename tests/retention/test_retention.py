@@ -20,6 +20,7 @@ from lake.errors import Unavailable
 from lake.hot.alerts import open_alerts
 from lake.hot.bars import HotToBars
 from lake.hot.turn import turn
+from lake.ingest.hot_to_dropped import drop_due
 from lake.lineage.job import lake
 from lake.releases.release import create
 from lake.steps import LostAnswer, Steps
@@ -59,6 +60,15 @@ class OldHouse(House):
     def retain(self, now: datetime, steps: Steps | None = None) -> Retained:
         return self.retention(now, steps).run()
 
+    def look(self, now: datetime) -> None:
+        """See that the lake holds what is due: days leave a grace after that."""
+        clock = ManualClock(int((now - EPOCH).total_seconds()) * 1_000_000)
+        with (
+            psycopg.connect(self.dsn, autocommit=True) as connection,
+            Client(self.dsn, self.place) as client,
+        ):
+            drop_due(connection, client, clock)
+
     def seen(self, view: str, release: str | None = None) -> list[Row]:
         with Client(self.dsn, self.place, release=release) as client:
             return list(client.arrow(f"FROM {view} ORDER BY seq").to_pylist())
@@ -89,6 +99,7 @@ def house(migrated_dsn: str, tmp_path: Path) -> Iterator[OldHouse]:
     house.take(ROWS)
     house.commit()
     house.roll()
+    house.look(LEFT_HOT - timedelta(hours=1))
     yield house
     house.close()
 
@@ -164,6 +175,7 @@ def test_a_late_row_of_a_day_that_has_gone_is_stored_and_goes_its_own_way(house:
     house.roll()
     house.assert_proven()
     assert len(house.seen("crypto_trades")) == 5
+    house.look(LEFT_LAKE - timedelta(hours=1))
     assert gone(house.retain(LEFT_LAKE)) == [
         ("hot", "crypto_trades", DAY),
         ("lake", "crypto_trades", DAY),

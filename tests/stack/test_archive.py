@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -55,6 +56,7 @@ def house(stack: Path, migrated_dsn: str) -> Iterator[StoredHouse]:
     house.take(ROWS)
     house.commit()
     house.roll()
+    house.look(LEFT_LAKE - timedelta(hours=1))
     yield house
     for path in house.files():
         house.kept.delete(path)

@@ -11,7 +11,7 @@ from pyiceberg.exceptions import CommitFailedException
 
 from lake.clock import ManualClock, SystemClock
 from lake.ingest.codecs import codecs
-from lake.ingest.hot_to_dropped import drop_due
+from lake.ingest.hot_to_dropped import GRACE_S, drop_due
 from lake.ingest.mover_context import SERVER_FAULTS
 from lake.verify.journal_to_sealed import seal_due
 from lake.views.client import Client
@@ -170,6 +170,8 @@ class World:
                 psycopg.connect(self.place.dsn, autocommit=True) as connection,
                 Client(self.place.dsn) as client,
             ):
+                drop_due(connection, client, clock, steps=self._drop_steps)
+                clock.advance(GRACE_S * 1_000_000)  # the first look sees that the lake holds them
                 drop_due(connection, client, clock, steps=self._drop_steps)
         except (Crash, *SERVER_FAULTS):
             pass  # a later run goes on from what the server says
