@@ -309,7 +309,5 @@ def from_env(
     return Settings(**values)
 
 
-__all__ = [
-    *("AUTO", "GIBIBYTE", "MEBIBYTE", "OFF", "PREFIX", "PROFILES", "Settings"),
-    *("from_env", "variable"),
-]
+__all__ = ["AUTO", "GIBIBYTE", "MEBIBYTE", "OFF", "PREFIX", "PROFILES", "Settings"]
+__all__ += ["from_env", "variable"]
