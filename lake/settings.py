@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import BadInput
-from lake.variables import is_ours, names, parsed, variable
+from lake.variables import PREFIX, is_ours, names, parsed, variable
 
 OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
