@@ -323,7 +323,5 @@ def near(folder: Path) -> Path:
     return next((each / HOME for each in folder.parents if (each / HOME).is_dir()), HOME)
 
 
-__all__ = [
-    *("AUTO", "GIBIBYTE", "HOME", "MEBIBYTE", "OFF", "PREFIX", "PROFILES", "Settings"),
-    *("from_env", "variable"),
-]
+__all__ = ["AUTO", "GIBIBYTE", "HOME", "MEBIBYTE", "OFF", "PREFIX", "PROFILES", "Settings"]
+__all__ += ["from_env", "variable"]

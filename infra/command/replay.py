@@ -21,7 +21,7 @@ def replayed(
     day_us: int,
     session: str | None,
     against: tuple[str, ...],
-    strategies: tuple[str, ...],
+    strategies: tuple[str, ...] = (),
 ) -> Answer:
     """Decide the sessions of a UTC day again, and compare; holds where nothing differs.
 

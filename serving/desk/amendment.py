@@ -54,7 +54,7 @@ def begin(term: Term, held: Held, wish: Wish, seen: Seen, now_us: int) -> None:
         asked = Asked(rest, term.account, seen.price, now_us, *seen[1:])
         breaches = term.risk.amended(asked)
         if breaches:
-            raise RiskRefused(rows_of(breaches, held.state.first, now_us))
+            raise RiskRefused(rows_of(breaches, state.first, now_us))
         held.amendment, held.amend_fault = f"amended {state.sequence_number + 1}", ""
         held.answered.clear()
         name = order.client_id

@@ -81,7 +81,7 @@ class Board:
         at_us = self._clock.monotonic_us()
 
         def is_fresh(row: dict[str, Any]) -> bool:
-            age_us = max(now_us - (row["t"] or 0), at_us - row["t_heard_at"])
+            age_us = max(now_us - int(row["t"] or 0), at_us - int(row["t_heard_at"]))
             return age_us <= PRICE_MS * 1_000
 
         return [{**_shown(row, 0), "is_fresh": is_fresh(row)} for row in rows]
@@ -138,8 +138,8 @@ class Board:
             names = {name: each[name] for name in ("ticker", "exchange", "market")}
             empty = dict.fromkeys((*TRADE, *QUOTE, "t", "qt"))
             marks = {"t_at": (0, 0), "qt_at": (0, 0), "t_rest_at": None, "qt_rest_at": None}
-            marks |= {"t_heard_at": 0, "qt_heard_at": 0}
-            row = {"id": key, **names, **empty, **marks, "usual_at": UsualPrice()}
+            heard = {"t_heard_at": 0, "qt_heard_at": 0}
+            row = {"id": key, **names, **empty, **marks, **heard, "usual_at": UsualPrice()}
             self._rows[key] = row
         return row
 

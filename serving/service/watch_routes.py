@@ -44,8 +44,8 @@ def watch_routes(parts: Parts) -> APIRouter:
             "watch": given.watch is not None,
         }
         said = {"status": "degraded" if wrong else "ok", "wrong": wrong, "parts": there_are}
-        said |= {"processes": processes, "version": version("ticklake")}
-        return Json(said, 503 if is_away else 200)
+        more = {"processes": processes, "version": version("ticklake")}
+        return Json({**said, **more}, 503 if is_away else 200)
 
     @routes.get("/lag", response_model=Lag)
     def lag(_: Reader) -> Json:
