@@ -65,6 +65,7 @@ def rows_of(columns: dict[str, np.ndarray], ticker: str = BTC.ticker) -> pa.Tabl
         {
             "ticker": pa.repeat(ticker, count),
             "event_time": pa.array(times).cast(pa.timestamp("us", "UTC")),
+            "received_time": pa.array(times + MINUTE_US).cast(pa.timestamp("us", "UTC")),
             **{name: decimals_of(values) for name, values in columns.items()},
         }
     )

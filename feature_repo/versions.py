@@ -1,10 +1,9 @@
 """Rows of features with the time from which each was known: what a change of bars adds.
 
 A live row is available when the last frame that its window is made of had reached our socket, and
-not before its bar's end. Of imported history nobody can say when a live path would have had it: a
-bar that came more than HISTORY_AFTER_US after its end stands for one that came as bars promise, its
-end and their contract's latency. Once a live row is there, a bar's later rows are live ones: what a
-late tick changes was not known before the tick.
+not before its bar's end. A bar of imported history (`feature_repo.arrival`) stands for one that
+came as bars promise, its end and their contract's latency. Once a live row is there, a bar's later
+rows are live ones: what a late tick changes was not known before the tick.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.arrival import is_history, promised_us
 from feature_repo.compute import TIME, ends_of, features_of, series_starts
 from feature_repo.feature_set import FeatureSet
 from feature_repo.kernels import rolling_max
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
-
-HISTORY_AFTER_US = 86_400_000_000
 
 SERIES = ("ticker", "exchange", "market", "interval")
 KEY_LIST = 'ticker, exchange, market, "interval", event_time'
@@ -27,7 +25,7 @@ KEY_LIST = 'ticker, exchange, market, "interval", event_time'
 
 def latency_us(feature_set: FeatureSet) -> int:
     """Return how long after their end the set's rows are there, by the contracts they rest on."""
-    return max(load(name).freshness_minutes or 0 for name in feature_set.sources) * 60_000_000
+    return promised_us(feature_set.sources)
 
 
 def computed(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
@@ -38,7 +36,7 @@ def computed(bars: pa.Table, feature_set: FeatureSet) -> pa.Table:
     rows = features_of(bars, feature_set)
     ends = ends_of(bars)
     received = bars["received_time"].cast(TIME).cast(pa.int64()).to_numpy()
-    late = received > ends + HISTORY_AFTER_US
+    late = is_history(ends, received)
     all_there, live_there = np.empty_like(ends), np.empty_like(ends)
     starts = series_starts(bars)
     for first, last in zip(starts, np.append(starts, bars.num_rows)[1:], strict=True):

@@ -27,8 +27,9 @@ class Plan:
 
     first_us, last_us: event times, [first, last), microseconds since the epoch. exchange, market:
     None for all. feed: bars of the interval, or quotes and trades. delay_us: from a bar's end to
-    when it is known. cash and the limits in units of 1e-10; costs in millionths. funding: let
-    perpetuals pay it. predictions: a Parquet file for strategies that follow a model; "" for none.
+    when it is known at the earliest. cash and the limits in units of 1e-10; costs in millionths.
+    funding: let perpetuals pay it. predictions: a Parquet file for strategies that follow a model;
+    "" for none.
     """
 
     strategy: str

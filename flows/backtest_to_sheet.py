@@ -15,6 +15,7 @@ from markupsafe import Markup
 from feature_repo.trading.money import MILLION, PPM_PER_BP, UNIT, Units, units_of
 from feature_repo.trading.statistics import Figures, drawdowns
 from feature_repo.trading.streams import times_of
+from flows.held_spans import words
 from flows.release_to_backtest import Backtest
 from flows.sheets.lines import area_chart, line_chart
 from lake.clock import utc_from_us
@@ -42,6 +43,8 @@ def sheet(result: Backtest, receipt: Receipt) -> str:
         plan=plan,
         first=f"{utc_from_us(plan.first_us):%Y-%m-%d %H:%M}",
         last=f"{utc_from_us(plan.last_us):%Y-%m-%d %H:%M}",
+        partly=[(name, words(span)) for name, span in result.partly().items()],
+        late=f"{result.late:,}" if result.late else "",
         feed=f"bars of {plan.interval}" if plan.feed == "bars" else "quotes and trades",
         params=", ".join(f"{name} {value}" for name, value in result.chosen.params.items()),
         figures=_figures(result.chosen.figures, result),

@@ -26,6 +26,7 @@ from feature_repo.models.registry import Card, Registry, Version
 from feature_repo.models.rows import LABELS, TIMES, Rows, rows_of
 from feature_repo.models.training import Trained, train
 from feature_repo.models.trees import TreeRecipe
+from flows.held_spans import texts
 from flows.release_to_training_rows import ask_of, rows_of_release
 from lake.client import connect
 from lake.clock import Clock, SystemClock, utc_from_us
@@ -257,6 +258,7 @@ def _made(table: pa.Table, order: Order, clock: Clock) -> tuple[Rows, Trained, R
         order.config(),
         features=dict(order.feature_versions),
         seed=order.recipe.seed,
+        spans=texts({"training_rows": (int(rows.event_us[0]), int(rows.event_us[-1]))}),
     )
     now = utc_from_us(clock.now_us())
     result = {"model": trained.model.hash}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ READER = "analyst"
 FOLDER = "backtests"
 """Of warehouse_sql: the statements that are asked here."""
 
+MADE_BY = b"ticklake.made_by"
+"""Metadata of a file of predictions: models and features that they are of, as JSON."""
 
 ARROW_TYPES = {
     "text": pa.string(),
@@ -106,6 +109,19 @@ def open_rows(home: Path, release: str, engine: str = "duckdb") -> Iterator[Rele
 def rows_of(client: Client, snapshots: Mapping[str, int]) -> ReleaseRows:
     """Return what a client of a release reads."""
     return ReleaseRows("duckdb", client.arrow, snapshots)
+
+
+def written_by(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return whose predictions a file has: models and sets of features, name -> version.
+
+    Empty where whoever wrote it did not say; BadInput where it says something else.
+    """
+    try:
+        said = json.loads((pq.read_schema(path).metadata or {}).get(MADE_BY, b"{}"))
+        models, features = (dict(said.get(each, {})) for each in ("models", "features"))
+    except (OSError, ValueError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise BadInput(str(path), f"does not say whose it is ({error})", "write it anew") from error
+    return models, features
 
 
 def predictions(path: Path) -> pa.Table:

@@ -8,12 +8,13 @@ it, and event by event where not, to the same result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from feature_repo.arrival import promised_us
 from feature_repo.strategies.catalog import make
 from feature_repo.trading.look_ahead import check_targets
 from feature_repo.trading.market import Event
@@ -22,6 +23,7 @@ from feature_repo.trading.outcome import Outcome, outcome_of
 from feature_repo.trading.simulation import Simulation
 from feature_repo.trading.statistics import Figures, deflated_sharpe, figures
 from feature_repo.trading.streams import (
+    bars_in_turn,
     bars_of,
     fundings_of,
     instruments_in,
@@ -34,7 +36,8 @@ from feature_repo.trading.streams import (
 )
 from feature_repo.trading.sweep import run_series, series_of
 from flows.backtest_plan import Plan, plan_of
-from flows.release_rows import ReleaseRows, open_rows, predictions
+from flows.held_spans import Span, partly, span_of, texts
+from flows.release_rows import ReleaseRows, open_rows, predictions, written_by
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.receipts.digest import table_digest
 from lake.receipts.receipt import Inputs, Receipt, receipt_of
@@ -71,7 +74,8 @@ class Backtest:
     trials: a row each, with what was swept and the last equity. sharpes: their Sharpe ratios of
     one period, in that order. deflated: the probability that the chosen has skill after so many
     trials. data: what was read -> digest of its rows. prices: event_time and close of the first
-    ticker's bars, to compare with.
+    ticker's bars, to compare with. spans: what was read -> the time that its rows cover. late: bars
+    left out, as they came after newer ones. models, features: those of the predictions.
     """
 
     plan: Plan
@@ -82,6 +86,20 @@ class Backtest:
     data: Mapping[str, str]
     snapshots: Mapping[str, int]
     prices: pa.Table
+    spans: Mapping[str, Span]
+    late: int = 0
+    models: Mapping[str, str] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
+
+    def partly(self) -> dict[str, Span]:
+        """Return what covers less than was asked for, by more than a bar: bars, or the ticks."""
+        plan = self.plan
+        traded = {
+            name: span
+            for name, span in self.spans.items()
+            if name.partition(" ")[0] == ("bars" if plan.feed == "bars" else "quotes")
+        }
+        return partly(traded, (plan.first_us, plan.last_us), plan.width_us)
 
     def tables(self) -> dict[str, pa.Table]:
         """Return every table of the result by name."""
@@ -91,7 +109,14 @@ class Backtest:
         """Return what it was made of, and its hash."""
         plan = self.plan
         inputs = Inputs(
-            plan.release, self.data, plan.document(), snapshots=self.snapshots, seed=plan.seed
+            plan.release,
+            self.data,
+            plan.document(),
+            snapshots=self.snapshots,
+            features=self.features,
+            models=self.models,
+            seed=plan.seed,
+            spans=texts(self.spans),
         )
         now = utc_from_us(clock.now_us())
         return receipt_of(KIND, plan.strategy, inputs, self.tables(), now)
@@ -106,6 +131,7 @@ def backtest(rows: ReleaseRows, plan: Plan) -> Backtest:
     """
     make(plan.strategy, next(plan.choices()))  # what is wrong with it is said before any reading
     tables = read_tables(rows, plan)
+    models, features = _made_by(plan)
     refuse_peeking(plan, tables)
     chosen: Trial | None = None
     sharpes: list[float] = []
@@ -130,6 +156,10 @@ def backtest(rows: ReleaseRows, plan: Plan) -> Backtest:
         {f"{what} {ticker}": table_digest(table) for (what, ticker), table in tables.items()},
         {name: at for name, at in rows.snapshots.items() if name in read_from},
         tables["bars", plan.tickers[0]].select(["event_time", "close"]),
+        _spans(plan, tables),
+        _late(plan, tables),
+        models,
+        features,
     )
 
 
@@ -206,15 +236,39 @@ def _streams(plan: Plan, tables: Tables) -> Iterator[Iterable[Event]]:
             for instrument in instruments_in(table):
                 rows = of_instrument(table, instrument)
                 if what == "quotes":
-                    yield quotes_of(rows, instrument)
+                    yield quotes_of(rows, instrument, promised_us([READ_FROM[what]]))
                 elif what == "trades":
-                    yield trades_of(rows, instrument)
+                    yield trades_of(rows, instrument, promised_us([READ_FROM[what]]))
                 elif what == "bars":
                     yield bars_of(rows, instrument, plan.width_us, plan.delay_us)
                 elif what == "fundings":
                     yield fundings_of(rows, instrument)
                 else:
                     yield values_of(rows, instrument, ["prediction"])
+
+
+def _made_by(plan: Plan) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the models and the sets of features that the plan's predictions are of."""
+    return written_by(Path(plan.predictions)) if plan.predictions else ({}, {})
+
+
+def _spans(plan: Plan, tables: Tables) -> dict[str, Span]:
+    """Return what was read of which instrument -> the time that its rows cover."""
+    found = {
+        f"{what} {ticker}": span_of(rows, plan.width_us if what == "bars" else 0)
+        for (what, ticker), rows in tables.items()
+    }
+    return {name: span for name, span in found.items() if span is not None}
+
+
+def _late(plan: Plan, tables: Tables) -> int:
+    """Count the bars that a strategy can't be given, as they came after newer ones."""
+    count = 0
+    for (what, _), rows in tables.items():
+        for instrument in instruments_in(rows) if what == "bars" else ():
+            given = of_instrument(rows, instrument)
+            count += given.num_rows - bars_in_turn(given, plan.width_us, plan.delay_us)[0].num_rows
+    return count
 
 
 def _line(plan: Plan, params: Mapping[str, str], outcome: Outcome) -> dict[str, object]:

@@ -6,6 +6,7 @@ them has not seen its future; predictions of the finished model on its own rows 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 from feature_repo.models.learner import prediction
 from feature_repo.models.rows import whole_rows
 from feature_repo.models.training import Trained
+from flows.features_to_model import Outcome
+from flows.release_rows import MADE_BY
 from lake.errors import BadInput
 
 COLUMNS = ("ticker", "exchange", "market", "event_time", "available_time")
@@ -35,9 +38,18 @@ def tested_predictions(table: pa.Table, trained: Trained) -> pa.Table:
     return made.sort_by([(name, "ascending") for name in ("event_time", *COLUMNS[:3])])
 
 
-def write_predictions(table: pa.Table, trained: Trained, path: Path) -> int:
-    """Write them as Parquet; return how many. Raises what tested_predictions does."""
-    made = tested_predictions(table, trained)
+def write_predictions(table: pa.Table, outcome: Outcome, path: Path) -> int:
+    """Write them as Parquet, with whose they are; return how many.
+
+    A backtest's receipt names model and features by that. Raises what tested_predictions does.
+    """
+    made = tested_predictions(table, outcome.trained)
+    version = outcome.version
+    made_by = {
+        "models": {version.name: str(version.version)},
+        "features": dict(outcome.receipt.inputs.features),
+    }
+    made = made.replace_schema_metadata({MADE_BY: json.dumps(made_by, sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(made, path, compression="zstd")
     return int(made.num_rows)

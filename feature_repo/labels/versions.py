@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from feature_repo.arrival import known_us, promised_us
 from feature_repo.kernels import lagged, rolling_sum
 from feature_repo.kernels import log as log_of
 from feature_repo.labels.forward import Labels, Series, forward_return, triple_barrier
-from feature_repo.versions import HISTORY_AFTER_US, KEY_LIST, SERIES
+from feature_repo.versions import KEY_LIST, SERIES
 from lake.bars.kernel import WIDTHS_US
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
@@ -22,7 +23,7 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 DATASET = "labels_market"
-LATENCY_US = (load("bars").freshness_minutes or 0) * 60_000_000
+LATENCY_US = promised_us(("bars",))
 US = pa.timestamp("us", "UTC")
 
 HORIZONS = {"1m": 15, "5m": 12, "1h": 24, "1d": 5}
@@ -129,8 +130,7 @@ def _of_series(
     """Yield the labels of one series, of each kind, and the ends of the bars that they are of."""
     end = bars["event_time"].cast(pa.int64()).to_numpy() + width_us
     received = bars["received_time"].cast(US).cast(pa.int64()).to_numpy()
-    history = received > end + HISTORY_AFTER_US
-    known = np.where(history, end + LATENCY_US, np.maximum(end, received))
+    known = known_us(end, received, LATENCY_US)
     high, low, close = (
         bars[name].cast(pa.float64()).to_numpy() for name in ("high", "low", "close")
     )

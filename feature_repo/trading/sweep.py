@@ -24,7 +24,7 @@ from feature_repo.trading.order import Fill, Order, Side
 from feature_repo.trading.outcome import Outcome, made_of
 from feature_repo.trading.simulation import Booked, Placed
 from feature_repo.trading.strategy import Strategy
-from feature_repo.trading.streams import BAR_COLUMNS, times_of
+from feature_repo.trading.streams import BAR_COLUMNS, bars_in_turn, times_of
 
 Targets = npt.NDArray[np.int8]
 
@@ -56,10 +56,10 @@ class VectorStrategy(Strategy, Protocol):
 
 
 def series_of(rows: pa.Table, instrument: Instrument, width_us: int, delay_us: int) -> Series:
-    """Return an instrument's bars as arrays; each is known delay_us after its end."""
-    start = times_of(rows["event_time"])
+    """Return an instrument's bars that came in turn as arrays, as `bars_of` yields them."""
+    rows, known = bars_in_turn(rows, width_us, delay_us)
     values = [units_of(rows[name], name) for name in BAR_COLUMNS]
-    return Series(instrument, start, start + width_us + delay_us, *values)
+    return Series(instrument, times_of(rows["event_time"]), known, *values)
 
 
 def run_series(
@@ -114,7 +114,10 @@ def _filled(account: Account, order: Order, series: Series, bar: int, costs: Cos
 def _moments(
     series: Series, cash: int, states: Sequence[tuple[int, int, int]]
 ) -> tuple[Units, Units, Units]:
-    """Return times, cash and equity at each bar, from what is held from some bars on."""
+    """Return times, cash and equity at each moment, from what is held from some bars on.
+
+    Bars of one moment are one: the last of them says what there is.
+    """
     after = np.array([(-1, cash, 0), *states], dtype=np.int64)
     last = np.searchsorted(after[:, 0], np.arange(len(series.close)), side="right") - 1
     held, cash_then = after[last, 2], after[last, 1]
@@ -123,4 +126,5 @@ def _moments(
         if size:
             there = held == size
             equity[there] += times_all(series.close[there], size)
-    return series.available_us, cash_then, equity
+    last_of = np.append(np.diff(series.available_us) > 0, [True])[: len(equity)]
+    return series.available_us[last_of], cash_then[last_of], equity[last_of]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from flows.release_to_backtest import Backtest
 
 ENGINES = ("duckdb", "trino")
+HELD_SHOWN_MAX = 5
+"""Tickers that are named where a release holds less of them than was asked for."""
+
 FOLDER = "backtests"
 """Of a home: the tables and sheets of its backtests, a folder each."""
 
@@ -54,7 +57,8 @@ FOLDER = "backtests"
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Parquet file for model-signal: instrument, event_time, available_time, prediction.",
+    help="Parquet file for model-signal, of `train --predictions`, or with: instrument, event_time,"
+    " available_time, prediction.",
 )
 @click.option(
     "--engine", type=click.Choice(ENGINES), default="duckdb", show_default=True, help="Who reads."
@@ -119,7 +123,7 @@ def plan_of_options(options: dict[str, Any]) -> Plan:
         ),
         limits=Limits(*(None if each is None else units(each) for each in limits)),
         funding=options["funding"],
-        predictions=str(options["predictions"] or ""),
+        predictions=str(options["predictions"].resolve()) if options["predictions"] else "",
     )
 
 
@@ -152,6 +156,7 @@ def lines(result: Backtest, page: Path, receipt: Path) -> list[str]:
     skill = f"{figures.sharpe:.2f}; {result.deflated:.1%} likely to be skill after {after}"
     return [
         f"{result.plan.strategy}{f' ({params})' if params else ''}: {tried} tried",
+        *held(result),
         f"  equity     {equity:,.2f}, {figures.total:+.2%}, {figures.annual:+.2%} a year",
         f"  risk       volatility {figures.volatility:.2%}, deepest fall {figures.drawdown:.2%}",
         f"  Sharpe     {skill} (deflated Sharpe ratio)"
@@ -164,8 +169,28 @@ def lines(result: Backtest, page: Path, receipt: Path) -> list[str]:
     ]
 
 
+def held(result: Backtest) -> list[str]:
+    """Return what was asked for and is not in the rows, a line a ticker; nothing where all is."""
+    from flows.held_spans import words
+
+    plan = result.plan
+    asked = words((plan.first_us, plan.last_us))
+    found = list(result.partly().items())
+    lines = [
+        f"  span       {name}: {words(span)} only, of {asked} asked for"
+        for name, span in found[:HELD_SHOWN_MAX]
+    ]
+    if len(found) > HELD_SHOWN_MAX:
+        lines.append(f"  span       and a part only of {len(found) - HELD_SHOWN_MAX:,} more")
+    if result.late:
+        lines.append(f"  late       {result.late:,} bars left out: they came after newer ones")
+    return lines
+
+
 def document(result: Backtest, result_hash: str, folder: Path, receipt: Path) -> dict[str, object]:
     """Return the result for machines."""
+    from flows.held_spans import texts
+
     chosen, figures = result.chosen, result.chosen.figures
     equity = chosen.outcome.equity["equity"]
     return {
@@ -178,6 +203,11 @@ def document(result: Backtest, result_hash: str, folder: Path, receipt: Path) ->
         "trials": result.trials.to_pylist(),
         "orders": chosen.outcome.orders.num_rows,
         "fills": chosen.outcome.fills.num_rows,
+        "spans": texts(result.spans),
+        "partly": sorted(result.partly()),
+        "late_bars": result.late,
+        "models": dict(result.models),
+        "features": dict(result.features),
         "result_hash": result_hash,
         "folder": str(folder),
         "receipt": str(receipt),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from flows.features_to_model import Order
     from flows.release_to_training_rows import Ask
+    from lake.receipts.receipt import Inputs
 
 
 @click.command()
@@ -190,6 +191,15 @@ def chosen(table: pa.Table, named: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
+def spanned(inputs: Inputs, order: Order) -> str:
+    """Return from when to when the rows stand, beside what was asked for."""
+    span = inputs.spans["training_rows"].split("/")
+    first, last = (each[:16].replace("T", " ") for each in span)
+    since, until = (order.source.get(each) for each in ("since", "until"))
+    asked = f"; asked: {since or 'the first'} to {until or 'the last'}" if since or until else ""
+    return f"rows from {first} to {last} UTC{asked}"
+
+
 def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path | None) -> Answer:
     """Train, enter the version as challenger, keep its receipt, and what the tests predicted."""
     from feature_repo.models.registry import Registry, registry_place
@@ -212,10 +222,11 @@ def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path
         "hash": made.version.model_hash,
         "metrics": dict(made.trained.metrics),
         "receipt": str(receipt),
+        "span": made.receipt.inputs.spans["training_rows"],
     }
-    lines = [made.line(), f"receipt {receipt}"]
+    lines = [made.line(), spanned(made.receipt.inputs, order), f"receipt {receipt}"]
     if predictions is not None:
-        count = write_predictions(table, made.trained, predictions)
+        count = write_predictions(table, made, predictions)
         document["predictions"] = {"path": str(predictions), "rows": count}
         lines.append(f"{count:,} predictions of the tests: {predictions}")
     return Answer(document, lines)

@@ -33,8 +33,9 @@ class Inputs:
     """What a result is made of.
 
     release: its name. snapshots: dataset -> Iceberg snapshot, as evidence. data: name of what was
-    read -> digest of its rows. features, models: name -> version. config: everything that was
-    chosen, as JSON has it. seed: of every random choice; 0 where there is none.
+    read -> digest of its rows. spans: of what was read -> the time that its rows cover, FIRST/LAST
+    in ISO 8601. features, models: name -> version. config: everything that was chosen, as JSON has
+    it. seed: of every random choice; 0 where there is none.
     """
 
     release: str
@@ -44,6 +45,7 @@ class Inputs:
     features: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    spans: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Receipt:
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         inputs = {each.name: getattr(self.inputs, each.name) for each in fields(Inputs)}
+        if not self.inputs.spans:
+            del inputs["spans"]  # receipts of before have none, and keep their id
         own = {each.name: getattr(self, each.name) for each in fields(Receipt)}
         return {
             "format": FORMAT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,8 +39,16 @@ class Research(House):
         assert isinstance(self.warehouse, Path)
         return self.warehouse.parent
 
-    def fill(self, seed: int = 1) -> None:
-        """Take bars, quotes and trades of eight hours, and make the lake's bars of them."""
+    def fill(self, seed: int = 1, imported: datetime | None = None) -> None:
+        """Take what `put` does, and make the folder a home."""
+        self.put(seed, imported)
+        write_state(self.home, {"postgres": {"dsn": self.dsn}})
+
+    def put(self, seed: int = 1, imported: datetime | None = None) -> None:
+        """Take bars, quotes and trades of eight hours, and make the lake's bars of them.
+
+        imported: when all of it came, as history; None: as it happened.
+        """
         self.start_shard(0)
         for dataset in TICKS:
             with self.table(dataset).transaction() as change:
@@ -48,14 +56,17 @@ class Research(House):
         bars = bar_rows(seed, MINUTES).to_pylist()
         published = [
             published_bar(n, bar["event_time"], **{k: bar[k] for k in ("open", "high", "low")},
-                          close=bar["close"], volume=bar["volume"], vwap=bar["close"])
+                          close=bar["close"], volume=bar["volume"], vwap=bar["close"],
+                          received_time=imported or bar["received_time"])
             for n, bar in enumerate(bars, 1)
         ]  # fmt: skip
         self.take(published, "crypto_aggregates")
-        self.take([quote(n, bar) for n, bar in enumerate(bars, MINUTES + 1)], "crypto_quotes")
+        quotes = [quote(n, bar) for n, bar in enumerate(bars, MINUTES + 1)]
+        for each in quotes if imported else ():
+            each["received_time"] = imported
+        self.take(quotes, "crypto_quotes")
         self.commit([*TICKS, *DATASETS])
         self.make()
-        write_state(self.home, {"postgres": {"dsn": self.dsn}})
 
     def release(self, name: str) -> None:
         """Make a release of what there is."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from feature_repo.trading.money import units
 from flows.backtest_plan import Plan, plan_of, values_of
 from flows.backtest_to_sheet import sheet
 from flows.file_to_funding_rates import store
+from flows.release_rows import MADE_BY
 from flows.release_to_backtest import Backtest, again, backtest
 from flows.small_files_to_large import keep
 from lake.clock import SystemClock
@@ -72,6 +74,22 @@ def test_ticks_fill_against_quotes(house: Research) -> None:
     assert by_ticks.data.keys() == {f"{each} X:BTCUSD" for each in ("bars", "quotes", "trades")}
     crossed = run(house, plan(feed="ticks", params={"fast": "3", "slow": "9"}))
     assert crossed.chosen.outcome.fills.num_rows > 10
+
+
+def test_ticks_of_imported_history_are_known_as_their_contract_promises(
+    databases: Databases, migrated_template: str, tmp_path: Path
+) -> None:
+    """All of them came two years later; a span's orders meet its own quotes all the same."""
+    with research(databases, migrated_template, tmp_path / "imported") as other:
+        other.fill(imported=datetime(2026, 8, 8, tzinfo=UTC))
+        other.release("first")
+        found = run(other, plan(feed="ticks", params={"fast": "3", "slow": "9"}))
+        held = run(other, plan("buy-and-hold", params={"size": "2"}))
+    filled = [each - NOON for each in found.chosen.outcome.fills["event_time"].to_pylist()]
+    assert len(filled) > 10
+    assert filled == sorted(filled)
+    assert timedelta(0) < filled[0] < filled[-1] < timedelta(hours=8)
+    assert held.chosen.outcome.fills["event_time"].to_pylist() == [NOON + timedelta(minutes=1)]
 
 
 def test_a_release_holds_the_funding_rates_of_its_time(house: Research, tmp_path: Path) -> None:
@@ -153,6 +171,45 @@ def test_predictions_of_a_file_are_followed(house: Research, tmp_path: Path) -> 
     pq.write_table(table.drop_columns(["prediction"]), path)
     with pytest.raises(BadInput, match="a Parquet file with ticker"):
         run(house, plan("model-signal", predictions=str(path)))
+
+
+def test_a_receipt_names_the_model_and_features_that_a_file_of_predictions_says(
+    house: Research, tmp_path: Path
+) -> None:
+    path = tmp_path / "predictions.parquet"
+    one = {"ticker": "X:BTCUSD", "exchange": "sim", "market": "spot", "prediction": 0.5}
+    rows = pa.Table.from_pylist([{**one, "event_time": NOON, "available_time": NOON}])
+    said = {"models": {"direction": "3"}, "features": {"market": "1"}}
+    pq.write_table(rows.replace_schema_metadata({MADE_BY: json.dumps(said)}), path)
+    asked = plan("model-signal", predictions=str(path))
+    receipt = run(house, asked).receipt(CLOCK)
+    assert receipt.inputs.models == {"direction": "3"}
+    assert receipt.inputs.features == {"market": "1"}
+    pq.write_table(rows.replace_schema_metadata({MADE_BY: b'{"models": {"direction": "4"}}'}), path)
+    found = differences(receipt, run(house, asked).receipt(CLOCK))
+    assert [each.line() for each in found] == [
+        "model direction: was 3, is 4",
+        "feature market: was 1, is none",
+    ]
+    pq.write_table(rows, path)
+    assert run(house, asked).receipt(CLOCK).inputs.models == {}
+    pq.write_table(rows.replace_schema_metadata({MADE_BY: b"[]"}), path)
+    with pytest.raises(BadInput, match="does not say whose it is"):
+        run(house, asked)
+
+
+def test_a_span_that_the_release_holds_a_part_of_is_said(house: Research) -> None:
+    whole, more = run(house, plan()), run(house, plan(last_us=NOON_US + 9 * HOURS_US))
+    assert whole.partly() == {}
+    assert more.partly() == {"bars X:BTCUSD": (NOON_US, NOON_US + 8 * HOURS_US)}
+    receipt = more.receipt(CLOCK)
+    span = "2024-08-08T12:00:00+00:00/2024-08-08T20:00:00+00:00"
+    assert receipt.inputs.spans == {"bars X:BTCUSD": span}
+    said = "The release holds bars X:BTCUSD of 2024-08-08 12:00 to 2024-08-08 20:00 UTC only."
+    assert said in sheet(more, receipt)
+    assert said not in sheet(whole, whole.receipt(CLOCK))
+    ticks = run(house, plan(feed="ticks", first_us=NOON_US - HOURS_US))
+    assert list(ticks.partly()) == ["quotes X:BTCUSD"]
 
 
 def test_what_a_release_lacks_is_said_in_a_sentence(house: Research) -> None:

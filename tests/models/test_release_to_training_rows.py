@@ -19,6 +19,7 @@ from flows.release_to_training_rows import Ask, ask_of
 from infra.command.main import run
 from lake import state
 from lake.errors import BadInput, WrongUse
+from lake.receipts.receipt import read
 from tests.features.bars import walk
 from tests.models.released_house import ReleasedHouse, released
 
@@ -99,12 +100,27 @@ def test_the_verb_trains_on_a_release_and_its_receipt_trains_it_again(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     give_registry: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = tmp_path
     give_registry(home)
     state.write_state(home, {"postgres": {"dsn": house.dsn}})
+    monkeypatch.chdir(home)
     words = ("--release", "first", "--horizon", "5", "--rounds", "20", "--folds", "2", "--json")
-    assert run(["train", "direction", *words, "--home", str(home)]) == 0
+    said = ("--predictions", "tests.parquet", "--home", str(home))
+    assert run(["train", "direction", *words, *said]) == 0
     made = json.loads(capsys.readouterr().out)
+    span = ("--from", "2024-01-01", "--to", "2024-01-03", "--ticker", "X:ETHUSD")
+    assert run(["backtest", "model-signal", "--release", "first", *span, *said, "--json"]) == 0
+    tested = json.loads(capsys.readouterr().out)
+    assert tested["partly"] == ["bars X:ETHUSD"]
+    inputs = read(Path(tested["receipt"])).inputs
+    assert (inputs.models, inputs.features) == ({"direction": "1"}, {"market": "1"})
+    assert inputs.config["predictions"] == str(home.resolve() / "tests.parquet")
+    trained = read(Path(made["receipt"])).inputs
+    assert trained.spans == {"training_rows": made["span"]}
+    assert run(["verify", tested["receipt"], "--home", str(home)]) == 0
     assert run(["verify", made["receipt"], "--home", str(home)]) == 0
-    assert "model direction on release first: the same result" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "model-signal on release first: the same result" in shown
+    assert "model direction on release first: the same result" in shown

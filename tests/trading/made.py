@@ -63,6 +63,7 @@ def bar_rows(
             "exchange": [instrument.exchange] * count,
             "market": [instrument.market] * count,
             "event_time": pa.array(times, pa.timestamp("us", "UTC")),
+            "received_time": pa.array([each + step for each in times], pa.timestamp("us", "UTC")),
             **{
                 name: pa.array([Decimal(repr(float(each))) for each in values], KIND)
                 for name, values in columns.items()

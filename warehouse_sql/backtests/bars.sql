@@ -10,16 +10,17 @@
 --   until     time         Last start of a bar, exclusive.
 --
 -- Columns
---   ticker      text     Instrument.
---   exchange    text     Venue.
---   market      text     Market of the venue.
---   event_time  time     Start of the bar, inclusive.
---   open        decimal  First price.
---   high        decimal  Highest price.
---   low         decimal  Lowest price.
---   close       decimal  Last price.
---   volume      decimal  Amount traded.
-SELECT ticker, exchange, market, event_time, open, high, low, close, volume
+--   ticker         text     Instrument.
+--   exchange       text     Venue.
+--   market         text     Market of the venue.
+--   event_time     time     Start of the bar, inclusive.
+--   received_time  time     When the last frame that it is made of reached us.
+--   open           decimal  First price.
+--   high           decimal  Highest price.
+--   low            decimal  Lowest price.
+--   close          decimal  Last price.
+--   volume         decimal  Amount traded.
+SELECT ticker, exchange, market, event_time, received_time, open, high, low, close, volume
 FROM bars
 WHERE ticker = $ticker
     AND ($exchange IS NULL OR exchange = $exchange)

@@ -1,5 +1,5 @@
 -- Quotes of a backtest
--- Best bids and asks of one ticker, in the order in which they were known.
+-- Best bids and asks of one ticker, in the order in which they came.
 --
 -- Parameters
 --   ticker    text         Instrument, as X:BTCUSD.
@@ -13,7 +13,7 @@
 --   exchange       text     Venue.
 --   market         text     Market of the venue.
 --   event_time     time     When it was so, by the venue.
---   received_time  time     When we knew.
+--   received_time  time     When it reached us.
 --   bid_price      decimal  Best bid.
 --   bid_size       decimal  Size there.
 --   ask_price      decimal  Best ask.

@@ -1,5 +1,5 @@
 -- Trades of a backtest
--- Trades of one ticker, in the order in which they were known.
+-- Trades of one ticker, in the order in which they came.
 --
 -- Parameters
 --   ticker    text         Instrument, as X:BTCUSD.
@@ -13,7 +13,7 @@
 --   exchange       text     Venue.
 --   market         text     Market of the venue.
 --   event_time     time     When it was done, by the venue.
---   received_time  time     When we knew.
+--   received_time  time     When it reached us.
 --   price          decimal  Price.
 --   size           decimal  Amount.
 SELECT ticker, exchange, market, event_time, received_time, price, size
