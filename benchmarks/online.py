@@ -72,12 +72,12 @@ def feast_reads(
             offline_store={"type": "feature_repo.store.offline.LakeOfflineStore"},
             online_store={
                 "type": "redis",
-                "connection_string": f"{at.rstrip('/0')},password={place}",
+                "connection_string": f"{at.removesuffix('/0')},password={place}",
             },
             entity_key_serialization_version=3,
         )
     )
-    store.apply([*ours.KEYS, ours.features_market_v1, ours.market_v1_push, ours.market_v1])
+    store.apply([*ours.KEYS, ours.market_v1_push, ours.market_v1])
     names = [f"market_v1:{each}" for each in MARKET_V1.columns[:FEATURES]]
     entities = [dict(zip(SERIES, each, strict=True)) for each in series]
     return lambda count: store.get_online_features(names, entities[:count]).to_dict()

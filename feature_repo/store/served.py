@@ -2,7 +2,7 @@
 
 A value is written only over one that is not newer, in one step of the server, so that a slow
 writer never takes a pushed value back. It leaves when it is older than its view's ttl, as it then
-leaves the joins.
+leaves the joins, whatever other views of its series hold: the server forgets each field by itself.
 """
 
 from __future__ import annotations
@@ -41,8 +41,20 @@ _PUT = """
 local held = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if held ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local fields = {}
+for n = 4, #ARGV, 2 do fields[#fields + 1] = ARGV[n] end
+local done = redis.pcall('HPEXPIRE', KEYS[1], ARGV[3], 'FIELDS', #fields, unpack(fields))
+if not done.err then
+  redis.call('PERSIST', KEYS[1])
+elseif redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
 return 1
+"""
+"""ARGV: the field of a view's time, what it must hold, milliseconds to live; fields and values.
+
+A server older than Redis 7.4 or Valkey 9 forgets no fields: there a series leaves as a whole, with
+the view of it that lives longest.
 """
 
 Bools = npt.NDArray[np.bool_]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from feature_repo.feature_set import MARKET
@@ -203,10 +205,36 @@ def test_what_is_gone_is_found(house: FeastHome) -> None:
 
 def test_a_value_leaves_with_its_ttl(house: FeastHome) -> None:
     house.serve()
-    left_s = connect(house.url).ttl(wire.hash_key("ticklake", (BTC[1], BTC[3], BTC[2], BTC[0])))
+    key = wire.hash_key("ticklake", (BTC[1], BTC[3], BTC[2], BTC[0]))
+    fields = [wire.time_field("market_v1"), wire.field("market_v1", "sma_20")]
     age = NOW - newest(house, "sma_20")["event_time"][0].as_py()
-    assert 0 <= (MARKET_V1.ttl - age).total_seconds() - int(left_s) < 60  # type: ignore[arg-type]
+    left = connect(house.url).execute_command("HTTL", key, "FIELDS", len(fields), *fields)
+    for left_s in left:
+        assert 0 <= (MARKET_V1.ttl - age).total_seconds() - left_s < 60
     assert house.serve(after=timedelta(days=100)).series == 0
+
+
+def test_a_view_s_old_values_leave_while_another_view_s_are_served(house: FeastHome) -> None:
+    """Both are fields of one hash; a hash that was to go as a whole, as before, stays for them."""
+    house.serve()
+    key = wire.hash_key("ticklake", (BTC[1], BTC[3], BTC[2], BTC[0]))
+    connect(house.url).pexpire(key, 3_600_000)
+    rows = newest(house, ", ".join(("ticker", "exchange", "market", '"interval"', *MARKET.names)))
+    rows = rows.filter(pc.equal(rows["ticker"], BTC[0]))
+    event_us = rows["event_time"].cast(pa.int64())[0].as_py()
+    nearly_us = event_us + MARKET_V1.ttl // US - 200_000
+    momentum = house.served(view=1)
+    with Served(house.url) as served:
+        assert served.write(rows, MARKET_V1, nearly_us).written == 1
+        deadline = time.monotonic() + 10
+        while served.read([BTC], MARKET_V1).event_us[0] >= 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not served.read([BTC], MARKET_V1).there.any()
+        assert house.served(view=1).equals(momentum)
+        assert connect(house.url).pttl(key) == -1
+        assert served.write(rows, MARKET_V1, event_us).written == 1
+        assert served.read([BTC], MARKET_V1).event_us.tolist() == [event_us]
 
 
 def test_a_dead_server_is_one_sentence(house: FeastHome) -> None:
