@@ -51,21 +51,6 @@ def features_of(
     return pa.table(columns)
 
 
-def not_finite(bars: pa.Table, feature_set: FeatureSet) -> dict[str, int]:
-    """Return how many values of each input are NaN or infinite, of those that have any.
-
-    Decimals can't be; bars of other makers can. A null is none of them: it is a value not there.
-    """
-    counted = {}
-    for name in _needed(feature_set) - {END_S}:
-        column = bars[name]
-        if pa.types.is_floating(column.type):
-            found = ~np.isfinite(column.drop_null().to_numpy())
-            if found.any():
-                counted[name] = int(found.sum())
-    return counted
-
-
 def ends_of(bars: pa.Table) -> npt.NDArray[np.int64]:
     """Return the bars' ends in microseconds since the epoch."""
     intervals = bars["interval"].combine_chunks().dictionary_encode()

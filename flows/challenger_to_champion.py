@@ -44,9 +44,9 @@ def promote(registry: Registry, name: str, criteria: Criteria | None = None) -> 
         raise WrongUse(f"model {name}", fault, "train a challenger")
     known = [each for each in registry.versions(name) if CHAMPION in each.roles]
     champion = known[0] if known else None
-    mine = registry.load(challenger)[1]
+    mine = registry.stored(challenger)[1]  # a card needs no learner
     require_scored(challenger, mine)
-    theirs = registry.load(champion)[1] if champion else None
+    theirs = registry.stored(champion)[1] if champion else None
     decision = _decided(mine, champion, theirs, criteria or Criteria())
     if decision.promote:
         registry.set_role(name, challenger.version, CHAMPION)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import psycopg
 import pyarrow as pa
 
-from feature_repo.models.learner import TREES, read_model
+from feature_repo.models.learner import TREES, LearnerAway, read_model
 from feature_repo.models.predictions import DATASET, KEYS, Says, Speaker, prediction_rows
 from feature_repo.models.registry import ROLES, Card, Registry, Version
 from feature_repo.models.takes import beside_market
@@ -147,7 +147,7 @@ def _read(text: str, card: Card) -> tuple[Says | None, str]:
     """Return a version's model, or why it can't be had here: its learner is not installed."""
     try:
         return read_model(card.facts.get("learner", TREES), text, card.features), ""
-    except Unavailable as error:
+    except LearnerAway as error:
         return None, str(error)
 
 

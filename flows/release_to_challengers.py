@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from feature_repo.models.learner import recipe_of
+from feature_repo.models.learner import LearnerAway, recipe_of
 from feature_repo.models.registry import Card, Registry, Version
 from flows.challenger_to_champion import CHALLENGER, CHAMPION
 from flows.features_to_model import Order, train_model
@@ -42,7 +42,8 @@ def train_champions(
     """Train every champion's challenger on the release of this week, made where there is none.
 
     home: receipts are kept in it. Raises Unavailable where a server is away; what is wrong with one
-    model's rows is in the words of that model, and the others go on.
+    model's rows, or its learner that is not installed here, is in the words of that model, and the
+    others go on.
     """
     champions = [each for each in registry.versions() if CHAMPION in each.roles]
     if not champions:
@@ -53,7 +54,7 @@ def train_champions(
         with turn(dsn, f"model-{champion.name}"):
             try:
                 lines.append(_trained(home, dsn, warehouse, registry, champion, release, clock))
-            except (BadInput, Damaged, WrongUse) as error:
+            except (BadInput, Damaged, WrongUse, LearnerAway) as error:
                 lines.append(f"{champion.name} is not trained: {error}")
     return Weekly(release, tuple(lines))
 
@@ -80,11 +81,11 @@ def _trained(
 ) -> str:
     name = champion.name
     newest = registry.versions(name)[-1]
-    if registry.load(newest)[1].facts["release"] == release:
+    if registry.stored(newest)[1].facts["release"] == release:
         if not newest.roles:  # whoever trained it died before it was challenger
             registry.set_role(name, newest.version, CHALLENGER)
         return f"{name} version {newest.version} is of {release} already"
-    card = registry.load(champion)[1]
+    card = registry.stored(champion)[1]
     order = order_of(card, release)
     with Client(dsn, warehouse, release=release) as client:
         table = rows_of_release(client, ask_of(order.source))

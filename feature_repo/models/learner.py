@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.models.rows import Rows
-from lake.errors import WrongUse
+from lake.errors import Unavailable, WrongUse
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -30,6 +30,10 @@ MODULES: Mapping[str, str] = {
 
 AT_ONCE = 16_384
 """Vectors that are gathered at once: windows of 32 rows of 25 doubles take 100 MiB then."""
+
+
+class LearnerAway(Unavailable):
+    """What a learner needs is not on this machine: its models alone are concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,7 @@ def confidence(probabilities: Float64) -> Float64:
 def learner(name: str) -> Any:
     """Return a learner's module, with Recipe and read_model(text, names).
 
-    Raises WrongUse where there is none, Unavailable where what it needs is not installed.
+    Raises WrongUse where there is none, LearnerAway where what it needs is not installed.
     """
     if name not in MODULES:
         raise WrongUse(f"learner {name}", "is unknown", f"one of {', '.join(MODULES)}")

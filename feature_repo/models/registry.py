@@ -144,6 +144,8 @@ class Registry:
             source = f"{self._client.get_run(run_id).info.artifact_uri}/model"
             tags = {f"{EXTRA_TAG}model_hash": model.hash}
             self._client.set_terminated(run_id, "FINISHED")
+            if not self._client.search_registered_models(f"name = '{card.name}'"):
+                self._client.create_registered_model(card.name)
             made = self._client.create_model_version(card.name, source, run_id, tags=tags)
             self._steps.at("model.version")
             return self._version(self._client.get_model_version(card.name, made.version))
@@ -203,7 +205,7 @@ class Registry:
         """Return a version's model and card.
 
         Raises Damaged where its files are not those that were entered; BadInput where the model
-        takes other features than its card says; Unavailable where its learner is not installed.
+        takes other features than its card says; LearnerAway where its learner is not installed.
         """
         text, card = self.stored(found)
         return read_model(card.facts.get("learner", TREES), text, card.features), card
@@ -256,8 +258,6 @@ class Registry:
         )
         for run in dead:
             self._client.set_terminated(run.info.run_id, "KILLED")
-        if not self._client.search_registered_models(f"name = '{card.name}'"):
-            self._client.create_registered_model(card.name)
         run_id = str(self._client.create_run(experiment).info.run_id)
         self._steps.at("model.run")
         for key, value in card.facts.items():

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from lake.errors import BadInput, Unavailable
+from feature_repo.models.learner import LearnerAway
+from lake.errors import BadInput
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -82,13 +83,13 @@ class Net(nn.Module):
 
 
 def device(name: str) -> Any:
-    """Return torch's device; Unavailable where this machine has none of that name."""
+    """Return torch's device; LearnerAway where this machine has none of that name."""
     try:
         found = torch.device(name)
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError) as error:
         first = str(error).partition("\n")[0]
-        raise Unavailable(f"torch device {name}", first, "TICKLAKE_TORCH_DEVICE=cpu") from error
+        raise LearnerAway(f"torch device {name}", first, "TICKLAKE_TORCH_DEVICE=cpu") from error
     return found
 
 
@@ -135,7 +136,7 @@ def loaded(scale: Scale, weights: Mapping[str, Float32], recipe: Mapping[str, An
     made = Net(scale, recipe["levels"], recipe["channels"], recipe["dropout"])
     made.load_state_dict({name: torch.from_numpy(each.copy()) for name, each in weights.items()})
     made.eval()
-    with suppress(Unavailable):
+    with suppress(LearnerAway):
         made.to(device(recipe["device"]))
     return made
 

@@ -20,16 +20,16 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.models.learner import SEQUENCE, Range, Samples
+from feature_repo.models.learner import SEQUENCE, LearnerAway, Range, Samples
 from feature_repo.models.rows import Rows
-from lake.errors import BadInput, Unavailable
+from lake.errors import BadInput
 
 try:
     import torch
 
     from feature_repo.models import sequence_net as net
 except ImportError as error:  # an extra: its wheel brings CUDA
-    raise Unavailable(
+    raise LearnerAway(
         "torch",
         "is not installed" if error.name == "torch" else str(error),
         "pip install 'ticklake[torch]' (4.5 GB with CUDA), or take the learner lightgbm",

@@ -16,14 +16,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.models.learner import TREES, Range, Samples, prediction
+from feature_repo.models.learner import TREES, LearnerAway, Range, Samples, prediction
 from feature_repo.models.rows import SIDES, Rows
-from lake.errors import BadInput, Unavailable
+from lake.errors import BadInput
 
 try:
     import lightgbm as lgb
 except OSError as error:  # its wheel leaves OpenMP to the system
-    raise Unavailable("lightgbm", str(error), "install it: apt-get install libgomp1") from error
+    raise LearnerAway("lightgbm", str(error), "install it: apt-get install libgomp1") from error
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -192,7 +192,7 @@ class Trees:
             self._booster,
             str(folder),
             signature=models.ModelSignature(inputs=types.Schema(columns)),
-            pip_requirements=[LEARNER],
+            pip_requirements=[f"{LEARNER}=={lgb.__version__}"],
         )
 
 

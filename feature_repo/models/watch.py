@@ -33,7 +33,7 @@ a feature that counts for nothing may go where it likes."""
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A feature: weight, its part of mean |SHAP|, 0 to 1.
+    """A feature: weight, its part of the mean size of contributions, 0 to 1.
 
     now, found: None where rows are too few.
     """

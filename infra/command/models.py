@@ -45,13 +45,25 @@ def list_all(settings: Settings, model: str) -> Answer:
 @click.option("--log-loss-gain", type=float, default=0.001, help="Least part it must be better by.")
 @click.option("--correlation-min", type=float, default=0.0, help="Least correlation with returns.")
 @click.option("--rows-min", type=click.IntRange(1), default=1_000, help="Least rows trained on.")
+@click.option(
+    "--unseen-rows-min",
+    type=click.IntRange(1),
+    default=500,
+    help="Least rows that neither had seen, where the two are of two releases.",
+)
 @verb
 def promote(
-    settings: Settings, model: str, log_loss_gain: float, correlation_min: float, rows_min: int
+    settings: Settings,
+    model: str,
+    log_loss_gain: float,
+    correlation_min: float,
+    rows_min: int,
+    unseen_rows_min: int,
 ) -> Answer:
     """Make MODEL's challenger its champion where it meets the criteria; ends with 1 where not.
 
-    Both are judged by their walk-forward tests on the same release.
+    Trained on one release, both are judged by their walk-forward tests; on two, by the rows of the
+    challenger's tests that came after all that the champion knew, which the weekly training keeps.
     """
     from feature_repo.models.promotion import Criteria
     from feature_repo.models.registry import Registry, registry_place
@@ -59,7 +71,7 @@ def promote(
     from lake.hot.turn import turn
     from lake.state import postgres_dsn
 
-    criteria = Criteria(log_loss_gain, correlation_min, rows_min)
+    criteria = Criteria(log_loss_gain, correlation_min, rows_min, unseen_rows_min)
     with turn(postgres_dsn(settings.home), f"model-{model}"):
         found = decided(Registry(registry_place(settings.home)), model, criteria)
     document = {

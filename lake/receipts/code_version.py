@@ -14,7 +14,18 @@ PACKAGES = ("feature_repo", "flows", "lake", "warehouse_sql")
 
 ENDINGS = (".py", ".sql", ".yaml")
 
-LIBRARIES = ("duckdb", "lightgbm", "numpy", "polars", "pyarrow", "scikit-learn", "scipy", "trino")
+LIBRARIES = (
+    "duckdb",
+    "lightgbm",
+    "numpy",
+    "optuna",
+    "polars",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "trino",
+)
 """What computes with values, by its name of distribution."""
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.compute import features_of, not_finite
+from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET, feature_set
 from feature_repo.kernels import log, rolling_max
 from lake.bars.kernel import SERIES
@@ -69,7 +69,7 @@ def test_event_time_is_the_end_of_the_bar() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
-def test_a_bad_input_makes_its_windows_null_and_is_counted(bad: float | None) -> None:
+def test_a_bad_input_makes_its_windows_null(bad: float | None) -> None:
     closes = BARS["close"].cast(pa.float64()).to_pylist()
     closes[1_000] = bad
     at = BARS.column_names.index("close")
@@ -81,7 +81,6 @@ def test_a_bad_input_makes_its_windows_null_and_is_counted(bad: float | None) ->
         assert mine[:1_000] == all_right[:1_000]
         assert mine[ended:] == all_right[ended:]
     assert found["sma_20"].slice(1_000, 20).null_count == 20
-    assert not_finite(bars, MARKET) == ({} if bad is None else {"close": 1})
 
 
 def test_a_flat_price_has_no_rsi_and_no_place_in_its_band() -> None:

@@ -54,6 +54,28 @@ registry = Registry(registry_place(home), steps=Steps.parse(plan))
 train_champions(home, dsn, warehouse_of(home), registry, ManualClock(int(sys.argv[4])))
 """
 
+NO_TORCH = """
+import sys
+class No:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == 'torch':
+            raise ModuleNotFoundError('no torch', name='torch')
+sys.meta_path.insert(0, No())
+"""
+SAYS = """
+from pathlib import Path
+from feature_repo.models.registry import Registry, registry_place
+from flows.challenger_to_champion import promote_all
+from flows.release_to_challengers import train_champions
+from lake.clock import ManualClock
+from lake.warehouse import warehouse_of
+home, dsn = Path(sys.argv[1]), sys.argv[2]
+registry = Registry(registry_place(home))
+place, clock = warehouse_of(home), ManualClock(int(sys.argv[3]))
+print(*train_champions(home, dsn, place, registry, clock).lines, sep="\\n")
+print(*promote_all(registry, dsn), sep="\\n")
+"""
+
 
 @pytest.fixture
 def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
@@ -139,6 +161,33 @@ def kill(house: House, home: Path, plan: str, now_us: int) -> None:
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_champion_whose_learner_is_not_here_is_named_and_the_others_go_on(
+    house: House, tmp_path: Path
+) -> None:
+    """Its card says the learner sequence; in the process that trains there is no torch."""
+    home = tmp_path / "home"
+    registry = Registry(registry_place(home))
+    champion(house, registry)
+    model, card = registry.load(registry.find("direction", "champion"))
+    facts = {**card.facts, "learner": "sequence", "recipe": {}}
+    for role in ("champion", "challenger"):
+        made = registry.register(model, replace(card, name="before", facts=facts), {})
+        registry.set_role("before", made.version, role)
+    done = subprocess.run(
+        [sys.executable, "-c", NO_TORCH + SAYS, *map(str, (home, house.dsn, START_US))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, *decided = done.stdout.splitlines()
+    assert first.startswith("before is not trained: torch: is not installed: pip install")
+    assert second.startswith("direction version 2: log loss")
+    assert decided[0] == "before version 2 stays challenger; champion before: version 1"
+    assert any(each.startswith("direction") for each in decided)
 
 
 def test_a_rival_is_judged_on_what_neither_saw_and_of_other_features_not_at_all() -> None:

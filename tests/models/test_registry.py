@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.artifacts
@@ -42,9 +43,10 @@ from feature_repo.models.registry import Registry, registry_place
 from flows.features_to_model import train_model
 from lake.clock import ManualClock
 from lake.steps import Steps
+from dataclasses import replace
 from tests.models.test_registry import ORDER, TABLE
 registry = Registry(registry_place(Path(sys.argv[1])), steps=Steps.parse(sys.argv[2]))
-train_model(TABLE, ORDER, registry, ManualClock())
+train_model(TABLE, replace(ORDER, name=sys.argv[3]), registry, ManualClock())
 """
 
 
@@ -141,14 +143,7 @@ def test_a_training_that_dies_leaves_no_half_version(
     home: Path, registry: Registry, step: str, entered: int
 ) -> None:
     before = len(registry.versions("direction"))
-    done = subprocess.run(
-        [sys.executable, "-c", DIES, str(home), f"{step}=kill@1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    dies(home, step, "direction")
     found = registry.versions("direction")
     assert len(found) == before + entered
     if entered:
@@ -160,6 +155,38 @@ def test_a_training_that_dies_leaves_no_half_version(
     runs = client.search_runs([experiment.experiment_id])
     assert "RUNNING" not in {run.info.status for run in runs}
     assert "KILLED" in {run.info.status for run in runs}
+
+
+@pytest.mark.parametrize("step", ["model.run", "model.files"])
+def test_a_first_training_that_dies_leaves_no_model(
+    home: Path, registry: Registry, step: str
+) -> None:
+    name = step.replace(".", "-")
+    dies(home, step, name)
+    assert name not in {each.name for each in registry.standings()}
+    assert registry.versions(name) == []
+    train_model(TABLE, replace(ORDER, name=name), registry, ManualClock())
+    assert [each.version for each in registry.versions(name)] == [1]
+
+
+def dies(home: Path, step: str, name: str) -> None:
+    """Train in a process of its own, which is killed at a step."""
+    done = subprocess.run(
+        [sys.executable, "-c", DIES, str(home), f"{step}=kill@1", name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_mlflow_is_told_which_lightgbm_wrote_it(registry: Registry) -> None:
+    made = train_model(TABLE, ORDER, registry, ManualClock())
+    place = Path(mlflow.artifacts.download_artifacts(artifact_uri=made.version.source))
+    wanted = (place / "requirements.txt").read_text().split()
+    assert f"lightgbm=={made.receipt.libraries['lightgbm']}" in wanted
+    assert made.receipt.libraries["optuna"]
 
 
 def test_a_dead_mlflow_is_one_sentence() -> None:
