@@ -15,6 +15,20 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert from_env({"TICKLAKE_HOME": ""}).home == Path(".ticklake")
 
 
+def test_the_home_that_nobody_names_is_here_or_in_a_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "notebooks" / "mine"
+    folder.mkdir(parents=True)
+    (tmp_path / ".ticklake").mkdir()
+    monkeypatch.chdir(folder)
+    assert from_env({}).home == tmp_path / ".ticklake"
+    assert from_env({"TICKLAKE_HOME": "other"}).home == Path("other")
+    assert from_env({}, home=Path("given")).home == Path("given")
+    (folder / ".ticklake").mkdir()
+    assert from_env({}).home == Path(".ticklake")
+
+
 def test_the_environment_sets_and_what_is_given_goes_before_it() -> None:
     environ = {"TICKLAKE_FLUSH_MS_MAX": "20", "TICKLAKE_HOT_BATCH_MS": "1_000"}
     settings = from_env(environ, flush_ms_max=30, home=None)
