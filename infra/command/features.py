@@ -111,15 +111,15 @@ def graph(settings: Settings, output: Path | None, name: str, version: int | Non
 
 @features.command()
 @click.option("--set", "names", multiple=True, help="Which set, and again; default: all.")
-@click.option("--online", is_flag=True, help="Serve the newest of the market's set, too.")
+@click.option("--online", is_flag=True, help="Serve the newest of every set, too.")
 @verb
 def materialize(settings: Settings, names: tuple[str, ...], online: bool) -> Answer:
     """Add to each set's table what new and changed bars, quotes and scores make.
 
     Of bars of 1m, 5m, 1h and 1d, and of quotes by the minute. The same call twice adds nothing, and
-    may be killed at any point. Every five minutes it runs by itself, and so does --online: the
-    newest value of each series goes to Redis or Valkey, in Feast's format. It needs no Prefect
-    server.
+    may be killed at any point. Every five minutes it runs by itself, and so does --online: of every
+    set, whatever --set says, the newest values of each series go to Redis or Valkey, in Feast's
+    format. It needs no Prefect server.
     """
     from feature_repo.feature_set import IN_FORCE
     from flows.every_feature_set import every_set
