@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ CASH = units("1000000")
 def ticks(*times: tuple[float, datetime]) -> pa.Table:
     """Return trades and quotes in one: seconds after noon, and when each was received."""
     count = len(times)
-    one = pa.array([1] * count, pa.int64()).cast(KIND)
+    one = pa.array([Decimal(1)] * count, KIND)
     columns = ("price", "size", "bid_price", "bid_size", "ask_price", "ask_size")
     return pa.table(
         {
