@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import BadInput
-from lake.variables import is_ours, names, parsed, variable
+from lake.near_home import HOME, near
+from lake.variables import PREFIX, is_ours, names, parsed, variable
 
 OF_ONE_PROCESS = ("home", "profile", "fault_plan")
 """Settings that a home knows by itself, or that no other process is to have."""
-
-HOME = Path(".ticklake")
-"""The home's name where none is given."""
 
 OFF = "off"
 AUTO = "auto"
@@ -38,9 +36,7 @@ def setting(default: Any, meaning: str, low: int = 0, high: int = 2**62, **kwarg
 class Settings:
     """What may be set. BadInput when a value is out of its bounds."""
 
-    home: Path = setting(
-        HOME, "folder that holds everything of one lake; none: here, or else in a folder above"
-    )
+    home: Path = setting(HOME, "folder that holds everything of one lake, here or above")
     profile: str = setting(
         "", f"servers to run on: {', '.join(PROFILES)}; none: the home's, embedded for a new one"
     )
@@ -298,8 +294,7 @@ def from_env(
 ) -> Settings:
     """Read settings; `given` (not None) goes first. BadInput for an unknown or unfit one.
 
-    kept: variables that hold where the environment is silent. The home that nobody names is that of
-    this folder, else of the nearest folder above that has one: a notebook stands in one of its own.
+    kept: variables that hold where the environment is silent. No home: the nearest of this folder.
     """
     environ = {**(kept or {}), **environ}
     values: dict[str, Any] = {}
@@ -308,19 +303,11 @@ def from_env(
             values[each.name] = given[each.name]
         elif environ.get(variable(each.name)):
             values[each.name] = parsed(each.name, str(each.type), environ[variable(each.name)])
-    values.setdefault("home", near(Path.cwd()))
     known = {variable(each.name) for each in fields(Settings)}
     unknown = sorted(k for k in environ if is_ours(k) and k not in known)
     if unknown:
         raise BadInput(unknown[0], "no such setting", names(sorted(known)))
-    return Settings(**values)
-
-
-def near(folder: Path) -> Path:
-    """Return the home of a folder, else of the nearest one above; the folder's, where none has."""
-    if (folder / HOME).is_dir():
-        return HOME
-    return next((each / HOME for each in folder.parents if (each / HOME).is_dir()), HOME)
+    return Settings(**{"home": near(Path.cwd()), **values})
 
 
 __all__ = ["AUTO", "GIBIBYTE", "HOME", "MEBIBYTE", "OFF", "PREFIX", "PROFILES", "Settings"]
