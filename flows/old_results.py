@@ -61,7 +61,7 @@ _OLD = f"""
 FROM market.{DATASET} AS old WHERE checked_time < %s AND EXISTS (
     SELECT FROM market.{DATASET} AS newer
     WHERE (newer.dataset, newer.rule) = (old.dataset, old.rule)
-        AND newer.checked_time > old.checked_time)
+        AND newer.run_id > old.run_id)
 """
 _DELETE = f"""
 DELETE FROM market.{DATASET} AS gone USING (

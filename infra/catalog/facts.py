@@ -249,7 +249,7 @@ SELECT dataset, rule, checked_time, status = 'passed', rows_checked, rows_failed
 FROM rules, LATERAL (
     SELECT checked_time, status, rows_checked, rows_failed, severity
     FROM market.quality_results AS q WHERE (q.dataset, q.rule) = (rules.dataset, rules.rule)
-    ORDER BY checked_time DESC LIMIT %s
+    ORDER BY run_id DESC LIMIT %s
 ) AS newest ORDER BY checked_time DESC
 """
 _RUNS = """

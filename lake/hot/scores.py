@@ -33,6 +33,6 @@ _SCORES = f"""
 WITH RECURSIVE {RULES}
 SELECT dataset, avg((status = 'passed')::int)::double precision FROM rules, LATERAL (
     SELECT severity, status FROM market.quality_results AS q
-    WHERE (q.dataset, q.rule) = (rules.dataset, rules.rule) ORDER BY checked_time DESC LIMIT 1
+    WHERE (q.dataset, q.rule) = (rules.dataset, rules.rule) ORDER BY run_id DESC LIMIT 1
 ) AS newest WHERE severity = 'error' GROUP BY dataset
 """

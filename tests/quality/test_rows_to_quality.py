@@ -53,9 +53,9 @@ def edge(correlation: float) -> dict[str, object]:
         "ticker": "X:BTCUSD",
         "other": "X:ETHUSD",
         "bars": 90,
-        "correlation": correlation,
+        "correlation": Decimal(str(correlation)),
         "lag_bars": 0,
-        "lag_correlation": 0.5,
+        "lag_correlation": Decimal("0.5"),
         "cluster": 1,
         "other_cluster": 1,
     }

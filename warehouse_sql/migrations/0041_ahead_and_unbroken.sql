@@ -15,4 +15,4 @@ COMMENT ON COLUMN market.imports.followed_upto IS 'All rows of before this time 
 UPDATE market.imports SET unbroken_since = began_time WHERE followed_time IS NOT NULL;
 
 -- A rule's newest results, found without reading the others.
-CREATE INDEX quality_results_newest ON market.quality_results (dataset, rule, checked_time DESC);
+CREATE INDEX quality_results_newest ON market.quality_results (dataset, rule, run_id DESC);
