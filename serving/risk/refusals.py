@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from feature_repo.ledger.order_event import OrderEvent
+from feature_repo.trading.money import UNITS_MAX
 from serving.risk.limits import Breach
 
 COMMAND = "risk"
@@ -37,7 +38,12 @@ def breaches_of(event: OrderEvent) -> list[dict[str, Any]]:
     for part in str(json.loads(event.data).get("reason", "")).split(BETWEEN):
         match = _PART.fullmatch(part)
         rule, reason, measured, limit = match.groups() if match else (COMMAND, part, "-1", "-1")
-        said = {"rule": rule, "reason": reason, "measured": int(measured), "limit": int(limit)}
+        said = {
+            "rule": rule,
+            "reason": reason,
+            "measured": held(int(measured)),
+            "limit": int(limit),
+        }
         found.append({**row, **said})
     return found
 
@@ -45,7 +51,12 @@ def breaches_of(event: OrderEvent) -> list[dict[str, Any]]:
 def rows_of(breaches: Sequence[Breach], event: OrderEvent, at_us: int) -> list[dict[str, Any]]:
     """Return the rows of breaches of the order that an event is of, of which no event is made."""
     row = _row(event, at_us)
-    return [{**row, **each._asdict()} for each in breaches]
+    return [{**row, **each._asdict(), "measured": held(each.measured)} for each in breaches]
+
+
+def held(measured: int) -> int:
+    """Return what was measured as JSON of 64 bits holds it: what is beyond is the most there is."""
+    return min(measured, UNITS_MAX)
 
 
 def _row(event: OrderEvent, at_us: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from serving.session.answers import Answers, unanswered
 from serving.session.minutes import GRACE_US
 from serving.session.models import Models
 from serving.session.plan import Plan, Start
-from serving.session.play import kept_from, play, recalled, rows_of_journal
+from serving.session.play import Tables, kept_from, play, recalled, rows_of_journal
 from serving.session.rows_to_events import TRADES
 from serving.session.session import Out, Session
 from serving.session.session_log import Logged, SessionLog
@@ -146,7 +146,12 @@ class Opened(Closes):
         """Take the journal's frames through one; Unavailable where trading is stopped meanwhile,
         and what is left would hold up the cancels.
         """
-        rows = rows_of_journal(self.parts.journal.directory, self.parts.shard, self.once)
+        read = rows_of_journal(self.parts.journal.directory, self.parts.shard, self.once)
+
+        def rows(first: int, last: int) -> Iterator[Tables]:  # in pieces between two looks
+            for at in range(first, last + 1, KILLED_FRAMES_MAX):
+                yield from read(at, min(last, at + KILLED_FRAMES_MAX - 1))
+
         for outs in play(self.session, words, self.through + 1, through, rows):
             self.outs += outs
             is_far = self.is_pressing and is_long(self.session.frame, through)

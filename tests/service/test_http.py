@@ -224,6 +224,9 @@ def test_a_limit_that_says_no_is_answered_and_noted(service: Served) -> None:
         assert kept["events"][1]["reason"].startswith("collar: ")
         assert http.get("/v1/breaches").json()["rows"][0]["client_order_id"] == "far"
         assert http.post("/v1/orders", json=far).json()["order"] == kept["order"]
+        huge = {**far, "client_order_id": "huge", "size": "999999999999999"}
+        most = http.post("/v1/orders", json={**huge, "price": "99999"})
+        assert (most.status_code, most.json()["breaches"][0]["rule"]) == (409, "collar")
 
 
 def test_the_kill_switch_cancels_and_refuses_until_an_admin_lets_go(service: Served) -> None:

@@ -55,7 +55,7 @@ def test_a_model_s_session_is_decided_again_by_the_version_that_its_log_names(
     orders = [each.said for each in live if isinstance(each.said, Decided)]
     assert orders
     assert {each.model for each in orders} == {version}
-    key = re.compile(r"features_market:[\w.-]+/spot/X:(BTC|ETH)USD/1m@(\d+)")
+    key = re.compile(r"features_market:[\w.:-]+/spot/X:(BTC|ETH)USD/1m@(\d+)")
     rows = [key.fullmatch(each.features) for each in orders]
     assert all(row and int(row[2]) % MINUTE_US == 0 for row in rows)
     with pytest.raises(Unavailable, match="direction/99"):

@@ -95,12 +95,13 @@ def test_a_kill_does_not_wait_for_a_long_session_that_is_opened_again(
 def test_a_kill_while_a_long_session_is_played_is_not_held_up_by_it(
     tmp_path: Path, migrated_dsn: str, client: Redis
 ) -> None:
-    count = KILLED_FRAMES_MAX + 4_000
+    count = 2 * KILLED_FRAMES_MAX + 2_000
     world = World(tmp_path, migrated_dsn, client, market(2, count, step_us=200_000))
     traded(world)
     world.drop()
-    world.send(KILLED_FRAMES_MAX + 3_000, published=False)
-    world.ingest.sync()
+    while world.at < count:
+        world.send(500, published=False)
+        world.ingest.sync()
     late = Later(world.kill, looks=4)
     with pytest.raises(Unavailable, match="is long, and trading was stopped"):
         opened(replace(world.parts(), kill=late))
