@@ -212,4 +212,4 @@ class Session(Closes):
 def row_words(row: Row) -> str:
     """Return a row of features as an order's origin names it: by its key in features_market."""
     ticker, exchange, market = row.instrument
-    return f"{MARKET.name}:{exchange}/{market}/{ticker}/{INTERVAL}@{row.time_us}"
+    return f"{MARKET.dataset}:{exchange}/{market}/{ticker}/{INTERVAL}@{row.time_us}"
