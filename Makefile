@@ -11,12 +11,13 @@ TORCH_STAMP := .venv/torch-installed
 STACK_HOME := .ticklake/test-stack
 STACK_TESTS_BESIDE := tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py \
-	tests/models/test_sequences.py tests/models/test_sequence_predictions.py
+	tests/models/test_sequences.py tests/models/test_sequence_predictions.py \
+	tests/service/test_page.py tests/catalog/test_browser.py
 LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
 RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo stack software test test-stack lint bench clean
+.PHONY: help install demo stack software browser test test-stack lint bench clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +44,13 @@ demo: $(STAMP)  ## run the main job in under a minute: socket to journal to hot 
 software: $(STAMP)
 	@$(BIN)/python -m infra.native.install
 
+# the tests of pages drive the machine's own; elsewhere than as root they are skipped without it
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		{ test "$$(id -u)" = 0 && apt-get -qq update && \
+		apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || \
+		echo "chromium: not installed: tests of pages in a browser are skipped" >&2
+
 stack: $(STAMP)  ## install and start the stack profile's servers, natively on Debian
 	@$(BIN)/python -m infra.native.install
 	@$(BIN)/ticklake up --profile stack
@@ -51,8 +59,8 @@ test: $(STAMP) lint  ## run all checks and tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # what only lies on the servers at once, then what stops and kills them one after another
-test-stack: $(STAMP)  ## run the tests that need the stack profile's servers, or torch; starts and stops them
-	@$(MAKE) --no-print-directory -j2 software $(TORCH_STAMP)
+test-stack: $(STAMP)  ## run the tests that need the stack profile's servers, torch or a browser; starts and stops them
+	@$(MAKE) --no-print-directory -j3 software browser $(TORCH_STAMP)
 	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME) || \
 		{ $(BIN)/ticklake down --home $(STACK_HOME); exit 1; }
 	@export TICKLAKE_TEST_STACK=$(STACK_HOME); \
