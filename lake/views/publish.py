@@ -14,6 +14,9 @@ from lake.views.trino_views import publish_views
 from lake.views.union_view import UNION_DATASETS
 from lake.warehouse import warehouse_of
 
+PUBLISHED = "trino-views"
+"""The file in a home's folder `run` with the digest of the views that were published last."""
+
 
 def publish(home: Path) -> None:
     """Make the tables that are not there and (re)create the views; safe to call again.
@@ -24,5 +27,8 @@ def publish(home: Path) -> None:
         for dataset in (*UNION_DATASETS, *NUMBERED_DATASETS, *LAKE_ONLY_DATASETS):
             with faults_of(dataset):
                 ensure_table(catalog, dataset)
+    known = home / "run" / PUBLISHED
     with connect_trino(home) as session:
-        publish_views(session)
+        digest = publish_views(session, known.read_text() if known.exists() else "")
+    known.parent.mkdir(exist_ok=True)
+    known.write_text(digest)

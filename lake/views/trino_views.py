@@ -14,6 +14,7 @@ it (a second): `$history` says so, and the tail is then the head's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 
 from lake.contracts.contract import LAKE_ONLY_DATASETS, NUMBERED_DATASETS, Contract, load
 from lake.errors import BadInput
@@ -40,10 +41,12 @@ TRINO_VIEWS = (*TRINO_DATASETS, *NUMBERED_DATASETS, *LAKE_ONLY_DATASETS)
 """Datasets with a view of the fresh state."""
 
 
-def publish_views(session: Trino) -> None:
-    """(Re)create the union views, after the tables; safe to call again.
+def publish_views(session: Trino, known: str = "") -> str:
+    """(Re)create the union views, after the tables; return a digest of them. Safe to call again.
 
-    Raises BadInput with the remedy where Trino lacks what they need.
+    known: the digest of an earlier call: where it is the same and no view has gone, they stay as
+    they are, since a thousand statements take a minute. Raises BadInput with the remedy where Trino
+    lacks what they need.
     """
     catalogs = {str(name) for (name,) in session.execute("SHOW CATALOGS")}
     lacking = {LAKE_CATALOG, HOT_CATALOG, VIEW_CATALOG, VIEW_UPKEEP_CATALOG} - catalogs
@@ -61,8 +64,23 @@ def publish_views(session: Trino) -> None:
             f"its catalog {LAKE_CATALOG} shows no table {' or '.join(missing)} of ours",
             "its iceberg.jdbc-catalog.catalog-name must be ticklake, in the hot tier's database",
         )
-    for statement in trino_view_statements():
-        session.execute(statement)
+    statements = list(trino_view_statements())
+    digest = sha256("\n".join(statements).encode()).hexdigest()
+    if digest != known or not _names_of_views() <= _shown(session):
+        for statement in statements:
+            session.execute(statement)
+    return digest
+
+
+def _names_of_views() -> set[str]:
+    return {*TRINO_VIEWS, *(f"crypto_agg_{interval}" for interval in AGGREGATES)}
+
+
+def _shown(session: Trino) -> set[str]:
+    """Return the views that are there."""
+    tables = f"{VIEW_CATALOG}.information_schema.tables"
+    asked = f"SELECT table_name FROM {tables} WHERE table_schema = '{SCHEMA}'"
+    return {str(name) for (name,) in session.execute(asked)}
 
 
 def trino_view_statements() -> Iterator[str]:

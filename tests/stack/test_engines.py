@@ -310,6 +310,19 @@ def test_faults_are_one_sentence(stack: Path, lakehouse: Lakehouse, session: Tri
         publish_views(session)
 
 
+def test_views_are_made_where_one_is_gone_or_they_are_others(
+    lakehouse: Lakehouse, session: Trino
+) -> None:
+    view = "views_upkeep.market.crypto_agg_1d"
+    digest = publish_views(session)
+    session.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT 1 AS one")
+    assert publish_views(session, digest) == digest
+    assert session.execute("SELECT one FROM crypto_agg_1d") == [(1,)]  # they were let be
+    session.execute(f"DROP VIEW {view}")
+    assert publish_views(session, digest) == digest
+    assert session.execute("SELECT bucket FROM crypto_agg_1d WHERE false") == []
+
+
 def test_nothing_can_be_written_through_a_view(session: Trino) -> None:
     with pytest.raises(WrongUse, match="view"):
         session.execute("INSERT INTO crypto_trades (ticker) VALUES ('X:BTCUSD')")
