@@ -33,6 +33,11 @@ export class Panels {
       if (name in this.known) {
         this.known[name] = rows(said);
         if (name === this.log) inFrame("log", () => this.drawLog());
+      } else if (name in this.held) {
+        // kept at once: another drawing in the same frame would take the place of one that keeps it
+        this.held[name] = rows(said);
+        if (name === "pnl") this.meet(this.held.pnl.map((row) => row.account));
+        inFrame(name, () => (name === "pnl" ? this.drawPnl() : this.drawPositions()));
       } else if (this[name]) inFrame(name, () => this[name](said));
     }
   }
@@ -102,23 +107,12 @@ export class Panels {
     fill("log", this.lines(list, draw, LIST_MAX));
   }
 
-  positions(said) {
-    this.held.positions = rows(said);
-    this.drawPositions();
-  }
-
   drawPositions() {
     const list = this.held.positions;
     head("positions-head", HEADS.positions, list.length ? this.named(list[0]) : []);
     fill("positions", this.lines(list, (row) => [
       short(row), amount(row.size, 0), money(row.value), [money(row.unrealised), way(row.unrealised)],
     ]));
-  }
-
-  pnl(said) {
-    this.held.pnl = rows(said);
-    this.meet(this.held.pnl.map((row) => row.account));
-    this.drawPnl();
   }
 
   drawPnl() {
