@@ -40,6 +40,9 @@ OLD_DAYS = (40, 30, 20)
 """Days ago, whose events are there before and leave hot meanwhile."""
 
 OLD_S, OLD_RATE = 4, 2_000
+START_S = 20.0
+"""Time that ingests take to start, at most: the newest rows are those of before until then."""
+
 REST_S = 2.0
 MERGES_MAX = 30
 """Rounds of merging by Trino in a run, as each takes a core for seconds."""
@@ -88,6 +91,7 @@ class Soak:
         with self._exchange("--rate", str(self._rate), "--skew", skew):
             ingests = [self._ingest(k, self._seconds, f"{k}/{SHARES}") for k in range(SHARES - 1)]
             for watched in (self.duckdb, self.trino):
+                watched.fresh_from_s = time.monotonic() + min(START_S, self._seconds / 4)
                 watched.fresh_until_s = time.monotonic() + self._seconds
             for thread in threads:
                 thread.start()

@@ -54,10 +54,12 @@ class Watched:
     """What one engine's queries saw; window_s: how far back most of them read, none: all rows.
 
     fresh: the age of the newest row of the shard that is furthest behind, at an answer's end, over
-    all queries that ended before fresh_until_s (on the monotonic clock: while events come).
+    all queries that ended between fresh_from_s and fresh_until_s (on the monotonic clock: while
+    events come).
     """
 
     window_s: float | None = None
+    fresh_from_s: float = 0.0
     fresh_until_s: float = math.inf
     queries: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -76,7 +78,7 @@ class Watched:
         now, took_s = time.time(), time.monotonic() - start
         self.queries += 1
         (self.took_s if base or self.window_s is None else self.whole_s).append(took_s)
-        in_time = time.monotonic() < self.fresh_until_s
+        in_time = self.fresh_from_s <= time.monotonic() < self.fresh_until_s
         self._hold(rows, base, now, pg)
         if in_time and self.answers[-1].times:
             self.fresh_s.append(now - min(self.answers[-1].times.values()).timestamp())
