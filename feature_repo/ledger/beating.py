@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from feature_repo.ledger.writer import Writer
+from lake.every import every
 
 BEATS = 5
 """Beats within the time after which a silent leader's session is ended."""
@@ -18,16 +18,5 @@ def beating(writer: Writer) -> Iterator[None]:
 
     A process that is stopped is silent with all its threads.
     """
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(writer.silent_ms / 1_000 / BEATS):
-            writer.beat()
-
-    thread = threading.Thread(target=beat, name="beats", daemon=True)
-    thread.start()
-    try:
+    with every(writer.silent_ms / 1_000 / BEATS, writer.beat, "beats"):
         yield
-    finally:
-        ended.set()
-        thread.join()

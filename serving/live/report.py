@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.clock import Clock
+from lake.every import every
 
 FOLDER = "run/live"
 WORKER, SERVICE, SIGNALS, SESSIONS = "worker", "service", "signals", "sessions"
@@ -69,20 +69,15 @@ def saying(
     home: Path, name: str, clock: Clock, said: Callable[[], Mapping[str, Any]] = dict
 ) -> Iterator[None]:
     """Say it every second until left; a disk that is full keeps nobody from work."""
-    ended = threading.Event()
 
     def say() -> None:
-        while not ended.wait(REPORT_S):
-            with suppress(OSError):
-                write_report(home, name, said(), clock)
+        with suppress(OSError):
+            write_report(home, name, said(), clock)
 
-    thread = threading.Thread(target=say, daemon=True, name="report")
-    thread.start()
     try:
-        yield
+        with every(REPORT_S, say, "report"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         end_report(home, name)
 
 

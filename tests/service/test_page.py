@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from feature_repo.ledger.commands import Cash, Change, Place
 from feature_repo.ledger.writer import Writer
@@ -21,9 +20,9 @@ from feature_repo.trading.order import Order
 from infra.servers import ports
 from serving.service.limits import Limits
 from serving.streams import keys
+from tests.chromium import chromium
 from tests.service.serving import CLOCK, VENUE, Served, served
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MINUTE_US = 60_000_000
 MANY = Limits(10**6, 1e6, 10**6, 1e6)
 FRAME_MS_MAX = 8.0
@@ -39,12 +38,8 @@ GOOD = "#link[data-mood=good]"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
