@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ from lake.tables.account import unaccounted
 from lake.tables.catalog import open_catalog
 from lake.tables.names import NAMESPACE
 from lake.views.client import Client
-from tests.path.lakehouse import Lakehouse, stream
+from tests.path.lakehouse import MOVE_S_MAX, Lakehouse, stream
 
 CLOCK = SystemClock()
 CYCLES = 24
@@ -74,6 +75,22 @@ def cycle(
     return sum(each.files_merged for each in kept)
 
 
+def snapshot_of(lakehouse: Lakehouse, dataset: str) -> int | None:
+    with closing(open_catalog(lakehouse.dsn, lakehouse.place)) as catalog:
+        found = catalog.load_table((NAMESPACE, dataset)).current_snapshot()
+    return None if found is None else found.snapshot_id
+
+
+def journal_and_wait(lakehouse: Lakehouse, frames: list[bytes]) -> None:
+    """Make frames durable and wait until the mover has put some of them into the lake."""
+    before = snapshot_of(lakehouse, "crypto_trades")
+    lakehouse.journal(frames)
+    ends = time.monotonic() + MOVE_S_MAX
+    while snapshot_of(lakehouse, "crypto_trades") == before:
+        assert time.monotonic() < ends, "the mover put nothing into the lake"
+        time.sleep(0.02)
+
+
 def files_unaccounted(lakehouse: Lakehouse) -> list[str]:
     found: list[str] = []
     with (
@@ -101,7 +118,7 @@ def test_cycles_beside_ingest_keep_a_release_every_row_and_no_file_too_many(
     merged = 0
     try:
         for number in range(1, CYCLES + 1):
-            lakehouse.journal(stream(number * FRAMES_PER_CYCLE, FRAMES_PER_CYCLE))
+            journal_and_wait(lakehouse, stream(number * FRAMES_PER_CYCLE, FRAMES_PER_CYCLE))
             merged += cycle(lakehouse, BUSY_DATASETS)
             if number % 8 == 0:
                 make_bars(lakehouse)
