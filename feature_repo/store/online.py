@@ -7,10 +7,14 @@ from typing import Any
 
 import redis
 from feast import RepoConfig
+from feast.infra.online_stores.helpers import _redis_key
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.utils import make_tzaware
 
 from feature_repo.store.place import home_of
-from feature_repo.store.served import connect, fault_of
+from feature_repo.store.served import connect, expire, fault_of
+from feature_repo.store.wire import SECOND_US
+from lake.clock import Clock, SystemClock
 from lake.state import valkey_url
 
 
@@ -28,9 +32,10 @@ class HomeOnlineStoreConfig(RedisOnlineStoreConfig):
 class HomeOnlineStore(RedisOnlineStore):
     """Feast's store for Redis, with the address that `ticklake up` left in the home.
 
-    A server that is not there is one sentence, Unavailable.
+    A server that is not there is one sentence, Unavailable. clock: says how old a value is.
     """
 
+    clock: Clock = SystemClock()
     _url = ""
     _client: Any = None
 
@@ -48,11 +53,29 @@ class HomeOnlineStore(RedisOnlineStore):
             raise fault_of(self._url, error) from error
 
     def online_write_batch(self, config: RepoConfig, table: Any, data: Any, progress: Any) -> None:
-        """Write pushed values, but for those that are older than what is there."""
+        """Write pushed values, but for those that are older than what is there.
+
+        They leave as those of ours do: when they are older than their view's ttl.
+        """
         try:
             super().online_write_batch(config, table, data, progress)
+            self._expire(config, table, data)
         except (redis.RedisError, OSError) as error:
             raise fault_of(self._url, error) from error
+
+    def _expire(self, config: RepoConfig, table: Any, data: Any) -> None:
+        if not table.ttl:
+            return
+        written = [
+            (
+                _redis_key(config.project, key, config.entity_key_serialization_version),
+                round(make_tzaware(at).timestamp() * SECOND_US),
+            )
+            for key, _, at, _ in data
+        ]
+        columns = [each.name for each in table.features]
+        client = self._get_client(config.online_store)
+        expire(client, written, table.name, columns, table.ttl, self.clock.now_us())
 
     def update(
         self,

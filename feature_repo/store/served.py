@@ -7,9 +7,10 @@ leaves the joins, whatever other views of its series hold: the server forgets ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -37,12 +38,12 @@ TRIES_MAX = 3
 MARKS = "ticklake:online"
 """Hash: view -> when the lake was last read whole for it, and what that wrote."""
 
-_PUT = """
+_HELD = """
 local held = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if held ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
-local fields = {}
-for n = 4, #ARGV, 2 do fields[#fields + 1] = ARGV[n] end
+"""
+
+_LEAVES = """
 local done = redis.pcall('HPEXPIRE', KEYS[1], ARGV[3], 'FIELDS', #fields, unpack(fields))
 if not done.err then
   redis.call('PERSIST', KEYS[1])
@@ -51,11 +52,23 @@ elseif redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
 end
 return 1
 """
-"""ARGV: the field of a view's time, what it must hold, milliseconds to live; fields and values.
+"""ARGV of all: the field of a view's time, what it must hold, milliseconds to live.
 
 A server older than Redis 7.4 or Valkey 9 forgets no fields: there a series leaves as a whole, with
 the view of it that lives longest.
 """
+
+_PUT = f"""{_HELD}
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+local fields = {{}}
+for n = 4, #ARGV, 2 do fields[#fields + 1] = ARGV[n] end
+{_LEAVES}"""
+"""ARGV, then: fields and values."""
+
+_EXPIRE = f"""{_HELD}
+local fields = {{unpack(ARGV, 4)}}
+{_LEAVES}"""
+"""ARGV, then: fields."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -114,6 +127,28 @@ def fault_of(url: str, error: Exception) -> Unavailable:
     said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     place = f"online store at {parts.hostname}:{parts.port}"
     return Unavailable(place, said, remedy(said, RUN_UP))
+
+
+def expire(
+    client: redis.Redis,
+    written: Iterable[tuple[bytes, int]],
+    view: str,
+    columns: Iterable[str],
+    ttl: timedelta,
+    now_us: int,
+) -> None:
+    """Let values that another writer of Feast's format wrote leave with their view's ttl.
+
+    written: keys of series, and the event time that was written there, microseconds. What is newer
+    by now has its own end.
+    """
+    time = wire.time_field(view)
+    fields = [time, *(wire.field(view, each) for each in columns)]
+    pipe = client.pipeline(transaction=False)
+    for key, at_us in written:
+        left_ms = _left_ms(at_us, ttl, now_us)
+        pipe.eval(_EXPIRE, 1, key, time, wire.time_bytes(at_us), left_ms, *fields)
+    pipe.execute()
 
 
 def connect(url: str) -> redis.Redis:
@@ -226,7 +261,7 @@ class _Batch:
         self.keys = [served._key(each) for each in series]
         self.event_us = rows["event_time"].cast(pa.int64()).to_numpy()
         self.time = wire.time_field(view.name)
-        self._ttl_us = int(view.ttl.total_seconds()) * wire.SECOND_US
+        self._ttl = view.ttl
         self._fields = [wire.field(view.name, each) for each in view.columns]
         columns = [_bytes(rows[each]) for each in view.columns]
         self._values = list(zip(*columns, strict=True))
@@ -234,10 +269,15 @@ class _Batch:
     def arguments(self, number: int, was: bytes, now_us: int) -> list[bytes | int]:
         """Return what the server's script takes for a row, where `was` is its time there."""
         event_us = int(self.event_us[number])
-        left_ms = max(1, (event_us + self._ttl_us - now_us) // 1_000)
+        left_ms = _left_ms(event_us, self._ttl, now_us)
         pairs = zip(self._fields, self._values[number], strict=True)
         flat = [part for pair in pairs for part in pair]
         return [self.time, was, left_ms, self.time, wire.time_bytes(event_us), *flat]
+
+
+def _left_ms(event_us: int, ttl: timedelta, now_us: int) -> int:
+    ttl_us = int(ttl.total_seconds()) * wire.SECOND_US
+    return max(1, (event_us + ttl_us - now_us) // 1_000)
 
 
 def _bytes(column: pa.ChunkedArray) -> list[bytes]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureStore
@@ -29,15 +30,19 @@ from feature_repo.store.views import MARKET_V1, PRICE_MOMENTUM, SERIES, VIEWS, V
 from flows.online_to_quality import FEAST, OURS
 from flows.scheduled.online import compare_served
 from infra.command.main import run
+from lake.clock import ManualClock
 from lake.errors import TicklakeError, Unavailable, WrongUse
 from lake.training.training_set import training_set
 from lake.views.client import Client
+from tests.bars.trading import EPOCH
 from tests.conftest import Databases
 from tests.features.feast_home import BTC, ETH, OLD, FeastHome
-from tests.features.house import BARS, MINUTES, NOW, ROWS
+from tests.features.house import BARS, MINUTES, NOW, ROWS, US
 
 REFS = [f"price_momentum:{each}" for each in PRICE_MOMENTUM.columns]
 HOUR = timedelta(hours=1)
+THEN = pc.max(BARS["event_time"]).as_py() + timedelta(days=2)
+"""When Feast writes: what it wrote lives on then."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +79,9 @@ def house(
 @pytest.fixture(scope="module")
 def store(house: FeastHome) -> FeatureStore:
     assert "market_v1" in feast("apply")
-    return FeatureStore(repo_path=str(REPO))
+    found = FeatureStore(repo_path=str(REPO))
+    found._get_provider().online_store.clock = ManualClock((THEN - EPOCH) // US)
+    return found
 
 
 def feast(*words: str) -> str:
@@ -232,6 +239,14 @@ def test_feast_s_own_writer_and_ours_write_the_same(house: FeastHome, store: Fea
     assert after["event_time"].to_pylist() == [
         each + timedelta(days=1) for each in before["event_time"].to_pylist()
     ]
+    key = wire.hash_key(PROJECT, (BTC[1], BTC[3], BTC[2], BTC[0]))
+    fields = [wire.time_field("market_v1"), wire.field("market_v1", "sma_20")]
+    left = connect(house.url).execute_command("HTTL", key, "FIELDS", len(fields), *fields)
+    old = THEN - after["event_time"][0].as_py()
+    for left_s in left:
+        assert abs((MARKET_V1.ttl - old).total_seconds() - left_s) < 60
+    store.push("market_v1_push", pushed.assign(event_time=THEN - MARKET_V1.ttl), PushMode.ONLINE)
+    assert house.served().equals(after), "an older value took the end of the newer one"
 
 
 def test_materialize_of_feast_takes_the_newest_of_the_lake(

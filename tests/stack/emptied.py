@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,10 @@ EMPTIED = (
 
 
 def emptied(home: Path) -> tuple[str, Bucket]:
-    """Forget every table and row of the stack; return its address, and a place of one's own."""
+    """Forget every table and row of the stack; return its address, and a place of one's own.
+
+    The journals go too: what they hold would come again, beside what is journalled next.
+    """
     dsn, warehouse = postgres_dsn(home), warehouse_of(home)
     assert isinstance(warehouse, Bucket)
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -46,4 +50,5 @@ def emptied(home: Path) -> tuple[str, Bucket]:
         tables = ", ".join(f"market.{name}" for name in EMPTIED)
         connection.execute(f"TRUNCATE {tables} CASCADE".encode())
         connection.execute("DELETE FROM market.lake_marks WHERE snapshot_id <> 0")
+    shutil.rmtree(home / "journal", ignore_errors=True)
     return dsn, replace(warehouse, location=f"{warehouse.location}/market/test-{uuid.uuid4().hex}")
