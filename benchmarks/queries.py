@@ -90,6 +90,9 @@ QUESTIONS = (
         timedelta(days=30),
     ),
 )
+AT_ONCE = 30
+"""Days of bars that are held in memory."""
+
 LONGEST = max(question.length for question in QUESTIONS)
 _HOT_PERIOD = "bucket >= TIMESTAMPTZ '{start}' AND bucket < TIMESTAMPTZ '{end}'"
 HOT_FROM_HOURS = {
@@ -129,29 +132,38 @@ def batches(file: Path) -> Iterator[pa.RecordBatch]:
 def lake_days(file: Path, days: int) -> Iterator[pa.Table]:
     """Yield the bars as the contract has them, a day each, sorted as compaction sorts."""
     schema = arrow_schema(load(DATASET))
+    number = 0
+    for rows in bar_days(file, days):
+        count = rows.num_rows
+        more = {
+            "exchange": pa.array(["binance"]).take(pa.array(np.zeros(count, np.int64))),
+            "market": pa.array(["spot"]).take(pa.array(np.zeros(count, np.int64))),
+            "interval": pa.array(["1m"]).take(pa.array(np.zeros(count, np.int64))),
+            "received_time": rows["event_time"],
+            "average_trade_size": pa.nulls(count, schema.field("vwap").type),
+            "shard": pa.array(np.zeros(count, np.int16)),
+            "seq": pa.array(np.arange(number, number + count, dtype=np.int64) << 16),
+        }
+        columns = [
+            more[n] if n in more else rows[n].cast(schema.field(n).type) for n in schema.names
+        ]
+        number += count
+        yield pa.table(columns, schema=schema)
+
+
+def bar_days(file: Path, days: int) -> Iterator[pa.Table]:
+    """Yield the bars of each day by ticker and time; the file is read once for AT_ONCE days."""
+    within = "SELECT * FROM {} WHERE event_time >= ? AND event_time < ?"
     with open_duckdb([]) as engine:
-        for back in range(days, 0, -1):
-            day = END - timedelta(days=back)
-            rows = engine.execute(
-                "SELECT * FROM read_parquet(?) WHERE event_time >= ? AND event_time < ?"
-                " ORDER BY ticker, event_time",
-                [str(file), day, day + timedelta(days=1)],
-            ).to_arrow_table()
-            count = rows.num_rows
-            number = np.arange(count, dtype=np.int64) + (days - back) * count
-            more = {
-                "exchange": pa.array(["binance"]).take(pa.array(np.zeros(count, np.int64))),
-                "market": pa.array(["spot"]).take(pa.array(np.zeros(count, np.int64))),
-                "interval": pa.array(["1m"]).take(pa.array(np.zeros(count, np.int64))),
-                "received_time": rows["event_time"],
-                "average_trade_size": pa.nulls(count, schema.field("vwap").type),
-                "shard": pa.array(np.zeros(count, np.int16)),
-                "seq": pa.array(number << 16),
-            }
-            columns = [
-                more[n] if n in more else rows[n].cast(schema.field(n).type) for n in schema.names
-            ]
-            yield pa.table(columns, schema=schema)
+        for first in range(days, 0, -AT_ONCE):
+            last = max(0, first - AT_ONCE)
+            span = [END - timedelta(days=first), END - timedelta(days=last)]
+            read = within.format(f"read_parquet('{file}')")
+            engine.execute(f"CREATE OR REPLACE TEMP TABLE held AS {read}", span)
+            for back in range(first, last, -1):
+                day = [END - timedelta(days=back), END - timedelta(days=back - 1)]
+                query = within.format("held") + " ORDER BY ticker, event_time"
+                yield engine.execute(query, day).to_arrow_table()
 
 
 def frames(file: Path, tickers: int) -> Iterator[tuple[str, Any]]:
