@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from flows.jobs import BARS
 from flows.lineage_to_endpoint import Endpoint, send
+from infra.servers.ports import choose
 from lake.clock import SystemClock
 from lake.errors import BadInput
 from lake.lineage.book import note
@@ -24,12 +24,6 @@ from tests.lineage.test_book import told
 def book(migrated_dsn: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(migrated_dsn, autocommit=True) as connection:
         yield connection
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def test_events_come_once_in_order_with_their_key(
@@ -76,7 +70,7 @@ def test_what_a_receiver_refuses_is_counted_and_passed_by(
 def test_a_dead_receiver_slows_no_writer_and_older_events_are_dropped_and_counted(
     book: psycopg.Connection, migrated_dsn: str
 ) -> None:
-    endpoint = Endpoint(f"http://127.0.0.1:{free_port()}/api/v1/lineage")
+    endpoint = Endpoint(f"http://127.0.0.1:{choose(None)}/api/v1/lineage")
     note(book, "desk", [told(n) for n in range(5)])
     found = send(migrated_dsn, endpoint, waiting_max=3)
     assert (found.sent, found.dropped, found.waiting) == (0, 2, 3)
