@@ -10,9 +10,9 @@ from infra.servers.process import wait_until
 from lake.clock import SystemClock
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-RUN_S_MAX = 180
+RUN_S_MAX = 600
 TRIES = 3
-ANSWER_S_MAX = 30
+ANSWER_S_MAX = 120
 
 
 def get(url: str) -> Any:
