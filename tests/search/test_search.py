@@ -24,7 +24,6 @@ from tests.search.questions import TUNED, UNSEEN
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWER_S_MAX = 0.05
-VERB_S_MAX = 1.0
 SEEN_MIN, UNSEEN_MIN = 0.95, 0.7
 """Parts of the questions that must be answered by one of the first three."""
 
