@@ -19,7 +19,7 @@ from psycopg import conninfo, errors, sql
 
 from lake.hot.arrange import prepare
 
-CREATE_TRIES_MAX = 20
+CREATE_TRIES_MAX = 240
 
 
 def variable(edition: str) -> str:

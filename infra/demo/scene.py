@@ -16,7 +16,7 @@ from infra.servers.profile import Profile
 from lake.clock import Clock
 from lake.errors import Unavailable
 
-EXCHANGE_S_MAX = 20.0
+EXCHANGE_S_MAX = 60.0
 END_S_MAX = 10.0
 OUTLIVES_S = 120.0
 """The exchange ends by itself so long after its time, should we be killed before we can end it."""

@@ -27,7 +27,7 @@ from lake.errors import Unavailable
 from lake.settings import Settings
 
 STRATEGY = "buy-and-hold:size=0.01"
-START_S_MAX, END_S_MAX = 40.0, 40.0
+START_S_MAX, END_S_MAX = 90.0, 40.0
 ORDERS_SHOWN = 5
 SAID = re.compile(r"live at (http\S+);")
 

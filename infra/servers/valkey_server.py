@@ -19,10 +19,13 @@ from infra.servers.process import Process, launch, processes, read_process, send
 from lake.clock import Clock
 from lake.errors import Unavailable
 
-READY_S_MAX = 20.0
+READY_S_MAX = 60.0
+PATIENCE_S_MAX = 10.0
+"""How long one that runs may take to answer before it is started anew."""
+
 STOP_S_MAX = 10.0
 KILL_S_MAX = 5.0
-SEEN_S_MAX = 5.0
+SEEN_S_MAX = 30.0
 START_ATTEMPTS_MAX = 3
 ANSWER_S_MAX = 1.0
 
@@ -76,8 +79,9 @@ class ValkeyServer:
 
     def up(self, port: int | None, password: str) -> Valkey:
         """Start it, or find it started; Unavailable when it does not answer."""
-        found = self.running() if self._has_door() else None
-        if found is not None and self._written("requirepass") == password:
+        is_as_asked = self._has_door() and self._written("requirepass") == password
+        found = self._patiently() if is_as_asked else None
+        if found is not None:
             return found
         self.down()
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,6 +122,15 @@ class ValkeyServer:
         if process is None or port is None or password is None:
             return None
         return Valkey(process.pid, int(port)) if answers(int(port), password, self.door) else None
+
+    def _patiently(self) -> Valkey | None:
+        """Return the server once it answers: a busy one is not stopped for that."""
+        wait_until(
+            self._clock,
+            lambda: self.process() is None or self.running() is not None,
+            PATIENCE_S_MAX,
+        )
+        return self.running()
 
     def version(self) -> str:
         """Return the version of the program."""

@@ -39,8 +39,10 @@ BACKOFF_S_MIN = 0.25
 BACKOFF_S_MAX = 30.0
 HANDSHAKE_S_MAX = 10.0
 WATCH_S = 0.5
-PROBE_AFTER_S = 2.0
+PROBE_AFTER_S = 1.5
 PROBE_S_MAX = 2.0
+"""With looks every WATCH_S 4 s in all; 5 are promised, of which a busy machine takes some."""
+
 FIRST_TRIES_MAX = 5
 """Connections tried before an address where nothing was ever heard counts as wrong."""
 

@@ -86,7 +86,10 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version that has answered once. tickers: those that it was trained on, none for all."""
+    """A version that has answered once. tickers: those that it was trained on, none for all.
+
+    answer_ms_max: how long its answer is waited for where nothing else is said.
+    """
 
     version: Version
     card: Card
@@ -94,6 +97,7 @@ class Loaded:
     _model: Model = field(repr=False)
     _line: Line = field(repr=False)
     _reasons: Line = field(repr=False)
+    answer_ms_max: float = ANSWER_MS_MAX
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,12 +109,13 @@ class Loaded:
         """Return what to call it."""
         return f"{self.version.name} {self.version.version}"
 
-    def probabilities(self, vectors: Float64, ms_max: float = ANSWER_MS_MAX) -> Float64:
+    def probabilities(self, vectors: Float64, ms_max: float | None = None) -> Float64:
         """Return the probability of down, flat and up, a row each.
 
         Raises Unavailable where it is late; BadInput where it fails or says what is no probability.
         """
-        found = self._line.ask(lambda: self._model.probabilities(vectors), ms_max)
+        longest_ms = self.answer_ms_max if ms_max is None else ms_max
+        found = self._line.ask(lambda: self._model.probabilities(vectors), longest_ms)
         fits = (
             found.shape == (len(vectors), 3)
             and bool((found >= 0).all())
@@ -133,7 +138,9 @@ class Loaded:
         self._reasons.close()
 
 
-def loaded(version: Version, model: Model, card: Card) -> Loaded:
+def loaded(
+    version: Version, model: Model, card: Card, answer_ms_max: float = ANSWER_MS_MAX
+) -> Loaded:
     """Return a version that has given a trial answer.
 
     Raises BadInput where the speed layer has no rows for it, or its answer is none; Unavailable
@@ -144,7 +151,8 @@ def loaded(version: Version, model: Model, card: Card) -> Loaded:
         raise BadInput(f"{version.name} {version.version}", fault, "give its role to another")
     tickers = frozenset(card.facts["source"]["tickers"])
     words = f"{version.name} {version.version}"
-    made = Loaded(version, card, tickers, model, Line(words), Line(words))
+    lines = Line(words), Line(words)
+    made = Loaded(version, card, tickers, model, *lines, answer_ms_max)
     try:
         made.probabilities(np.zeros((1, len(made.names))), TRIAL_MS_MAX)
     except TicklakeError:

@@ -15,8 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from infra.servers.ports import choose
+
 SECRET = "only-for-tests-T0K3N"
 USER = "alerts"
+READY_S_MAX = 60.0
 
 
 @dataclass
@@ -94,19 +97,14 @@ def mailbox(*, login: bool = False, host: str = "127.0.0.1") -> Iterator[Mailbox
         return AuthResult(success=good, handled=good)
 
     options = {"auth_require_tls": False, "authenticator": known} if login else {}
-    controller = Controller(Keep(), hostname=host, port=free_port(host), **options)
+    controller = Controller(
+        Keep(), hostname=host, port=choose(None), ready_timeout=READY_S_MAX, **options
+    )
     controller.start()
     try:
         yield Mailbox(host, controller.port, mails)
     finally:
         controller.stop()
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind((host, 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

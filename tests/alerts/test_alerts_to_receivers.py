@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from flows.alerts_to_receivers import tell
 from flows.away import AWAY_S_MIN, Away
 from flows.receivers import SEND_S_MAX, LogReceiver, Receiver, receivers_of
+from infra.servers.ports import choose
 from lake.clock import ManualClock
 from lake.errors import BadInput, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
@@ -34,7 +35,6 @@ from tests.alerts.receiving import (
     USER,
     Mailbox,
     Webhook,
-    free_port,
     mailbox,
     silent_server,
     webhook,
@@ -42,6 +42,8 @@ from tests.alerts.receiving import (
 
 STALE = ("freshness of crypto_trades", "no event for more than 5 min", "is its ingest running?")
 ROUND_S = 30
+BUSY_S_MAX = 30.0
+"""What a machine that does other things may add; who says nothing would be waited for for ever."""
 
 
 @dataclass
@@ -148,7 +150,7 @@ def test_a_storm_is_one_message_and_text_is_not_markup(desk: Desk, hook: Webhook
 
 
 def test_a_receiver_that_is_away_delays_nobody_and_hears_later(desk: Desk, post: Mailbox) -> None:
-    port = free_port()
+    port = choose(None)
     with silent_server() as silent:
         desk.receivers = [
             *to(webhook_url=f"http://127.0.0.1:{silent}/x"),
@@ -157,7 +159,7 @@ def test_a_receiver_that_is_away_delays_nobody_and_hears_later(desk: Desk, post:
         desk.say()
         begun = time.monotonic()
         desk.rounds()
-        assert time.monotonic() - begun < SEND_S_MAX + 3
+        assert time.monotonic() - begun < SEND_S_MAX + BUSY_S_MAX
     assert len(post.mails) == 1
     (late,) = waiting(desk.connection)
     assert (late.receiver, late.waiting, late.given_up) == ("webhook", 1, 0)
@@ -179,7 +181,7 @@ def test_a_mail_server_that_hangs_is_cut_off(desk: Desk) -> None:
         desk.say()
         begun = time.monotonic()
         desk.rounds()
-        assert time.monotonic() - begun < SEND_S_MAX + 3
+        assert time.monotonic() - begun < SEND_S_MAX + BUSY_S_MAX
     assert waiting(desk.connection)[0].receiver == "email"
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from flows.promises_to_alerts import Bounds, Checked, check
 from flows.trades_to_bars import TradesToBars
+from infra.servers.ports import choose
 from lake.clock import ManualClock, utc_from_us
 from lake.database import BY_RANGE, with_options
 from lake.errors import Unavailable, WrongUse
@@ -22,7 +23,6 @@ from lake.hot.freshness import newest_event
 from lake.hot.promises import Month, months, pause
 from lake.ingest.report import feeds_heard, folder
 from lake.ingest.status import FeedStatus, Status
-from tests.alerts.receiving import free_port
 from tests.bars.trading import EPOCH, NOON, published_bar
 from tests.verify.lakehouse import Lakehouse, trade
 
@@ -288,6 +288,6 @@ def test_what_can_t_be_measured_is_an_alert_and_keeps_no_other_from_being(house:
 
 
 def test_a_hot_tier_that_is_not_there_is_one_clear_error(house: House) -> None:
-    dsn = f"postgresql://ticklake@127.0.0.1:{free_port()}/none"
+    dsn = f"postgresql://ticklake@127.0.0.1:{choose(None)}/none"
     with pytest.raises(Unavailable, match=r"hot tier: .*is the server up"):
         check(dsn, house.place, house.clock, BOUNDS)

@@ -199,7 +199,7 @@ def test_a_second_audit_waits_and_then_says_so_in_a_sentence(lakehouse: Audited)
 
 def test_two_audits_at_once_are_two_results_of_one_chain(lakehouse: Audited) -> None:
     with ThreadPoolExecutor(2) as pool:
-        kept = [each.result(120) for each in [pool.submit(lakehouse.audit) for _ in range(2)]]
+        kept = [each.result(600) for each in [pool.submit(lakehouse.audit) for _ in range(2)]]
     assert sorted(each.number for each in kept) == [1, 2]
     assert all(each.holds for each in kept)
     assert lakehouse.faults_of_results() == []

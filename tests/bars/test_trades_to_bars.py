@@ -210,7 +210,7 @@ def test_two_runs_at_once_do_no_harm(house: House) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert faults == []
     assert house.stored() == expected(rows, EVENING)
     with (

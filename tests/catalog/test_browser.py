@@ -33,6 +33,7 @@ def opened(browser: Browser, file: Path) -> Iterator[Page]:
     """Open a file of the catalog; nothing may be called an error, or come from elsewhere."""
     faults: list[str] = []
     context = browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: said.type == "error" and faults.append(said.text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from infra.command.main import run
 from infra.contracts.export import released
 from infra.contracts.registry import Registry
+from infra.servers.ports import choose
 from lake.contracts.contract import DATASETS
 from lake.errors import BadInput, Refused, Unavailable
 from tests.contracts.schema_registry import registry
@@ -50,11 +50,8 @@ def test_a_registry_that_is_away_or_asks_for_a_key_is_said() -> None:
         stored.down = True
         with pytest.raises(Unavailable, match="503: leader is away"):
             Registry(stored.url, "hunter2").publish(TRADES)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
     with pytest.raises(Unavailable, match="does not answer"):
-        Registry(f"http://127.0.0.1:{port}").publish(TRADES)
+        Registry(f"http://127.0.0.1:{choose(None)}").publish(TRADES)
     with pytest.raises(BadInput, match="no http address"):
         Registry("kafka:9092")
 

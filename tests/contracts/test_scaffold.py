@@ -15,7 +15,7 @@ from lake.errors import BadInput, WrongUse
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("flows", "infra", "lake", "warehouse_sql", "pyproject.toml", "README.md")
-RUN_S_MAX = 180
+RUN_S_MAX = 600
 
 
 @pytest.fixture

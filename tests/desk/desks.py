@@ -16,6 +16,7 @@ from feature_repo.trading.costs import Costs
 from feature_repo.trading.market import Instrument, Quote, Trade
 from feature_repo.trading.money import UNIT
 from feature_repo.trading.order import Kind, Order, Side
+from infra.servers.process import wait_until
 from lake.clock import Clock, ManualClock, SystemClock
 from lake.errors import Unavailable
 from serving.desk.book import LedgerBook
@@ -32,7 +33,7 @@ ETH = Instrument("X:ETHUSD", "coinbase", "spot")
 CASH = 1_000_000 * UNIT
 COSTS = Costs(maker=0, taker=1_000, latency_us=5_000)
 LIMITS = RiskLimits(orders=None, duplicate_us=None)
-LOCK_S_MAX = 5.0
+WAIT_S_MAX = 60.0
 REAL = SystemClock()
 NAMES = itertools.count()
 START_US = 1_780_000_000_000_000
@@ -175,13 +176,9 @@ def placed(world: World, desk: LedgerDesk, name: str, **more: Any) -> None:
     assert desk.place(world.account, order(name, **more), "ann").is_new
 
 
-def until(holds: Callable[[], bool], seconds: float = LOCK_S_MAX * 2) -> bool:
-    """Wait in real time."""
-    for _ in range(int(seconds / 0.02)):
-        if holds():
-            return True
-        REAL.sleep(0.02)
-    return holds()
+def until(holds: Callable[[], bool]) -> bool:
+    """Wait in real time, as long as a busy machine takes."""
+    return wait_until(REAL, holds, WAIT_S_MAX)
 
 
 def end_sessions(dsn: str) -> None:

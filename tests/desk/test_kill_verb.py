@@ -30,7 +30,7 @@ def test_it_stops_and_releases(
         assert run(["kill", *words, "--home", str(tmp_path), "--json"]) == 0
         return dict(json.loads(capsys.readouterr().out))
 
-    client = connected(valkey_url) if redis == "there" else None
+    client = connected(valkey_url, wait_s=60.0) if redis == "there" else None
     switch = KillSwitch(tmp_path / KILLED, client, CLOCK)
     try:
         word = said("--reason", "a test\nof it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from infra.exchange.exchange import Exchange
 from infra.exchange.history import HistoryLimits
 from infra.exchange.options import ExchangeOptions
 
-ANSWER_S_MAX = 5.0
+ANSWER_S_MAX = 60.0
 REST_S = 0.1
 """What was sent last is read within this time."""
 
@@ -88,6 +88,17 @@ async def frames_for(socket: ClientConnection, seconds: float) -> list[bytes]:
     except (TimeoutError, ConnectionClosed):
         return frames
     return frames
+
+
+async def events_until(
+    socket: ClientConnection, enough: Callable[[list[Event]], object]
+) -> list[Event]:
+    """Return events, statuses left out, until they are enough."""
+    found: list[Event] = []
+    async with asyncio.timeout(ANSWER_S_MAX):
+        while not enough(found):
+            found += events([await socket.recv(decode=False)])
+    return found
 
 
 async def frames_of_all(running: Exchange, socket: ClientConnection) -> list[bytes]:

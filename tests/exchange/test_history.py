@@ -21,7 +21,6 @@ from tests.exchange.listening import (
     Event,
     events,
     exchange,
-    frames_for,
     frames_of_all,
     subscribed,
 )
@@ -181,12 +180,12 @@ def bars_of(trades: list[Event], interval_ms: int) -> dict[tuple[str, int], Even
 )
 def test_bars_are_those_of_the_trades(event: str, interval_ms: int, base_us: int) -> None:
     async def scenario() -> tuple[list[Event], list[Event]]:
-        options = {"rate": 2_000, "base_us": base_us, "seconds_bars": True, "tickers": 3}
+        options = {**LIMITED, "events": 3_200, "base_us": base_us, "tickers": 3}
         async with (
-            exchange(**options, start_when_subscribed=True) as (_, url),
+            exchange(**options, seconds_bars=True) as (running, url),
             subscribed(url, *EVERYTHING) as socket,
         ):
-            got = list(events(await frames_for(socket, 1.6)))
+            got = list(events(await frames_of_all(running, socket)))
             return got, await history(url, 0, 2**62, events="XA,XAS")
 
     got, asked = asyncio.run(scenario())

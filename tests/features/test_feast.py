@@ -87,7 +87,7 @@ def store(house: FeastHome) -> FeatureStore:
 def feast(*words: str) -> str:
     """Run the command in feature_repo/ and return what it says."""
     command = [str(Path(sys.executable).parent / "feast"), *words]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

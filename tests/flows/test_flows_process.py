@@ -14,6 +14,7 @@ import pytest
 from infra.command.main import run
 from infra.command.metrics import samples
 from infra.servers.flow_servers import FlowServers, beat, look_at_flows
+from infra.servers.process import wait_until
 from infra.watch.seen import FLOWS_SILENT_S, FlowsSeen, Seen
 from infra.watch.wrong import wrong
 from lake.clock import ManualClock, SystemClock
@@ -56,10 +57,7 @@ def test_flows_that_were_killed_are_missed_with_the_remedy(
     assert seen is not None
     assert seen.pid is not None
     os.kill(seen.pid, signal.SIGKILL)
-    for _ in range(100):
-        if FlowServers(home, CLOCK).status({})["flows"] == "down":
-            break
-        CLOCK.sleep(0.1)
+    assert wait_until(CLOCK, lambda: FlowServers(home, CLOCK).status({})["flows"] == "down", 60)
     (found,) = missed(home, capsys)
     assert found["fault"] == "their process is gone"
     assert found["remedy"].startswith("ticklake up")

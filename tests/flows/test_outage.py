@@ -25,7 +25,7 @@ from tests.bars.test_trades_to_bars import House
 from tests.bars.trading import EPOCH, NOON, expected, trades
 
 EVENING = NOON + timedelta(hours=9)
-BARS_S_MAX = 60
+BARS_S_MAX = 120
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_bars_go_on_once_postgresql_is_back(home: Path, capfd: pytest.CaptureFix
     staying.start()
     try:
         said = ""
-        for _ in range(20):
+        for _ in range(BARS_S_MAX):
             SystemClock().sleep(RETRY_S / 2)
             said += capfd.readouterr().err
             if said.count("bars: ") > 1:

@@ -23,7 +23,7 @@ from lake.hot.slots import HASH_SLOTS, SYMBOLS_MIN, slot_rows
 DAY = date(2024, 8, 8)
 NEXT = DAY + timedelta(days=1)
 TICKERS = [f"X:SYM{number:03d}USD" for number in range(80)]
-STATISTICS_TRIES_MAX = 100
+STATISTICS_TRIES_MAX = 1_200
 
 
 @pytest.fixture

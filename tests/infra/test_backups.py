@@ -27,7 +27,7 @@ from lake.settings import Settings
 from lake.state import postgres_dsn
 
 CLOCK = SystemClock()
-BACKUP_S_MAX = 60.0
+BACKUP_S_MAX = 180.0
 
 
 @pytest.fixture

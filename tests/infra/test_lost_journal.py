@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,13 +29,9 @@ from lake.state import postgres_dsn
 from lake.verify.verify import verify
 
 CLOCK = SystemClock()
-STEP_S_MAX = 60.0
-
-
-def run(*words: str) -> None:
-    command = [sys.executable, "-m", "infra.command.main", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+STEP_S_MAX = 120.0
+TRADES = 300
+"""Of each ingest, at least."""
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """Return an archived home with an exchange; its servers end with the test."""
     path = (tmp_path / "home").resolve()
     settings = Settings(home=path, backup=str(tmp_path / "backup"))
-    words = ["sim", "--rate", "500", "--port", "0", "--for", "10m", "--home", str(path)]
+    words = ["sim", "--rate", "500", "--port", "0", "--for", "2h", "--home", str(path)]
     exchange: subprocess.Popen[bytes] | None = None
     try:
         embedded.up(path, backup=wanted(settings))
@@ -57,7 +54,22 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def ingest(home: Path) -> None:
-    run("ingest", "sim", "--for", "2s", "--home", str(home))
+    """Take in so many trades more, and end in order."""
+    words = [sys.executable, "-m", "infra.command.main", "ingest", "sim", "--home", str(home)]
+    wanted = stored(home) + TRADES
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    enough = wait_until(CLOCK, lambda: stored(home) >= wanted, STEP_S_MAX)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=STEP_S_MAX)
+    assert enough, said
+    assert process.returncode == 0, said
+
+
+def stored(home: Path) -> int:
+    """Return how many trades the hot tier holds."""
+    (count,) = one(home, "SELECT count(*) FROM market.crypto_trades")
+    assert isinstance(count, int)
+    return count
 
 
 def one(home: Path, query: str) -> list[object]:

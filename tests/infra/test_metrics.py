@@ -30,10 +30,10 @@ from lake.clock import SystemClock
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "infra" / "config"
 CLOCK = SystemClock()
-SHOWN_S_MAX = 20.0
+SHOWN_S_MAX = 60.0
 """What is promised is 5 s (benchmarks/outage.py measures it); a test machine may be busy."""
 
-WELL_S_MAX = 60.0
+WELL_S_MAX = 180.0
 ONLY_SOMETIMES = {
     "ticklake_ingest_ended",  # after a fault
     "ticklake_slot_rows",  # from 50 symbols on
@@ -84,7 +84,7 @@ class Place:
 
     def scrape(self, url: str | None = None) -> dict[str, float]:
         """Return the samples of one scrape."""
-        with urlopen(url or self.home_url, timeout=10) as answer:
+        with urlopen(url or self.home_url, timeout=WELL_S_MAX) as answer:
             return samples(answer.read().decode())
 
     def shows(self, name: str, value: float) -> bool:
@@ -142,7 +142,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGCONT)
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=30)
+        process.communicate(timeout=WELL_S_MAX)
     if process.poll() is None:
         process.kill()
         process.communicate()
@@ -156,7 +156,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as stack:
         embedded.up(home)
         stack.callback(embedded.down, home)
-        start(stack, "sim", "--rate", "2k", "--port", "0", "--for", "10m", *words)
+        start(stack, "sim", "--rate", "2k", "--port", "0", "--for", "2h", *words)
         assert wait_until(CLOCK, (home / "run" / "sim.json").exists, WELL_S_MAX)
         own, port = choose(None), choose(None)
         start(stack, "metrics", "--serve", "--port", str(port), *words)

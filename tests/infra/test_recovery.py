@@ -98,6 +98,8 @@ def test_what_a_restore_took_the_journal_gives_back(home):
         place = one(lakehouse.dsn, PLACE)
         lakehouse.journal(stream(start, 1), up=False)
         assert wait_until(CLOCK, lambda place=place: one(lakehouse.dsn, PLACE) != place, 60)
+    rows = 3 * (60 + COMMITS)  # a commit may have been one of upkeep
+    assert wait_until(CLOCK, lambda: len(lakehouse.stored("lake.crypto_trades")) == rows, 60)
     before = lakehouse.stored("crypto_trades")
 
     done = home.restore(moment)

@@ -27,6 +27,7 @@ from lake.clock import SystemClock
 from lake.errors import BadInput, Unavailable
 
 CLOCK = SystemClock()
+WAIT_S_MAX = 180
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_up_again_starts_nothing_and_keeps_every_process(home: Path) -> None:
 def test_up_twice_at_once_makes_one_of_each(new_home: Path) -> None:
     words = [sys.executable, "-m", "infra.command.main", "up", "--json", "--home", str(new_home)]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(2)]
-    answers = [json.loads(each.communicate(timeout=60)[0]) for each in both]
+    answers = [json.loads(each.communicate(timeout=WAIT_S_MAX)[0]) for each in both]
     assert [each.returncode for each in both] == [0, 0]
     assert sorted(len(answer["started"]) for answer in answers) == [0, 2]
     first, second = ({n: s["pid"] for n, s in answer["servers"].items()} for answer in answers)
@@ -120,10 +121,10 @@ def test_postgres_killed_under_a_running_query_leaves_no_backend_in_the_way(home
     query = threading.Thread(target=sleep_on_the_server)
     query.start()
     busy = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'"
-    assert wait_until(CLOCK, lambda: bool(rows(home, busy)), 10)
+    assert wait_until(CLOCK, lambda: bool(rows(home, busy)), WAIT_S_MAX)
     kill(pids(home)[0])
     assert embedded.up(home).started == ("postgres",)
-    query.join(timeout=10)
+    query.join(timeout=WAIT_S_MAX)
     assert rows(home, "SELECT 1") == [(1,)]
 
 
@@ -132,7 +133,7 @@ def test_valkey_killed_is_started_with_what_it_had_answered(home: Path) -> None:
     with redis.Redis.from_url(state.valkey_url(home)) as client:
         client.set("kept", 7)
     kill(pids(home)[1])
-    assert wait_until(CLOCK, lambda: ValkeyServer(home, CLOCK).process() is None, 5)
+    assert wait_until(CLOCK, lambda: ValkeyServer(home, CLOCK).process() is None, WAIT_S_MAX)
     assert embedded.up(home).started == ("valkey",)
     with redis.Redis.from_url(state.valkey_url(home)) as client:
         assert client.get("kept") == b"7"

@@ -38,7 +38,7 @@ def ticklake(home: Path, *words: str, given: str | None = None) -> subprocess.Co
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -152,7 +152,7 @@ def test_the_prompt_answers_goes_on_after_an_error_and_leaves(home: Path) -> Non
     words = [sys.executable, "-m", "infra.command.main", "sql", "--home", str(home)]
     with subprocess.Popen(words, stdin=end, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as each:
         os.write(lead, b"SELEC;\n.tables\n.help\nSELECT 40 +\n2 AS sum; SELECT 77;\n.quit\n")
-        out, err = each.communicate(timeout=60)
+        out, err = each.communicate(timeout=180)
     os.close(lead)
     os.close(end)
     assert each.returncode == 0

@@ -31,7 +31,7 @@ def taken(
         journal = Journal(journals, 0, segment_bytes_max=1 << 20, bytes_max=1 << 24)
         intake, ended = Intake(journal, CLOCK), asyncio.Event()
         running = asyncio.create_task(InboxToJournal(folder, claims).run(intake, CLOCK, ended))
-        for _ in range(400 if until_gone else 10):
+        for _ in range(3_000 if until_gone else 10):
             await asyncio.sleep(0.02)
             if until_gone and not list(folder.glob("*.parcel")):
                 break

@@ -19,6 +19,7 @@ class Receiver:
     events: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     hang: threading.Event = field(default_factory=threading.Event)
+    asked: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
     def answer(self) -> int:
@@ -34,7 +35,8 @@ def receiving(**options: Any) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.hang.wait(20)
+            receiver.asked.set()
+            receiver.hang.wait(120)
             status = receiver.answer()
             receiver.keys.append(self.headers["Authorization"])
             if status < 300:

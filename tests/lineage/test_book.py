@@ -52,7 +52,7 @@ def test_events_of_writers_at_once_are_numbered_without_a_hole(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     numbers = [number for number, _ in events_after(book, 0, events_max=1_000)]
     assert numbers == list(range(1, 81))
     assert note(book, "desk", []) is None

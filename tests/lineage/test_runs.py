@@ -18,6 +18,7 @@ from flows.jobs import JOBS
 from flows.scheduled.schedules import SCHEDULES
 from flows.serve import send_lineage
 from infra.command.main import run
+from infra.servers.process import wait_until
 from lake.clock import ManualClock, SystemClock
 from lake.errors import Damaged
 from lake.ingest.commits_told import TELL_S, CommitsTold
@@ -138,12 +139,9 @@ def test_the_flows_process_sends_to_the_receiver_that_up_was_told_of(
         write_state(tmp_path, state)
         thread = threading.Thread(target=send_lineage, args=(tmp_path, stop), daemon=True)
         thread.start()
-        for _ in range(100):
-            if len(receiver.events) == 2:
-                break
-            stop.wait(0.2)
+        assert wait_until(SystemClock(), lambda: len(receiver.events) == 2, 60)
         stop.set()
-        thread.join(10)
+        thread.join(60)
     assert [event["eventType"] for event in receiver.events] == ["START", "COMPLETE"]
     assert receiver.keys == ["Bearer hunter2"] * 2
 

@@ -28,7 +28,7 @@ from lake.views.client import Client
 from lake.warehouse import Folder, Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
-MOVE_S_MAX = 90
+MOVE_S_MAX = 240
 NOW_MS = 1_760_000_000_000
 
 

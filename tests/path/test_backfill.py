@@ -147,7 +147,7 @@ def test_history_goes_through_the_journal_of_whoever_owns_the_ticker(
     """Massive's feed is the simulated exchange here, which speaks the same."""
     home.settings["TICKLAKE_MASSIVE_API_KEY"] = "only-for-tests"
     with Market(tmp_path, rate=200) as exchange, VenueApi(market(1_500)) as api:
-        owner = home.start("ingest", "massive", "--url", exchange.url, "--for", "100s")
+        owner = home.start("ingest", "massive", "--url", exchange.url)
         assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
         place = place_at(home)
         place = replace(place, settings=replace(place.settings, massive_api_key="only-for-tests"))

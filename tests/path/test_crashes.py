@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,17 +12,23 @@ import pytest
 
 from infra.servers.process import wait_until
 from lake.clock import SystemClock
+from lake.errors import Unavailable
+from lake.journal.journal import lock
 from tests.path.market import (
+    NEVER_S,
     Home,
     Market,
     assert_each_once,
     ended,
     interrupted,
     missing,
+    transit_us,
     within,
 )
 
 KILLED = -signal.SIGKILL
+DRAINED_S_MAX = 60.0
+TRADED = "SELECT count(*) > 0 FROM crypto_trades"
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def assert_restarts_cover_what_was_lost(home: Home, market: Market) -> None:
     assert_each_once(stored)
     gone = missing(market.sent, stored)
     assert gone.filter("trade").is_empty()
-    assert within(gone, gaps).all()
+    assert within(gone, gaps, transit_us(market.sent, stored)).all()
     home.assert_verified()
 
 
@@ -54,11 +59,11 @@ def test_kill_9_at_each_step_of_the_way_in(home: Home, tmp_path: Path) -> None:
     steps = ["frame.read=kill@40", "journal.write=kill@5", "journal.fsync=kill@5"]
     steps += ["journal.published=kill@5", "frame.read=kill@1", "journal.write=kill@1"]
     with Market(tmp_path, rate=1_000) as market:
-        assert home.ingest("sim", "--url", market.url, "--for", "1s").code == 0
+        assert home.ingest_until(TRADED, "sim", "--url", market.url).code == 0
         for faults in steps:
-            killed = home.ingest("sim", "--url", market.url, "--for", "20s", faults=faults)
+            killed = home.ingest("sim", "--url", market.url, "--for", NEVER_S, faults=faults)
             assert killed.code == KILLED, faults
-        assert home.ingest("sim", "--url", market.url, "--for", "2s").code == 0
+        assert home.ingest_until_refilled(market.url).code == 0
     assert_restarts_cover_what_was_lost(home, market)
 
 
@@ -66,25 +71,25 @@ def test_kill_9_of_the_mover_ends_the_ingest_and_the_next_one_goes_on(
     home: Home, tmp_path: Path
 ) -> None:
     with Market(tmp_path, rate=1_000) as market:
-        ingest = home.start("ingest", "sim", "--url", market.url, "--for", "20s")
-        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+        ingest = home.start("ingest", "sim", "--url", market.url)
+        assert home.shows(TRADED)
         os.kill(mover_of(home), signal.SIGKILL)
         done = ended(ingest)
         assert done.code == 1
         assert done.sentence == ("ticklake: mover: ended with -9: start ingest again: it recovers")
-        assert home.ingest("sim", "--url", market.url, "--for", "2s").code == 0
+        assert home.ingest_until_refilled(market.url).code == 0
     assert_restarts_cover_what_was_lost(home, market)
 
 
 def test_the_mover_drains_after_its_ingest_was_killed(home: Home, tmp_path: Path) -> None:
     with Market(tmp_path, rate=1_000) as market:
-        ingest = home.start("ingest", "sim", "--url", market.url, "--for", "20s")
-        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+        ingest = home.start("ingest", "sim", "--url", market.url)
+        assert home.shows(TRADED)
         mover = mover_of(home)
         ingest.kill()
         assert ended(ingest).code == KILLED
         gone = Path(f"/proc/{mover}/cmdline")
-        assert wait_until(SystemClock(), lambda: not gone.exists(), 10)
+        assert wait_until(SystemClock(), lambda: not gone.exists(), DRAINED_S_MAX)
     assert_each_once(home.stored())
     assert missing(market.sent, home.stored()).is_empty()
     home.assert_verified()
@@ -93,7 +98,7 @@ def test_the_mover_drains_after_its_ingest_was_killed(home: Home, tmp_path: Path
 def test_an_interrupt_drains_and_ends_well(home: Home, tmp_path: Path) -> None:
     with Market(tmp_path, rate=1_000) as market:
         ingest = home.start("ingest", "sim", "--url", market.url)
-        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+        assert home.shows(TRADED)
         assert interrupted(ingest).code == 0
     assert missing(market.sent, home.stored()).is_empty()
     home.assert_verified()
@@ -104,16 +109,25 @@ def test_a_second_interrupt_breaks_the_drain_off_and_the_next_ingest_goes_on(
 ) -> None:
     with Market(tmp_path, rate=1_000) as market:
         ingest = home.start("ingest", "sim", "--url", market.url)
-        assert home.shows("SELECT count(*) > 0 FROM crypto_trades")
+        assert home.shows(TRADED)
         os.kill(mover_of(home), signal.SIGSTOP)
         ingest.send_signal(signal.SIGINT)
-        time.sleep(1)
+        assert wait_until(SystemClock(), lambda: drains(home), DRAINED_S_MAX)
         assert ingest.poll() is None
         done = interrupted(ingest)
         assert done.code == 1
         assert "drain: broken off by a second signal" in done.sentence
-        assert home.ingest("sim", "--url", market.url, "--for", "1s").code == 0
+        assert home.ingest_until_refilled(market.url).code == 0
     assert_restarts_cover_what_was_lost(home, market)
+
+
+def drains(home: Home) -> bool:
+    """Tell whether the ingest of shard 0 has let go of its journal: it takes in nothing more."""
+    try:
+        os.close(lock(home.path / "journal" / "shard-0"))
+    except Unavailable:
+        return False
+    return True
 
 
 def mover_of(home: Home) -> int:

@@ -18,7 +18,7 @@ from lake.hot.lease import LEASE_SECONDS
 from lake.tables.catalog import open_catalog
 from tests.path.lakehouse import Lakehouse, stream
 
-STOPPED_S_MAX = 30
+STOPPED_S_MAX = 120
 
 
 @pytest.fixture

@@ -19,19 +19,25 @@ def home(migrated_dsn: str, tmp_path: Path) -> Iterator[Home]:
     home.close()
 
 
+EVENTS = 1_500
+STORED = "(SELECT count(*) FROM crypto_trades) + (SELECT count(*) FROM crypto_quotes)"
+ALL_STORED = f"SELECT {STORED} >= {EVENTS}"
+
+
 def test_what_was_sent_is_stored_once_and_in_its_order(home: Home, tmp_path: Path) -> None:
-    with Market(tmp_path, rate=1_000, events=1_500, start_when_subscribed=True) as market:
-        done = home.ingest("sim", "--url", market.url, "--for", "3s")
+    with Market(tmp_path, rate=1_000, events=EVENTS, start_when_subscribed=True) as market:
+        done = home.ingest_until(ALL_STORED, "sim", "--url", market.url)
     assert done.code == 0, done.err
     stored = home.stored()
     assert keys(stored) == keys(market.sent)
     assert home.gaps() == []
-    assert home.assert_verified() > 1_500
+    assert home.assert_verified() > EVENTS
 
 
 def test_two_connections_store_each_event_once(home: Home, tmp_path: Path) -> None:
     with Market(tmp_path, rate=1_000) as market:
-        done = home.ingest("sim", "--url", market.url, "--for", "3s", "--connections", "2")
+        many = f"SELECT count(*) > {EVENTS} FROM crypto_quotes"
+        done = home.ingest_until(many, "sim", "--url", market.url, "--connections", "2")
     assert done.code == 0, done.err
     stored = home.stored()
     assert home.gaps() == []
@@ -42,9 +48,9 @@ def test_two_connections_store_each_event_once(home: Home, tmp_path: Path) -> No
 
 def test_duplicates_and_poison_cost_nothing_else(home: Home, tmp_path: Path) -> None:
     faults = {"duplicates": 0.2, "poison": 0.2, "late": 0.1, "late_s": 0.3}
-    options = {"rate": 1_000, "events": 1_500, "start_when_subscribed": True, **faults}
+    options = {"rate": 1_000, "events": EVENTS, "start_when_subscribed": True, **faults}
     with Market(tmp_path, **options) as market:
-        done = home.ingest("sim", "--url", market.url, "--for", "3s")
+        done = home.ingest_until(ALL_STORED, "sim", "--url", market.url)
     assert done.code == 0, done.err
     stored = home.stored()
     assert_each_once(stored)

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.in_thread import InThread
 
-START_S_MAX = 30.0
+START_S_MAX = 120.0
 AGAIN = 20
 """The last frames before the cut that are sent again, of those that may be."""
 

@@ -292,7 +292,7 @@ def test_looks_at_once_take_turns_and_look_at_each_row_once(house: House) -> Non
     house.take([trade(at(n), 100) for n in range(20)])
     house.take([trade(at(30), 100, size=Decimal(0))])
     with ThreadPoolExecutor(3) as pool:
-        looks = [each.result(120) for each in [pool.submit(house.look) for _ in range(3)]]
+        looks = [each.result(600) for each in [pool.submit(house.look) for _ in range(3)]]
     found = [each for runs in looks for run in runs for each in run.results]
     rows = [each for each in found if each.rule.name == "size_positive" and each.checked]
     assert [(each.checked, each.failed) for each in rows] == [(21, 1)]

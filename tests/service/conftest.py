@@ -13,7 +13,7 @@ from tests.conftest import Databases
 @pytest.fixture(scope="module", autouse=True)
 def emptied(valkey_url: str) -> None:
     """Let no module see what another has told."""
-    with connected(valkey_url) as client:
+    with connected(valkey_url, wait_s=60.0) as client:
         client.flushdb()
 
 

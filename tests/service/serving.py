@@ -16,6 +16,7 @@ from redis import Redis
 from websockets.sync.client import ClientConnection, connect
 
 from infra.servers import ports
+from infra.servers.process import wait_until
 from lake.clock import SystemClock
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.limits import RiskLimits
@@ -34,6 +35,13 @@ from serving.streams.connect import connected
 CLOCK = SystemClock()
 SHARDS = itertools.count(700)
 VENUE = {"exchange": "coinbase", "market": "spot"}
+WAIT_S_MAX = 60.0
+"""How long anything is waited for that comes at once where the machine has nothing else to do."""
+
+
+def until(holds: Callable[[], object]) -> bool:
+    """Wait until something holds; return whether it came to."""
+    return wait_until(CLOCK, lambda: bool(holds()), WAIT_S_MAX)
 
 
 class Predictor:
@@ -83,7 +91,7 @@ class Served:
     def http(self, role: str = "") -> httpx.Client:
         """Return a client that calls as a role, "" without a key."""
         headers = {"Authorization": f"Bearer {self.words[role]}"} if role else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=10)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=WAIT_S_MAX)
 
     def stream(self, **more: Any) -> ClientConnection:
         """Return a WebSocket."""
@@ -118,6 +126,20 @@ class Served:
         self.client.sadd(keys.SHARDS, self.shard)
         self.client.xadd(keys.updates(self.shard), {"u": orjson.dumps({**update, **more})})
 
+    def tell_fresh(self, ticker: str, price: str) -> dict[str, Any]:
+        """Tell of a price until the service shows it, and as a fresh one; return what it shows."""
+        found: dict[str, Any] = {}
+
+        def is_fresh() -> bool:
+            self.tell((ticker, price))
+            rows = http.get(f"/v1/prices/{ticker}").json().get("prices", ())
+            found.update(next((r for r in rows if float(r["price"]) == float(price)), {}))
+            return bool(found.get("is_fresh"))
+
+        with self.http() as http:
+            assert until(is_fresh)
+        return found
+
 
 @contextmanager
 def served(
@@ -134,7 +156,7 @@ def served(
 
     dsn: of its orders on paper; without one no watch and search, and no predictor but a given one.
     """
-    client = connected(url)
+    client = connected(url, wait_s=WAIT_S_MAX)
     book = KeyBook(home, CLOCK)
     words = {role: book.add(f"a {role}er", role)[1] for role in ("read", "trade", "admin")}  # type: ignore[arg-type]
     audit = WriteAudit(home, CLOCK)
@@ -147,10 +169,7 @@ def served(
         parts.given = Given(
             desk, orders, predictor or Predictor(), None, Watch(), Search(None, CLOCK)
         )
-        for _ in range(500):
-            if desk.leads:
-                break
-            CLOCK.sleep(0.02)
+        assert until(lambda: desk.leads)
     elif predictor is not None:
         parts.given = Given(predictor=predictor)
     taken = port or ports.choose(None)
@@ -160,16 +179,18 @@ def served(
 
     def end() -> None:
         server.should_exit = True
-        thread.join(20)
+        thread.join(WAIT_S_MAX)
         stack.close()
 
     address = f"http://127.0.0.1:{taken}"
+
+    def is_up() -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{address}/v1/health").status_code == 200
+        return False
+
     try:
-        for _ in range(500):
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{address}/v1/health").status_code == 200:
-                    break
-            CLOCK.sleep(0.02)
+        assert until(is_up)
         yield Served(parts, address, client, next(SHARDS), words, end)
     finally:
         end()

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 
 from infra.command.metrics import samples
-from infra.servers.process import wait_until
 from infra.watch.exporter import live_collector, text
 from infra.watch.live_metrics import LIVE
 from lake.clock import ManualClock, SystemClock
@@ -27,7 +26,7 @@ from serving.live.report import (
     write_report,
 )
 from serving.service.report import reported
-from tests.service.serving import served
+from tests.service.serving import served, until
 
 FIGURES = {"applied": 7, "claimed": 0, "lost": 1, "aside": 0, "drops": {"quotes": 4, "trades": 2}}
 
@@ -41,27 +40,33 @@ def health(http: httpx.Client) -> Any:
 
 
 def test_a_service_tells_what_it_counts(valkey_url: str, ledger_dsn: str, tmp_path: Path) -> None:
-    clock = SystemClock()
+    clock, found = SystemClock(), dict[str, float]()
     with served(valkey_url, tmp_path, dsn=ledger_dsn) as service:
         with reported(tmp_path, service.parts, clock), service.http("trade") as http:
-            service.tell(("X:BTCUSD", "100"))
-            assert wait_until(clock, lambda: bool(http.get("/v1/prices").json()["prices"]), 10)
+            service.tell_fresh("X:BTCUSD", "100")
             order = {"client_order_id": "far", "ticker": "X:BTCUSD", "side": "buy", "size": "1"}
             order |= {"kind": "limit", "price": "900"}  # beyond the collar
             assert http.post("/v1/orders", json=order).status_code == 409
             assert http.post("/v1/kill", json={"reason": "a test"}).status_code == 200
-            assert wait_until(
-                clock, lambda: told(tmp_path, clock).get("ticklake_service_killed") == 1, 10
-            )
-            write_report(tmp_path, WORKER, {"shards": {"0": {**FIGURES, "received_us": 0}}}, clock)
+            assert until(lambda: told(tmp_path, clock).get("ticklake_service_killed") == 1)
+            worker = {"shards": {"0": {**FIGURES, "received_us": 0}}}
             service.parts.given.processes = partial(processes_of, tmp_path, clock)
+
+            def speaks(*others: str) -> bool:
+                """Tell whether these and the worker, which has just spoken, are heard."""
+                write_report(tmp_path, WORKER, worker, clock)
+                return bool(health(http)["processes"] == dict.fromkeys((WORKER, *others), True))
+
+            def are_up() -> bool:
+                """Tell whether the service and its worker have spoken of late, as metrics say."""
+                found.update(told(tmp_path, clock))
+                names = ("ticklake_service_up", 'ticklake_live_up{shard="0"}')
+                return all(found.get(name) == 1 for name in names)
+
             with saying(tmp_path, SIGNALS, clock), saying(tmp_path, SESSIONS, clock):
-                assert wait_until(clock, lambda: len(health(http)["processes"]) == 3, 10)
-                found = told(tmp_path, clock)
-                assert set(health(http)["processes"].values()) == {True}
-            assert health(http)["processes"] == {WORKER: True}
+                assert until(lambda: speaks(SIGNALS, SESSIONS) and are_up())
+            assert until(speaks)
         assert read_report(tmp_path, SERVICE, clock) is None
-    assert found["ticklake_service_up"] == found['ticklake_live_up{shard="0"}'] == 1
     assert sum(v for k, v in found.items() if k.startswith("ticklake_service_breaches_total")) >= 1
     assert found['ticklake_live_dropped_frames_total{kind="trades",shard="0"}'] == 2
     wanted = {name for each in LIVE for name in each.sample_names}

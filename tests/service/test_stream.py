@@ -22,7 +22,7 @@ from serving.service.board import Item
 from serving.service.counts import Counts
 from serving.service.hub import BATCHES_MAX, Batch, Client, Hub
 from serving.service.limits import Limits
-from tests.service.serving import Served, served
+from tests.service.serving import WAIT_S_MAX, Served, served, until
 
 EVENTS = {"action": "subscribe", "tickers": [], "topics": ["kill", "orders"]}
 
@@ -44,7 +44,7 @@ def say(stream: ClientConnection, said: Any) -> None:
 
 def hear(stream: ClientConnection, kind: str) -> dict[str, Any]:
     while True:
-        found = orjson.loads(stream.recv(timeout=5))
+        found = orjson.loads(stream.recv(timeout=WAIT_S_MAX))
         if found["type"] == kind:
             return dict(found)
 
@@ -96,7 +96,7 @@ def test_what_makes_no_sense_is_answered_and_five_times_is_enough(
             stream.send(said.decode())
             assert hear(stream, "error")["fault"]
         with pytest.raises(ConnectionClosed) as closed:
-            stream.recv(timeout=5)
+            stream.recv(timeout=WAIT_S_MAX)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4400
 
@@ -107,17 +107,18 @@ def test_a_page_of_elsewhere_is_refused_and_so_is_a_key_that_is_none(service: Se
     headers = {"Authorization": "Bearer tlk_no_key"}
     with service.stream(additional_headers=headers) as stream:
         with pytest.raises(ConnectionClosed) as closed:
-            stream.recv(timeout=5)
+            stream.recv(timeout=WAIT_S_MAX)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4001
 
 
 def test_one_caller_has_so_many_connections(service: Served) -> None:
+    assert until(lambda: not len(service.parts.hub))  # those of before have left
     streams = [service.stream() for _ in range(5)]
     for stream in streams[:4]:
         hear(stream, "ready")
     with pytest.raises(ConnectionClosed) as closed:
-        streams[4].recv(timeout=5)
+        streams[4].recv(timeout=WAIT_S_MAX)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4029
     for stream in streams:
@@ -135,7 +136,7 @@ def test_where_reads_are_closed_the_first_message_is_the_key(
                     assert hear(stream, "ready")["name"] == "a reader"
                     continue
                 with pytest.raises(ConnectionClosed):
-                    stream.recv(timeout=5)
+                    stream.recv(timeout=WAIT_S_MAX)
 
 
 def test_a_client_that_takes_nothing_is_cut_and_others_hear_on(service: Served) -> None:
@@ -153,7 +154,7 @@ def test_a_client_that_takes_nothing_is_cut_and_others_hear_on(service: Served) 
                 break
             assert n < 2_000
         with pytest.raises((ConnectionClosed, OSError)):
-            _ = [slow.recv(timeout=5) for _ in itertools.count()]
+            _ = [slow.recv(timeout=WAIT_S_MAX) for _ in itertools.count()]
 
 
 def item(key: str, value: int, kind: str = "prices") -> Item:

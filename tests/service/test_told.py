@@ -11,6 +11,7 @@ import pytest
 
 from feature_repo.feature_set import MARKET
 from feature_repo.trading.money import UNIT, units
+from infra.servers.process import wait_until
 from lake.bars.kernel import MINUTE_US
 from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
@@ -39,9 +40,9 @@ def frame(n: int) -> bytes:
 @pytest.fixture(scope="module")
 def told(valkey_url: str) -> dict[str, Any]:
     """Let a worker tell of SECONDS; return what it left in Redis."""
-    client, shard = connected(valkey_url), next(SHARDS)
+    client, shard = connected(valkey_url, wait_s=60.0), next(SHARDS)
     clock = ManualClock(START_US)
-    publisher = Publisher(valkey_url, shard, 1, 1, SystemClock())
+    publisher = Publisher(valkey_url, shard, 1, 1, ManualClock())  # no answer is too slow for it
     opened = reader.opened(client, "told", shard, SystemClock())
     assert opened is not None
     empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
@@ -52,8 +53,7 @@ def told(valkey_url: str) -> dict[str, Any]:
         for n in range(SECONDS):
             received_us = START_US + n * 1_000_000 + 1_000
             publisher.frames(Slice("sim", 0, n + 1, [frame(n)], [received_us]))
-        while publisher.done.frames < SECONDS:
-            SystemClock().sleep(0.005)
+        assert wait_until(SystemClock(), lambda: publisher.done.frames == SECONDS, 60)
         publisher.close()
         clock.step(SECONDS * 1_000_000)
         while worker.round(1) is not None:

@@ -196,7 +196,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def client(valkey_url: str) -> Redis:
-    client = connected(valkey_url)
+    client = connected(valkey_url, wait_s=60.0)
     client.delete(keys.KILLED)
     return client
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
+from infra.servers.process import wait_until
 from lake.clock import ManualClock, SystemClock
 from lake.errors import Fenced
 from lake.ingest.intake import Slice
 from serving.live.run import last_unheard
 from serving.streams import entry, keys, latest, listeners, owner
-from serving.streams.connect import connected
+from serving.streams.breaker import FAILURES_MAX
+from serving.streams.connect import ANSWER_S_MAX, connected
 from serving.streams.durable_watch import DurableWatch
 from serving.streams.keys import Place
 from serving.streams.listeners import Ear
@@ -26,11 +28,12 @@ from serving.streams.shedding import SheddingQueue
 CLOCK = SystemClock()
 GROUP = "tests"
 SHARDS = itertools.count(100)
+WAIT_S_MAX = 60.0
 
 
 @pytest.fixture
 def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url)
+    client = connected(valkey_url, wait_s=WAIT_S_MAX)
     yield client
     client.close()
 
@@ -44,20 +47,19 @@ def sent(
     url: str, shard: int, frames: list[bytes], *, epoch: int = 1, first: int = 1, durable: int = 0
 ) -> Publisher:
     """Publish frames, a slice each, and wait until they are there."""
-    publisher = Publisher(url, shard, epoch, first, CLOCK)
+    publisher = Publisher(url, shard, epoch, first, ManualClock())  # no answer is too slow for it
     for i, frame in enumerate(frames):
         publisher.frames(Slice("sim", 0, first + i, [frame], [first + i]))
     if durable:
         publisher.durable(durable)
+    until(lambda: publisher.done.fenced or publisher.done.frames == len(frames))
+    until(lambda: publisher.done.fenced or publisher._said_durable == publisher._durable)
     publisher.close()
     return publisher
 
 
-def until(what: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+def until(what: Callable[[], bool]) -> None:
+    assert wait_until(CLOCK, what, WAIT_S_MAX)
 
 
 def reader_of(client: Redis, shard: int) -> ShardReader:
@@ -99,6 +101,7 @@ def test_a_reader_that_dies_leaves_its_work_to_the_next_and_no_effect_comes_twic
     first = reader_of(client, shard)
     delivered = first.take(4, 1)
     first.done(delivered[:2], lambda pipe: pipe.rpush(effect, *frames_in(delivered[:2], shard)))
+    client.persist(keys.owner(GROUP, shard))  # however long the next line takes
     assert opened(client, GROUP, shard, CLOCK) is None
     client.delete(keys.owner(GROUP, shard))  # its turn runs out: it sleeps
     second = reader_of(client, shard)
@@ -158,7 +161,7 @@ def test_streams_are_bounded_and_a_reader_knows_what_it_lost(
     valkey_url: str, client: Redis, shard: int
 ) -> None:
     reader = reader_of(client, shard)
-    publisher = Publisher(valkey_url, shard, 1, 1, CLOCK, stream_bytes_max=10_000)
+    publisher = Publisher(valkey_url, shard, 1, 1, ManualClock(), stream_bytes_max=10_000)
     publisher.frames(Slice("sim", 0, 1, [b"[0]"], [1]))
     until(lambda: publisher.done.frames == 1)
     delivered = reader.take(10, 100)
@@ -179,18 +182,20 @@ def test_a_dead_server_never_holds_the_reader_s_loop_up_and_its_drops_are_said_l
     with closed_port() as (dead, listener):
         url = valkey_url.replace(f":{port}/", f":{dead}/")
         publisher = Publisher(url, shard, 1, 1, CLOCK, queue=SheddingQueue(frames_max=100))
-        slowest = 0.0
+        took_s = []
         for n in range(1, 2_001):
             start = time.monotonic()
             publisher.frames(Slice("sim", 0, n, [b'[{"ev":"XT"}]'], [n]))
-            slowest = max(slowest, time.monotonic() - start)
-        assert slowest < 0.1
+            took_s.append(time.monotonic() - start)
+        # who waits for the server does so as often as it fails; a busy machine holds up one or two
+        assert sum(each > ANSWER_S_MAX / 5 for each in took_s) < FAILURES_MAX
         until(lambda: publisher.breaker.state == "open")
         until(lambda: publisher.queue.dropped["trades"] == 2_000)
         listener.close()
         publisher._url = valkey_url  # it is back
-        until(lambda: publisher.breaker.state == "closed", 10)
+        until(lambda: publisher.breaker.state == "closed")
     publisher.frames(Slice("sim", 0, 2_001, [b"[]"], [2_001]))
+    until(lambda: publisher.done.frames == 1)
     publisher.close()
     (delivered,) = all_of(reader_of(client, shard))
     assert delivered.entry.drops == (entry.Drop("sim", "trades", 2_000, 1, 2_000, 1, 2_000),)
@@ -233,6 +238,7 @@ def test_a_turn_that_ran_out_goes_on_where_nobody_took_it_meanwhile(
     assert first is not None
     client.delete(first.key)  # it runs out: its process was too busy
     first.renew()
+    client.persist(first.key)
     assert owner.take(client, GROUP, shard) is None
     client.delete(first.key)
     second = owner.take(client, GROUP, shard)
@@ -275,7 +281,12 @@ def test_frames_go_to_redis_from_when_somebody_listens_and_what_passed_by_is_tol
     assert (figures["dropped_trades"], figures["waiting"]) == (0, 0)
     assert listeners.say(client)
     assert not listeners.say(client)
-    until(lambda: not publisher.queue.muted)
+
+    def hears() -> bool:
+        listeners.say(client)  # again, as readers do
+        return not publisher.queue.muted
+
+    until(hears)
     publisher.frames(Slice("sim", 0, 101, [b"[1]"], [101]))
     publisher.durable(101)
     until(lambda: publisher.done.frames == 1)

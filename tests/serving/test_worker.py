@@ -14,6 +14,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from feature_repo.feature_set import MARKET
+from infra.servers.process import wait_until
 from lake.bars.kernel import MINUTE_US, bars_of_trades
 from lake.clock import ManualClock, SystemClock
 from lake.feeds.codec import Frames, frames_of
@@ -30,6 +31,7 @@ SHARDS = itertools.count(500)
 START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
 FRAMES = 240
 GROUP = "workers"
+WAIT_S_MAX = 60.0
 NO_BARS, NO_TRADES = SCHEMA.empty_table(), TRADES.empty_table()
 
 
@@ -47,7 +49,7 @@ RECEIVED_US = [START_US + n * 1_000_000 + 1_000 for n in range(FRAMES)]
 
 @pytest.fixture
 def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url)
+    client = connected(valkey_url, wait_s=WAIT_S_MAX)
     yield client
     client.close()
 
@@ -60,15 +62,20 @@ class Shard:
         self.client = client
         self.clock = ManualClock(START_US)
         self.out = f"ticklake:test:out:{self.number}"
-        self.publisher = Publisher(url, self.number, 1, 1, SystemClock())
+        # by a clock that stands no answer is too slow, so that it drops nothing
+        self.publisher = Publisher(url, self.number, 1, 1, ManualClock())
         self.sent = 0
 
     def send(self, through: int) -> None:
         for n in range(self.sent, through):
             self.publisher.frames(Slice("sim", 0, n + 1, [RAW[n]], [RECEIVED_US[n]]))
         self.sent = through
-        while self.publisher.done.frames < through:
-            SystemClock().sleep(0.005)
+        self.has_sent(through)
+
+    def has_sent(self, frames: int) -> None:
+        """Wait until so many frames are in Redis."""
+        found = self.publisher.done
+        assert wait_until(SystemClock(), lambda: found.frames >= frames, WAIT_S_MAX), found
 
     def worker(self, journal: Frames | None = None) -> Worker:
         self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
@@ -131,8 +138,7 @@ def test_what_passed_by_unheard_comes_of_the_journal_and_no_bar_lacks_it(shard: 
     shard.publisher.frames(
         Slice("sim", 0, before + 1, RAW[slice(*ends)], RECEIVED_US[slice(*ends)])
     )
-    while shard.publisher.done.frames < 10:
-        SystemClock().sleep(0.005)
+    shard.has_sent(10)
     shard.sent = before + 10
     journal = frames_of(
         RAW[: before + 5], received_us=RECEIVED_US[: before + 5], shard=shard.number
@@ -173,8 +179,7 @@ def test_prices_are_the_newest_and_a_drop_is_told_with_the_bars_it_touched(shard
     shard.sent = 31
     for n in range(31, 200):
         shard.publisher.frames(Slice("sim", 0, n + 1, [RAW[n]], [RECEIVED_US[n]]))
-    while shard.publisher.done.frames < 199:
-        SystemClock().sleep(0.005)
+    shard.has_sent(199)
     shard.clock.step(RECEIVED_US[199] - shard.clock.now_us())
     rounds: list[Round] = []
     price = None

@@ -23,7 +23,7 @@ def main() -> None:
     folder, shard, dsn, url, silent_ms = sys.argv[1:]
     clock, home = ManualClock(NOON_US), Path(folder)
     kill = KillSwitch(home / "run" / "killed.json", None, clock)
-    names = home, int(shard), PLAN, dsn, connected(url), kill, clock, NoModels()
+    names = home, int(shard), PLAN, dsn, connected(url, wait_s=60.0), kill, clock, NoModels()
     parts = Parts(*names, CODE, silent_ms=int(silent_ms))
 
     def stops() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ import pytest
 
 from feature_repo.trading.money import units
 from infra.command.main import run
-from infra.servers import ports
 from infra.servers.process import processes
 from lake.roles import role_dsn
-from tests.service.test_verbs import beside, until
+from tests.service.test_verbs import beside, exchange, until
 
 ACCOUNT = "buy-and-hold"
 
@@ -46,19 +44,27 @@ def limits_of_sessions(home: Path) -> set[int]:
     return {json.loads(said)["limits"]["order_value"] for (said,) in found}
 
 
+def days_of_sessions(home: Path) -> list[str]:
+    """Return the days on which sessions began; two, where it was midnight meanwhile."""
+    with psycopg.connect(role_dsn(home, "service")) as connection:
+        found = connection.execute(
+            "SELECT DISTINCT left(session, 8) FROM market.live_sessions"
+            " WHERE word = 'start' ORDER BY 1"
+        ).fetchall()
+    return [f"{day[:4]}-{day[4:6]}-{day[6:]}" for (day,) in found]
+
+
 def test_what_is_traded_is_decided_again_from_journal_and_lake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TICKLAKE_LIMITS", "order_value=90000")
-    home, port = tmp_path / "home", str(ports.choose(None))
+    home = tmp_path / "home"
     assert run(["up", "--home", str(home)]) == 0
     try:
-        url = f"ws://127.0.0.1:{port}/crypto"
         words = ("live", "--port", "0", "--home", str(home), "--strategy", f"{ACCOUNT}:size=0.01")
-        day = datetime.now(UTC).strftime("%Y-%m-%d")
         with (
-            beside("sim", "--port", port, "--rate", "200", "--tickers", "4"),
-            beside("ingest", "sim", "--url", url, "--home", str(home)),
+            exchange(str(home), "--rate", "200", "--tickers", "4"),
+            beside("ingest", "sim", "--home", str(home)),
         ):
             with beside(*words):
                 until(lambda: filled(home) > 0)
@@ -68,12 +74,15 @@ def test_what_is_traded_is_decided_again_from_journal_and_lake(
             assert _sessions(home) == []
         assert limits_of_sessions(home) == {units(90_000)}
         capsys.readouterr()
-        again = ("live", "--replay", day, "--home", str(home), "--json")
-        assert run([*again, "--against", "ledger", "--against", "lake"]) == 0
-        said: Any = json.loads(capsys.readouterr().out)
-        assert sum(each["orders"] for each in said["sessions"]) >= 1
-        assert all(each["ended"] and not each["differs"] for each in said["sessions"])
-        assert run([*again, "--session", "none"]) == 2
+        sessions: list[dict[str, Any]] = []
+        for day in days_of_sessions(home):
+            again = ("live", "--replay", day, "--home", str(home), "--json")
+            assert run([*again, "--against", "ledger", "--against", "lake"]) == 0
+            sessions += json.loads(capsys.readouterr().out)["sessions"]
+            assert run([*again, "--session", "none"]) == 2
+            capsys.readouterr()
+        assert sum(each["orders"] for each in sessions) >= 1
+        assert all(each["ended"] and not each["differs"] for each in sessions)
     finally:
         run(["down", "--home", str(home)])
 

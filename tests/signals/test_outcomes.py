@@ -31,7 +31,7 @@ def house(
 
 @pytest.fixture
 def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url)
+    client = connected(valkey_url, wait_s=60.0)
     yield client
     client.delete(keys.OUTCOMES)
     client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from redis import Redis
 from feature_repo.feature_set import MARKET
 from feature_repo.trading.market import Instrument
 from flows.features_to_predictions import score
+from infra.servers.process import wait_until
 from lake import state
 from lake.clock import SystemClock
 from lake.roles import database_role
@@ -42,12 +44,16 @@ from tests.signals.registry_home import FEATURES, RegistryHome
 CLOCK = SystemClock()
 SHARDS = itertools.count(1_300)
 NAMES = itertools.count()
-ENDS_S_MAX = 60.0
+ENDS_S_MAX = 120.0
+TELLS_S_MAX = 40.0
+TRIES_MAX = 4
+LATE = re.compile("did not answer in|still at work")
+"""Said of a model on a busy machine: then the same is asked again."""
 
 
 @pytest.fixture
 def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url)
+    client = connected(valkey_url, wait_s=60.0)
     yield client
     client.close()
 
@@ -68,14 +74,6 @@ def tell(client: Redis, shard: int, *rows: dict[str, Any]) -> None:
     for each in rows:
         key = keys.features(each["exchange"], each["market"], each["ticker"])
         client.set(key, orjson.dumps(each), px=60_000)
-
-
-def until(holds: Callable[[], Any], seconds: float = ENDS_S_MAX) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if holds():
-            return
-        CLOCK.sleep(0.05)
-    raise AssertionError("it does not come to hold")
 
 
 def ticker() -> str:
@@ -125,15 +123,21 @@ def test_minutes_are_told_and_kept_once_though_the_process_is_killed(
     with process(house.home) as first:
         house.train("champion")  # while it waits for one
         house.train("shadow", seed=2)
-        until(lambda: len(kept()) == 2)
+        for _ in range(TRIES_MAX):  # a version that is late on a busy machine says nothing of a row
+            if wait_until(CLOCK, lambda: len(kept()) == 2, TELLS_S_MAX):
+                break
+            one, other, now_us = ticker(), ticker(), CLOCK.now_us()
+            tell(client, shard, row(one, now_us), row(other, now_us, degraded=["rsi_14"]))
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
     said = [(one, 1, "champion", "live", True), (one, 2, "shadow", "live", True)]
     assert (heard(), kept()) == ([f"{one} 1 champion"], said)
     house.registry.set_role("direction", 2, "champion")
     with process(house.home):
-        tell(client, shard, row(other, now_us + 1_000))
-        until(lambda: len(kept()) == 3)
+        for n in range(TRIES_MAX):
+            tell(client, shard, row(other, now_us + 1_000 * (n + 1)))
+            if wait_until(CLOCK, lambda: len(kept()) == 3, TELLS_S_MAX):
+                break
         assert heard() == [f"{other} 2 champion", f"{one} 1 champion"]
     assert kept() == [*said, (other, 2, "champion", "live", True)]
 
@@ -149,7 +153,10 @@ def test_the_service_answers_what_the_process_says_and_why(
     with served(valkey_url, tmp_path, predictor=predictor) as service, service.http() as http:
 
         def predict(**more: Any) -> tuple[int, Any]:
-            answer = http.post("/v1/predict", json=asked | more, headers=bearer(service))
+            for _ in range(TRIES_MAX):
+                answer = http.post("/v1/predict", json=asked | more, headers=bearer(service))
+                if not LATE.search(answer.text):
+                    break
             return answer.status_code, answer.json()
 
         models.look()
@@ -216,7 +223,8 @@ def test_what_was_said_live_the_batch_does_not_say_again(house: WatchedHouse) ->
     models.look()
     use = models.in_use["direction"]
     live = [told_of(each, house.clock.now_us()) for each in feature_rows(rows)]
-    _, spoken = decided(use, live, {}, house.clock)
+    tries = (decided(use, live, {}, house.clock)[1] for _ in range(TRIES_MAX))
+    spoken = next(found for found in tries if found)
     table = spoken[0].explained().table()
     with psycopg.connect(house.dsn, autocommit=True) as connection:
         assert record(connection, table) == 12
@@ -261,5 +269,10 @@ def test_updates_that_can_t_be_read_are_left(client: Redis) -> None:
     now_us = CLOCK.now_us()
     tell(client, shard, row(name, now_us - 5), row(name, now_us))
     found: list[Any] = []
-    until(lambda: found.extend(updates.read(10)) or any(e.instrument[0] == name for e in found))
+
+    def is_read() -> bool:
+        found.extend(updates.read(10))
+        return any(each.instrument.ticker == name for each in found)
+
+    assert wait_until(CLOCK, is_read, ENDS_S_MAX)
     assert [e.t_us for e in found if e.instrument.ticker == name] == [now_us]

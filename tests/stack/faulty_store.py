@@ -29,7 +29,7 @@ class FaultyStore(InThread):
     A share of requests errs while `erring` is set, and every one while `away` is.
     """
 
-    start_s_max = 10
+    start_s_max = 60
 
     def __init__(self, endpoint: str, *, seed: int, share: float) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STOPPED = ("postgres", "redis", "minio", "trino", "prefect", "worker", "mlflow")
 """Servers that tests take away, by the names of `ticklake status`."""
 
-UP_S_MAX = 300
+UP_S_MAX = 600
 
 
 @contextmanager

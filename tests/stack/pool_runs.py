@@ -10,9 +10,8 @@ from infra.servers.process import wait_until
 from lake.clock import SystemClock
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-RUN_S_MAX = 180
-TRIES = 3
-ANSWER_S_MAX = 30
+RUN_S_MAX = 600
+ANSWER_S_MAX = 120
 
 
 def get(url: str) -> Any:
@@ -35,11 +34,14 @@ def run_of(url: str, deployment: str) -> dict[str, Any]:
     Where one of the schedule is at work, ours is cancelled, and asked for again.
     """
     found = get(f"{url}/deployments/name/{deployment}")
-    for _ in range(TRIES):
-        run = post(f"{url}/deployments/{found['id']}/create_flow_run", {})
-        run = ended(url, run["id"])
-        if run["state_type"] != "CANCELLED":
-            break
+    run: dict[str, Any] = {}
+
+    def is_done() -> bool:
+        asked = post(f"{url}/deployments/{found['id']}/create_flow_run", {})
+        run.update(ended(url, asked["id"]))
+        return bool(run["state_type"] != "CANCELLED")
+
+    wait_until(SystemClock(), is_done, RUN_S_MAX)
     return run
 
 

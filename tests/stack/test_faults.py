@@ -28,10 +28,10 @@ from lake.verify.verify import verify
 from tests.stack.own_home import ROOT, STOPPED, own_home, pids, send, status, up
 
 CLOCK = SystemClock()
-SHOWN_S_MAX = 30.0
+SHOWN_S_MAX = 90.0
 """What is promised is 5 s (benchmarks/outage.py measures it); a test machine may be busy."""
 
-WELL_S_MAX = 180.0
+WELL_S_MAX = 300.0
 AWAY_S = 2.0
 EVENTS = 60_000
 RATE = 1_000
@@ -53,7 +53,7 @@ class Place:
         return wait_until(CLOCK, lambda: self.samples().get(name) == up, SHOWN_S_MAX)
 
     def samples(self) -> dict[str, float]:
-        with urlopen(self.metrics_url, timeout=10) as answer:
+        with urlopen(self.metrics_url, timeout=60) as answer:
             return samples(answer.read().decode())
 
     def says(self, server: str) -> bool:
@@ -76,7 +76,7 @@ class Place:
         return wait_until(CLOCK, well, WELL_S_MAX)
 
     def sent(self) -> int:
-        with urlopen(self.exchange_url, timeout=10) as answer:
+        with urlopen(self.exchange_url, timeout=60) as answer:
             return int(json.load(answer)["events_sent"])
 
 
@@ -97,7 +97,7 @@ def end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
     try:
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -112,7 +112,7 @@ def at_work(stack: Path, folder: Path) -> Iterator[Place]:
         port = choose(None)
         start(exits, "metrics", "--serve", "--port", str(port), *words)
         sim = ["--rate", str(RATE), "--events", str(EVENTS), "--start-when-subscribed"]
-        start(exits, "sim", *sim, "--port", "0", "--for", "30m", *words)
+        start(exits, "sim", *sim, "--port", "0", "--for", "3h", *words)
         listening = home / "run" / "sim.json"
         assert wait_until(CLOCK, listening.exists, WELL_S_MAX)
         url = json.loads(listening.read_text())["url"].replace("ws://", "http://")

@@ -30,7 +30,7 @@ SHARE = 0.15
 RETRIES = 4
 """Series of a client's tries that an outage takes up."""
 
-LAKE_S_MAX = 90.0
+LAKE_S_MAX = 180.0
 BATCHES = 8
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ PROFILE = Stack(SOFTWARE)
 NAMES = ("postgres", "redis", "minio", "trino", "prefect", "worker", "mlflow")
 MEMORY_MIB_MAX = 8 * 1024
 """Of all servers together."""
+
+LOOK_US_MAX, LOOKS_MAX = 5_000_000, 3
+"""Of a look at a server that gives no answer, once in a few: the machine may be busy."""
 
 
 def command(*words: str) -> subprocess.Popen[bytes]:
@@ -89,12 +93,13 @@ def test_nothing_listens_beyond_loopback(stack: Path) -> None:
 
 
 def links_of(pid: int) -> set[str]:
-    folder = f"/proc/{pid}/fd"
-    return {
-        os.readlink(f"{folder}/{each}")
-        for each in os.listdir(folder)
-        if os.path.islink(f"{folder}/{each}")
-    }
+    """Return what a process has open; it closes some of it meanwhile, or ends."""
+    found = set[str]()
+    with suppress(OSError):
+        for each in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{each}"))
+    return found
 
 
 def listening() -> Iterator[tuple[str, str]]:
@@ -188,7 +193,7 @@ def test_a_run_of_the_pool_is_executed_by_the_worker(stack: Path) -> None:
          " from flows.pool import deploy; from flows.serve import unneeded;"
          f" deploy(threading.Event(), unneeded(Path({str(stack)!r})))"],
         env={**os.environ, "PREFECT_API_URL": url, "PREFECT_HOME": str(stack / "flows")},
-        timeout=300,
+        timeout=600,
         check=True,
     )  # fmt: skip
     assert deployed.returncode == 0
@@ -207,7 +212,7 @@ def test_a_run_of_the_pool_is_executed_by_the_worker(stack: Path) -> None:
 def test_a_server_killed_is_started_and_the_others_keep_running(stack: Path, name: str) -> None:
     before = {each: found["pid"] for each, found in PROFILE.status(stack).items()}
     os.kill(before[name], signal.SIGKILL)
-    assert wait_until(CLOCK, lambda: not PROFILE.status(stack)[name]["running"], 10)
+    assert wait_until(CLOCK, lambda: not PROFILE.status(stack)[name]["running"], 60)
     assert PROFILE.up(stack).started == (name,)
     after = {each: found["pid"] for each, found in PROFILE.status(stack).items()}
     assert {each for each in NAMES if after[each] != before[each]} == {name}
@@ -218,9 +223,12 @@ def test_a_frozen_server_is_said_to_give_no_answer(stack: Path, name: str) -> No
     pid = PROFILE.status(stack)[name]["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        start_us = CLOCK.monotonic_us()
-        found = PROFILE.status(stack)[name]
-        assert CLOCK.monotonic_us() - start_us < 5_000_000
+        took_us: list[int] = []
+        while len(took_us) < LOOKS_MAX and min(took_us, default=LOOK_US_MAX) >= LOOK_US_MAX:
+            start_us = CLOCK.monotonic_us()
+            found = PROFILE.status(stack)[name]
+            took_us.append(CLOCK.monotonic_us() - start_us)
+        assert min(took_us) < LOOK_US_MAX
     finally:
         os.kill(pid, signal.SIGCONT)
     assert not found["running"]
@@ -239,7 +247,7 @@ def test_no_password_is_in_a_command_line_or_a_log(stack: Path) -> None:
 
 def test_a_home_is_of_one_profile(stack: Path) -> None:
     with command("up", "--profile", "embedded", "--home", str(stack)) as refused:
-        _, said = refused.communicate(timeout=60)
+        _, said = refused.communicate(timeout=180)
     assert refused.returncode == 1
     assert b"is of the stack profile, not of embedded: ask for that one" in said
 
@@ -255,7 +263,7 @@ def test_a_new_home_up_twice_at_once_then_down_leaves_nothing(stack: Path, tmp_p
     words = ("up", "--profile", "stack", "--json", "--home", str(home))
     both = [command(*words) for _ in range(2)]
     try:
-        answers = [json.loads(each.communicate(timeout=300)[0]) for each in both]
+        answers = [json.loads(each.communicate(timeout=600)[0]) for each in both]
         assert [each.returncode for each in both] == [0, 0]
         assert sorted(len(answer["started"]) for answer in answers) == [0, len(NAMES)]
         ports = [each["port"] for each in read_state(home).values() if "port" in each]

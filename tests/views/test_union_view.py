@@ -102,7 +102,7 @@ with connect(dsn={lakehouse.dsn!r}) as client:
         print(error)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr[-500:]
     assert str(folder) in done.stdout
