@@ -59,9 +59,11 @@ class LiveFeatures:
         self._ready = None
         return rows
 
-    def prepare(self, step: BarStep) -> None:
+    def prepare(self, step: BarStep) -> pa.Table:
         """Make what take() of this step returns; another thread may, while nobody takes."""
-        self._ready = step, *self._made(step)
+        rows, bars = self._made(step)
+        self._ready = step, rows, bars
+        return rows
 
     def _made(self, step: BarStep) -> tuple[pa.Table, dict[Key, pa.Table]]:
         """Return the rows of a step, and the last bars of the series that it changes."""

@@ -93,6 +93,13 @@ def updates(shard: int) -> str:
     return f"{PREFIX}updates:{shard}"
 
 
+def ahead(shard: int) -> str:
+    """Return the stream of features that will be told as a minute closes, if nothing comes of it
+    meanwhile: the newest entry alone is of use.
+    """
+    return f"{PREFIX}ahead:{shard}"
+
+
 def bars(exchange: str, market: str, ticker: str, interval: str) -> str:
     """Return the sorted set of an instrument's newest bars, by their time."""
     return f"{PREFIX}bars:{interval}:{exchange}:{market}:{ticker}"
