@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from lake.feeds.plain import Plain
 from lake.feeds.scaled import PRECISION, SCALE
 
 UNIT = 10**SCALE
+SPELLED_MAX = 50_000
+"""Amounts that are remembered with their text: prices and sizes come again and again."""
+
 EXACT = pa.decimal128(PRECISION, SCALE)
 INSTRUMENT = ("exchange", "market", "ticker")
 PRICES = {"price": "price", "size": "size"}
@@ -90,16 +94,17 @@ def newest_plain(rows: Plain, names: tuple[str, ...], amounts: Mapping[str, str]
         known = last.get(key)
         if known is None or (times[i], places[i]) >= (times[known], places[known]):
             last[key] = i
-    values = {ours: rows.numbers(theirs) for ours, theirs in amounts.items()}
-    return [
-        {
-            **dict(zip(names, key, strict=True)),
-            "t": times[i],
-            "s": places[i],
-            **{ours: spelled(int(column[i])) for ours, column in values.items()},
-        }
-        for key, i in last.items()
-    ]
+    at = list(last.values())
+    columns = {
+        **dict(zip(names, zip(*last, strict=True), strict=True)),
+        "t": [times[i] for i in at],
+        "s": [places[i] for i in at],
+        **{
+            ours: [spelled(each) for each in rows.numbers(theirs)[at].tolist()]
+            for ours, theirs in amounts.items()
+        },
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def newest_of(parts: Sequence[list[Row]], names: tuple[str, ...]) -> list[Row]:
@@ -114,6 +119,7 @@ def newest_of(parts: Sequence[list[Row]], names: tuple[str, ...]) -> list[Row]:
     return list(found.values())
 
 
+@lru_cache(SPELLED_MAX)
 def spelled(amount: int) -> str:
     """Return an amount of 10^10ths as text() does; none is below zero."""
     return f"{amount // UNIT}.{amount % UNIT:0{SCALE}d}"
