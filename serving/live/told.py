@@ -1,7 +1,8 @@
 """What a worker tells whoever shows it: newest prices and quotes, closed bars, their features.
 
-What is made ready of a minute that is about to close is told ahead, for whoever works on it in the
-meantime; what is told at its close is the same, byte for byte, or something came between.
+Features of minutes have a stream of their own too, for models, which need not wake for every round.
+What is made ready of a minute that is about to close is told ahead there, for whoever works on it
+in the meantime; what is told at its close is the same, byte for byte, or something came between.
 
 Each round becomes one entry of the shard's stream of updates, in the transaction that acknowledges
 the round; it names the frames that it rests on, since they may not be durable yet. A service reads
@@ -36,10 +37,10 @@ FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
 UPDATE, AHEAD = b"u", b"f"
-AHEAD_MAX = 2
-"""Entries that are kept of what may be told soon."""
+MINUTES_MAX = 20
+"""Entries that a shard's stream of minutes keeps, two or more for each."""
 
-FEATURES = b'"features":'
+FEATURES = b'{"features":'
 KNOWN = ("live_time", "available_time")
 """When features were known: live, or else by the lake."""
 
@@ -104,7 +105,7 @@ class Teller:
         ready = self._ready
         if ready.feature_names and ready is not closing and ready is not self._told_ahead:
             self._told_ahead = ready
-            pipe.xadd(keys.ahead(self._shard), {AHEAD: ready.features}, maxlen=AHEAD_MAX)
+            self._tell_minute(pipe, AHEAD, ready.features)
         rows = {"prices": given.prices, "quotes": given.quotes}
         if not any(rows.values()) and not given.dropped and closing.is_empty:
             return
@@ -121,12 +122,18 @@ class Teller:
         pipe.sadd(keys.SHARDS, self._shard)
         entry: Any = {UPDATE: orjson.dumps(update)}
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
+        if closing.feature_names:
+            self._tell_minute(pipe, UPDATE, FEATURES + closing.features + b"}")
         for script, names, kept in (
             (KEEP_BARS, closing.bar_names, (str(BARS_MAX), *closing.bar_values)),
             (KEEP_FEATURES, closing.feature_names, (str(FEATURES_MS), *closing.feature_values)),
         ):
             if names:
                 pipe.eval(script, len(names), *names, *kept)
+
+    def _tell_minute(self, pipe: Pipeline, name: bytes, text: bytes) -> None:
+        entry: Any = {name: text}
+        pipe.xadd(keys.minutes(self._shard), entry, maxlen=MINUTES_MAX)
 
     def _closing(self, given: Round) -> _Closing:
         of = given.bars, given.gone, given.features

@@ -1,4 +1,4 @@
-"""From the workers' updates to signals: what closes is scored, told, and then kept.
+"""From the workers' minutes to signals: what closes is scored, told, and then kept.
 
 Told first: who acts on a signal waits for the versions that decide, and for nothing else. Then the
 seats beside them speak, and all of it goes to the recorder. An update that comes again, after a
@@ -39,12 +39,9 @@ SHARDS_US = 1_000_000
 BACK_MS = 70_000
 """How far back one that starts reads: the last minute that closed is in it."""
 
-HAS_FEATURES = FEATURES + b"[{"
-"""Of updates a few in a minute have any: the others are not parsed."""
-
 
 class Updates:
-    """Reads every shard's updates on from where it was; used by one thread."""
+    """Reads every shard's minutes on from where it was; used by one thread."""
 
     def __init__(self, client: Redis, clock: Clock) -> None:
         self._client = client
@@ -82,16 +79,11 @@ class Updates:
         """Return the rows of an update; what is told ahead is kept for one that says the same."""
         ahead = fields.get(AHEAD)
         if ahead is not None:
-            shard = stream.rpartition(b":")[2]
-            self._ahead[shard] = ahead, _rows_of(ahead, heard_us)
+            self._ahead[stream] = ahead, _rows_of(FEATURES + ahead + b"}", heard_us)
             return ()
         raw = fields.get(UPDATE, b"")
-        if HAS_FEATURES not in raw:
-            return ()
-        text, rows = self._ahead.pop(stream.rpartition(b":")[2], (b"", []))
-        if text and raw.endswith(FEATURES + text + b"}"):
-            return rows
-        return _rows_of(raw, heard_us)
+        text, rows = self._ahead.pop(stream, (b"", []))
+        return rows if raw == FEATURES + text + b"}" else _rows_of(raw, heard_us)
 
     def _find_shards(self) -> None:
         now_us = self._clock.monotonic_us()
@@ -101,16 +93,13 @@ class Updates:
         self._looked_us = now_us
         back = f"{self._clock.now_us() // 1_000 - BACK_MS}-0"
         for shard in map(int, shards):
-            for stream in (keys.ahead(shard), keys.updates(shard)):
-                self._after.setdefault(stream, back)
+            self._after.setdefault(keys.minutes(shard), back)
 
 
 def _rows_of(raw: bytes, heard_us: int) -> list[Told]:
-    """Return the rows of features of an update, or of what was told ahead: those alone."""
+    """Return the rows of features of an update."""
     try:
-        found = orjson.loads(raw)
-        listed = found if isinstance(found, list) else found["features"]
-        return [told_of(row, heard_us) for row in listed]
+        return [told_of(row, heard_us) for row in orjson.loads(raw)["features"]]
     except (KeyError, TypeError, ValueError) as error:
         LOG.warning("an update can't be read: %r", error)
         return []

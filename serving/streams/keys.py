@@ -93,11 +93,11 @@ def updates(shard: int) -> str:
     return f"{PREFIX}updates:{shard}"
 
 
-def ahead(shard: int) -> str:
-    """Return the stream of features that will be told as a minute closes, if nothing comes of it
-    meanwhile: the newest entry alone is of use.
+def minutes(shard: int) -> str:
+    """Return the stream of features as minutes close, and ahead of that, for who waits for no more
+    of a worker's updates than these.
     """
-    return f"{PREFIX}ahead:{shard}"
+    return f"{PREFIX}minutes:{shard}"
 
 
 def bars(exchange: str, market: str, ticker: str, interval: str) -> str:

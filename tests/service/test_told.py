@@ -133,12 +133,12 @@ def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(
     plain, ready = Teller(7), Teller(7)
     ready.beforehand(closing.bars, closing.gone, closing.features)
     commands = [_commands(ready, each) for each in (before, before, closing)]
-    (ahead,) = [each for each in commands[0] if each[1] == keys.ahead(7)]
+    (ahead,) = [each for each in commands[0] if each[1] == keys.minutes(7)]
     assert [each for each in commands[0] if each is not ahead] == commands[1]
     assert commands[1:] == [_commands(plain, each) for each in (before, closing)]
     text = ahead[ahead.index(AHEAD) + 1]
-    update = next(each for each in commands[2] if each[1] == keys.updates(7))
-    assert update[update.index(UPDATE) + 1].endswith(b'"features":' + text + b"}")
+    minute = next(each for each in commands[2] if each[1] == keys.minutes(7))
+    assert minute[minute.index(UPDATE) + 1] == b'{"features":' + text + b"}"
 
 
 def _commands(teller: Teller, given: Round) -> list[tuple[Any, ...]]:

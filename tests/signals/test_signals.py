@@ -61,10 +61,8 @@ def row(ticker: str, t_us: int, **more: Any) -> dict[str, Any]:
 
 def tell(client: Redis, shard: int, *rows: dict[str, Any]) -> None:
     """Tell of rows as a worker does."""
-    empty: dict[str, Any] = {name: [] for name in ("prices", "quotes", "bars", "gone")}
-    update = {"received_us": CLOCK.now_us(), "dropped": 0, **empty, "features": rows}
     client.sadd(keys.SHARDS, shard)
-    client.xadd(keys.updates(shard), {"u": orjson.dumps(update)})
+    client.xadd(keys.minutes(shard), {"u": orjson.dumps({"features": rows})})
     for each in rows:
         key = keys.features(each["exchange"], each["market"], each["ticker"])
         client.set(key, orjson.dumps(each), px=60_000)
@@ -257,7 +255,7 @@ def test_updates_that_can_t_be_read_are_left(client: Redis) -> None:
     updates = Updates(client, CLOCK)
     client.sadd(keys.SHARDS, shard)
     for raw in (b'{"features":[{', b'{"features":[{"ticker":"X"}]}', b"", b"\xff"):
-        client.xadd(keys.updates(shard), {"u": raw})
+        client.xadd(keys.minutes(shard), {"u": raw})
     now_us = CLOCK.now_us()
     tell(client, shard, row(name, now_us - 5), row(name, now_us))
     found: list[Any] = []
@@ -280,7 +278,7 @@ def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_anoth
         return bool(mine)
 
     def told_ahead(rows: list[dict[str, Any]]) -> list[Told]:
-        client.xadd(keys.ahead(shard), {"f": orjson.dumps(rows)})
+        client.xadd(keys.minutes(shard), {"f": orjson.dumps(rows)})
         until(lambda: hear() or any(len(each) == len(rows) for each in updates.ahead()))
         scorer.foresee(updates.ahead())
         assert mine == []
