@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from lake.bars.changes import COLUMN_LIST, KEY_LIST, Changes, Inputs, changes, prepare
 from lake.bars.kernel import (
     DATASET,
-    DAY_US,
     INTERVALS,
     MINUTE_US,
     WIDTHS_US,
@@ -32,22 +31,8 @@ from lake.closes import Closes
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.plain import Plain
+from serving.live.held_bars import ANEW_US, LATE_US, hold
 from serving.live.pieces import TRADES_SCHEMA, between, first_us_of, one_table, since
-
-LATE_US = 3_600_000_000
-"""A trade may be as late as this; the bars of what is later stay as they are, and are counted."""
-
-KEPT_US = {
-    "1s": LATE_US + MINUTE_US,
-    "1m": LATE_US + WIDTHS_US["5m"],
-    "5m": LATE_US + WIDTHS_US["1h"],
-    "1h": LATE_US + DAY_US,
-    "1d": LATE_US + DAY_US,
-}
-"""How long a bar is held: until no late trade can make the next longer one of it any more."""
-
-ROWS_HELD_MAX = 5_000_000
-"""Bars held; some 1,000 instruments that trade every second."""
 
 FOLD_ROWS = 5_000
 """Trades from which on those that wait become pieces of bars of a second: some 10 ms of the other
@@ -97,6 +82,7 @@ class LiveBars(Closes):
 
     def __init__(self, closed_us: int, held: pa.Table | None = None) -> None:
         self.closed_us = closed_us // MINUTE_US * MINUTE_US
+        self._anew_us = self.closed_us
         self._waiting: list[pa.Table | Plain] = []
         self._waiting_rows = 0
         self._handed: list[Future[None]] = []
@@ -108,6 +94,7 @@ class LiveBars(Closes):
         self._ready: tuple[int, Future[tuple[BarStep, Changes]]] | None = None
         self._making: Future[tuple[BarStep, Changes]] | Future[None]
         self._making = self._holding = self._closing.submit(lambda: None)
+        self._to_hold: tuple[pa.Table, pa.Table, int] | None = None
         self._folding, self._duck = _taught(), _taught()  # the thread's
         prepare(self._duck)
         self._duck.register("bars_held", held if held is not None else SCHEMA.empty_table())
@@ -123,6 +110,7 @@ class LiveBars(Closes):
 
     def take(self, trades: pa.Table | Plain | None, published: pa.Table | None = None) -> None:
         """Take rows of crypto_trades, and of crypto_aggregates; each once, in any order."""
+        self._hold_later()
         if trades is not None and len(trades):
             self._waiting.append(trades)
             self._waiting_rows += len(trades)
@@ -143,6 +131,7 @@ class LiveBars(Closes):
         is_made = self._ready is not None and self._ready[0] == closed_us
         if closed_us <= self.closed_us or is_made or not self._making.done():
             return
+        self._hold_later()
         self._hand_over()
         self._making = self._closing.submit(self._made, self.closed_us, closed_us, then)
         self._ready = closed_us, self._making
@@ -154,6 +143,7 @@ class LiveBars(Closes):
         meanwhile: is called every WAIT_S while it is made.
         """
         closed_us = max(self.closed_us, closed_us // MINUTE_US * MINUTE_US)
+        self._hold_later()
         self._holding.result()
         if self._ready is not None and self._ready[0] == closed_us:
             made = self._ready[1]
@@ -169,11 +159,12 @@ class LiveBars(Closes):
         self._ready = None
         self.beyond += step.beyond
         self.closed_us = closed_us
-        self._holding = self._closing.submit(self._hold, found.put, found.drop, closed_us)
+        self._to_hold = found.put, found.drop, closed_us
         return step
 
     def forming(self) -> pa.Table:
         """Return the minute bars of trades whose minute is not closed yet, as they stand."""
+        self._hold_later()
         self._hand_over()
         return self._closing.submit(self._formed, self.closed_us).result()
 
@@ -186,6 +177,12 @@ class LiveBars(Closes):
         """Give up what is made ready where rows from this time on belong in it."""
         if self._ready is not None and first_us < self._ready[0]:
             self._ready = None
+
+    def _hold_later(self) -> None:
+        """Have what the last step gave held: not before whoever took it has told of it."""
+        if self._to_hold is not None:
+            self._holding = self._closing.submit(self._hold, *self._to_hold)
+            self._to_hold = None
 
     def _hand_over(self) -> None:
         """Have the thread make pieces of what waits."""
@@ -260,20 +257,13 @@ class LiveBars(Closes):
         ).to_arrow_table()
 
     def _hold(self, put: pa.Table, drop: pa.Table, closed_us: int) -> None:
-        """Hold what changed; let go of what is too old, by making the table anew."""
+        """Hold what changed; now and then let go of what is too old, by making the table anew."""
         for rows in (self._pieces, self._published):
             rows[:] = [each for each in (since(rows, closed_us),) if each is not None]
-        kept = " OR ".join(
-            f"(\"interval\" = '{name}' AND epoch_us(event_time) >= {closed_us - kept_us})"
-            for name, kept_us in KEPT_US.items()
-        )
-        self._duck.register("bars_put", put)
-        self._duck.register("bars_drop", drop)
-        self._duck.execute(
-            f"CREATE OR REPLACE TEMP TABLE held AS SELECT {COLUMN_LIST} FROM"
-            f" (FROM held ANTI JOIN bars_drop USING ({KEY_LIST}) UNION ALL FROM bars_put)"
-            f" WHERE {kept} LIMIT {ROWS_HELD_MAX}"
-        )
+        is_anew = closed_us - self._anew_us >= ANEW_US
+        if is_anew:
+            self._anew_us = closed_us
+        hold(self._duck, put, drop, closed_us if is_anew else None)
 
 
 def _taught() -> duckdb.DuckDBPyConnection:

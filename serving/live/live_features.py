@@ -41,6 +41,8 @@ class LiveFeatures:
         self._rows_max = feature_set.lookback + BEHIND
         self._bars: dict[Key, pa.Table] = {}
         self._none = _nothing(feature_set)
+        self._left: list[pa.Table | None] = []
+        """Tables that are needed no more: to let them go takes a millisecond, left to prepare()."""
         self._ready: tuple[BarStep, pa.Table, dict[Key, pa.Table]] | None = None
         for key, bars in _by_series(held if held is not None else SCHEMA.empty_table()):
             self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
@@ -55,12 +57,14 @@ class LiveFeatures:
             self.prepare(step)
         assert self._ready is not None
         _, rows, bars = self._ready
+        self._left = [self._bars.get(key) for key in bars]
         self._bars |= bars
         self._ready = None
         return rows
 
     def prepare(self, step: BarStep) -> pa.Table:
         """Make what take() of this step returns; another thread may, while nobody takes."""
+        self._left = []
         rows, bars = self._made(step)
         self._ready = step, rows, bars
         return rows

@@ -63,7 +63,8 @@ class Watch:
         connection = self._connected()
         answers: list[Any] = []
         try:
-            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            sent = b"".join(connection.pack_commands(commands))  # one packet, not one of each 6 kB
+            connection.send_packed_command([sent], check_health=False)
             for _ in commands:
                 try:
                     answers.append(connection.read_response())
