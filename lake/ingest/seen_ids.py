@@ -47,7 +47,11 @@ class SeenIds:
     """
 
     def __init__(
-        self, high: Mapping[str, int] | None = None, *, intervals_max: int = INTERVALS_MAX
+        self,
+        high: Mapping[str, int] | None = None,
+        *,
+        intervals_max: int = INTERVALS_MAX,
+        late_max: int = LATE_MAX,
     ) -> None:
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
@@ -57,6 +61,7 @@ class SeenIds:
         self._ends = np.zeros(0, np.int64)
         self._late = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._intervals_max = intervals_max
+        self._late_max = late_max
         for name, value in (high or {}).items():
             code = self.code(name)
             self._high[code] = value
@@ -132,7 +137,7 @@ class SeenIds:
         np.maximum.at(self._high, codes, ids)
         keys = np.unique(self.keys(codes, ids))
         self._late = _merged(self._late, (keys, keys))
-        if len(self._late[0]) > LATE_MAX:
+        if len(self._late[0]) > self._late_max:
             self._join()
 
     def _join(self) -> None:
