@@ -222,7 +222,7 @@ class Worker(Closes):
 
     def _runs(self, delivered: Sequence[Delivered]) -> list[tuple[str, Frames]]:
         return merged_runs(
-            (each.entry.feed, run.slice(max(0, self._through + 1 - run.first_frame), len(run)))
+            (each.entry.feed, run.after(self._through))
             for each in delivered
             for run in each.entry.runs(self._reader.shard)
             if run.last_frame > self._through
