@@ -96,11 +96,15 @@ class LiveFeatures:
         return self._rows(touched, closed), news
 
     def degraded(self, rows: pa.Table, drops: Degraded) -> pa.Array:
-        """Return for each row of take() the names of the features that rest on a degraded bar."""
+        """Return for each row of take() the names of the features that rest on a degraded bar.
+
+        Of rows of prepare() too, until they are taken.
+        """
+        held = self._bars if self._ready is None else self._bars | self._ready[2]
         found: dict[tuple[Key, int], list[str]] = {}
         ends, series = _times(rows), list(zip(*(rows[n].to_pylist() for n in SERIES), strict=True))
         for key in sorted(set(series)):
-            bars = self._bars[key]
+            bars = held[key]
             bad = drops.of_features(bars, self._set, bars.num_rows)
             at = _times(bars) + WIDTHS_US[key[3]]
             for name, which in bad.items():

@@ -99,7 +99,7 @@ class Worker(Closes):
         self._grace_us = grace_us
         self._effects = effects
         self._beforehand = beforehand
-        self._ready: tuple[BarStep, tuple[pa.Table, pa.Table, pa.Table]] | None = None
+        self._ready: tuple[BarStep, int, tuple[pa.Table, pa.Table, pa.Table]] | None = None
         self._through = seed.through
         self._seed_us = seed.closed_us
         self.bars = LiveBars(seed.closed_us, seed.held)
@@ -195,19 +195,18 @@ class Worker(Closes):
         step = self.bars.step(closed_us, self._reader.renew_if_due)
         rows = self.features.take(step)
         ready, self._ready = self._ready, None
-        if ready is not None and ready[0] is step and not self.degraded.any:
-            return ready[1]
+        if ready is not None and ready[0] is step and ready[1] == self.degraded.version:
+            return ready[2]
         return self._marked(step), step.gone, self._marked_features(rows)
 
     def _prepare(self, step: BarStep) -> None:
-        """Make ready what a step brings, in the bars' thread; not where a drop is to be marked."""
+        """Make ready what a step brings, in the bars' thread; marks are as of what is known now."""
+        version = self.degraded.version
         rows = self.features.prepare(step)
-        if self.degraded.any:
-            return
         found = self._marked(step), step.gone, self._marked_features(rows)
         if self._beforehand is not None:
             self._beforehand(*found)
-        self._ready = step, found
+        self._ready = step, version, found
 
     def _write(self, delivered: Sequence[Delivered], found: Round) -> None:
         def effects(pipe: Pipeline) -> None:
