@@ -22,15 +22,16 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from _noted import Noted  # noqa: E402
 from _redis import redis_server  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from lake.bars.kernel import MINUTE_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
-from serving.live.once import Once  # noqa: E402
+from serving.live.process import steady  # noqa: E402
 from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
 from serving.streams import reader  # noqa: E402
@@ -114,22 +115,23 @@ def work(address: str, parent: Connection) -> None:
     assert opened is not None
     closed_us = clock.now_us() // MINUTE_US * MINUTE_US
     empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
-    worker = Worker(opened, Once(), MARKET, clock, seed=Seed(closed_us, 0, *empty))
+    noted = Noted()
+    worker = Worker(opened, noted, MARKET, clock, seed=Seed(closed_us, 0, *empty))
     latencies: list[np.ndarray[Any, Any]] = []
     closings: list[float] = []
     rounds = 0
+    steady()
     parent.send("ready")
     start = time.monotonic()
     while not parent.poll():
         before = time.monotonic()
         found = worker.round(20)
         if found is None or before - start < WARM_S:
+            noted.received_us()
             continue
         now_us = clock.now_us()
         rounds += 1
-        for rows in found.tables.values():
-            received = rows["received_time"].to_numpy().astype("datetime64[us]").astype(np.int64)
-            latencies.append(now_us - received)
+        latencies.append(now_us - noted.received_us())
         if found.bars is not None:
             closings.append(time.monotonic() - before)
     every = np.concatenate(latencies) / 1_000

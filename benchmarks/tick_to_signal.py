@@ -16,7 +16,8 @@ signal_ms: the tick that closes a minute is the first that is received GRACE_US 
 late ticks) after its end. From that moment, which is before its receipt, to the scorer's next
 instruction after the signals were told; over all signals. told_ms: to the worker's, after bars and
 features were told; the rest is the scorer's. All of a minute's signals are told at once.
-stalls_ms: the longest rounds.
+stalls_ms: the longest rounds. cpu_percent: processor time of each process, of one core: the one
+that offers shares the machine.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import pyarrow as pa
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from _noted import Noted  # noqa: E402
 from _redis import redis_server  # noqa: E402
 from speed_layer import WARM_S, offer  # noqa: E402
 
@@ -49,7 +51,7 @@ from lake.bars.kernel import MINUTE_US, SECOND_US, WIDTHS_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.errors import Fenced  # noqa: E402
 from serving.live.live_features import BEHIND  # noqa: E402
-from serving.live.once import Once  # noqa: E402
+from serving.live.process import steady  # noqa: E402
 from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
 from serving.live.told import Teller  # noqa: E402
 from serving.live.worker import GRACE_US, Worker  # noqa: E402
@@ -97,36 +99,53 @@ def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
         pipes.append(ours)
     assert [each.recv() for each in pipes] == ["ready", "ready"]
     publisher = Publisher(address, 0, 1, 1, SystemClock())
+    before = cpu_s(address)
     offered = offer(publisher, options)
+    own_s, redis_s = (now - then for now, then in zip(cpu_s(address), before, strict=True))
     publisher.close()
     time.sleep(0.5)
+    cpu = {"offering": share(own_s, options.seconds), "redis": share(redis_s, options.seconds)}
     found: dict[str, Any] = {"offered": offered, "dropped": sum(publisher.queue.dropped.values())}
     for pipe, child in zip(pipes, children, strict=True):
         pipe.send("end")
-        found |= pipe.recv()
+        of_child = pipe.recv()
+        cpu |= of_child.pop("cpu")
+        found |= of_child
         child.join()
-    return found
+    return found | {"cpu_percent": cpu}
+
+
+def cpu_s(address: str) -> tuple[float, float]:
+    """Return the processor time that this process and Redis have taken so far."""
+    with connected(address) as client:
+        said: Any = client.info("cpu")
+    return time.process_time(), said["used_cpu_user"] + said["used_cpu_sys"]
+
+
+def share(spent_s: float, of_s: float) -> float:
+    """Return processor time in percent of one core."""
+    return round(100 * spent_s / of_s, 1)
 
 
 def work(address: str, tickers: int, parent: Connection) -> None:
     """Be the worker until told to end; send the figures."""
     clock = SystemClock()
-    opened, worker = _worker(address, tickers, clock)
+    opened, worker, noted = _worker(address, tickers, clock)
+    steady()
     latencies: list[npt.NDArray[np.int64]] = []
     told: list[float] = []
     rounds: list[float] = []
     parent.send("ready")
-    start = time.monotonic()
+    start, spent_s = time.monotonic(), time.process_time()
     while not parent.poll():
         before = time.monotonic()
         found = worker.round()
         now_us = clock.now_us()
         if found is None or before - start < WARM_S:
+            noted.received_us()
             continue
         rounds.append(1_000 * (time.monotonic() - before))
-        for rows in found.tables.values():
-            received = rows["received_time"].to_numpy().astype("datetime64[us]").astype(np.int64)
-            latencies.append(now_us - received)
+        latencies.append(now_us - noted.received_us())
         if found.bars is not None:
             told.append((now_us - worker.bars.closed_us - GRACE_US) / 1_000)
     parent.send(
@@ -137,11 +156,14 @@ def work(address: str, tickers: int, parent: Connection) -> None:
             "stalls_ms": [round(each, 1) for each in sorted(rounds)[: -LONGEST - 1 : -1]],
             "told_ms": [round(each, 1) for each in told],
             "lost_entries": opened.counts.lost,
+            "cpu": {"worker": share(time.process_time() - spent_s, time.monotonic() - start)},
         }
     )
 
 
-def _worker(address: str, tickers: int, clock: SystemClock) -> tuple[reader.ShardReader, Worker]:
+def _worker(
+    address: str, tickers: int, clock: SystemClock
+) -> tuple[reader.ShardReader, Worker, Noted]:
     """Return a worker and its reader; on a busy machine its turn may be over before it is made."""
     seed = seed_of(clock.now_us() // MINUTE_US * MINUTE_US, tickers)
     while True:
@@ -149,13 +171,16 @@ def _worker(address: str, tickers: int, clock: SystemClock) -> tuple[reader.Shar
         if opened is None:
             time.sleep(0.5)
             continue
-        worker = Worker(opened, Once(), MARKET, clock, seed=seed, effects=Teller(0))
+        noted = Noted()
+        teller = Teller(0)
+        effects = {"effects": teller, "beforehand": teller.beforehand}
+        worker = Worker(opened, noted, MARKET, clock, seed=seed, **effects)
         try:
             worker.round()
         except Fenced:
             worker.close()
             continue
-        return opened, worker
+        return opened, worker, noted
 
 
 def signal(address: str, tickers: int, parent: Connection) -> None:
@@ -167,17 +192,22 @@ def signal(address: str, tickers: int, parent: Connection) -> None:
     scorer.begin()
     updates = Updates(client, clock)
     found: list[tuple[int, float, int]] = []
+    steady()
     parent.send("ready")
+    start, spent_s = time.monotonic(), time.process_time()
     while not parent.poll():
         rows = updates.read()
         told = scorer.score(rows) if rows else []
+        scorer.foresee(updates.ahead())
         if told:
             at_us = clock.now_us()
             due_us = max(row.t_us for row in rows) + GRACE_US
             found.append((len(told), (at_us - due_us) / 1_000, due_us))
     every = np.repeat([ms for _, ms, _ in found], [count for count, *_ in found])
     minutes = [f"{count} in {ms:.1f}" for count, ms, _ in found]
-    parent.send({"signals": len(every), "signal_ms": percentiles(every), "minutes_ms": minutes})
+    said = {"signals": len(every), "signal_ms": percentiles(every), "minutes_ms": minutes}
+    cpu = {"scorer": share(time.process_time() - spent_s, time.monotonic() - start)}
+    parent.send({**said, "cpu": cpu})
 
 
 def seed_of(closed_us: int, tickers: int) -> Seed:

@@ -66,6 +66,11 @@ class Frames:
         """Number of the last frame, inclusive."""
         return self.first_frame + len(self) - 1
 
+    def after(self, number: int) -> Frames:
+        """Return the frames beyond one, by its number."""
+        known = number + 1 - self.first_frame
+        return self.slice(known, len(self)) if known > 0 else self
+
     def slice(self, start: int, stop: int) -> Frames:
         """Return frames start (inclusive) to stop (exclusive), counted from 0 in this run."""
         lo, hi = int(self.offsets[start]), int(self.offsets[stop])

@@ -1,9 +1,11 @@
 """Remember which ids each instrument has had, exactly, as intervals.
 
 Venues count their trades, so the ids of hours of trading are a handful of intervals. Membership and
-insertion are vector operations. Memory is bounded: past `intervals_max` a trim raises the floor of
-the busiest instruments, and an id below its instrument's floor is "not known here": the caller asks
-the stores. So nothing is forgotten before the stores have it: when that is, the caller knows.
+insertion are vector operations; what came of late is kept apart from the rest and joined to it now
+and then, so that a few ids cost the same however many are remembered. Memory is bounded: past
+`intervals_max` a trim raises the floor of the busiest instruments, and an id below its instrument's
+floor is "not known here": the caller asks the stores. So nothing is forgotten before the stores
+have it: when that is, the caller knows.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ ID_MAX = (1 << ID_BITS) - 2
 """Largest id kept as a number (7e13); the last value stays free: instruments must not touch."""
 
 INSTRUMENTS_MAX = 1 << 16
+LATE_MAX = 4_096
+"""Intervals that came of late, from which on they are joined to the rest."""
+
 INTERVALS_MAX = 200_000
 """Intervals that a trim leaves: 3.2 MB, and a millisecond to merge."""
 
@@ -42,7 +47,11 @@ class SeenIds:
     """
 
     def __init__(
-        self, high: Mapping[str, int] | None = None, *, intervals_max: int = INTERVALS_MAX
+        self,
+        high: Mapping[str, int] | None = None,
+        *,
+        intervals_max: int = INTERVALS_MAX,
+        late_max: int = LATE_MAX,
     ) -> None:
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
@@ -50,13 +59,16 @@ class SeenIds:
         self._high = np.full(0, -1, np.int64)
         self._starts = np.zeros(0, np.int64)
         self._ends = np.zeros(0, np.int64)
+        self._late = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._intervals_max = intervals_max
+        self._late_max = late_max
         for name, value in (high or {}).items():
             code = self.code(name)
             self._high[code] = value
             self._floor[code] = value + 1
 
     def __len__(self) -> int:
+        self._join()
         return len(self._starts)
 
     def code(self, name: str) -> int:
@@ -86,11 +98,8 @@ class SeenIds:
 
     def seen(self, codes: Int64, ids: Int64) -> Bool:
         """Tell which ids are remembered."""
-        if not len(self._starts):
-            return np.zeros(len(ids), np.bool_)
         keys = self.keys(codes, ids)
-        at = np.searchsorted(self._starts, keys, side="right") - 1
-        return (at >= 0) & (keys <= self._ends[at])
+        return _within(self._starts, self._ends, keys) | _within(*self._late, keys)
 
     def holes(self, codes: Int64, ids: Int64) -> list[Hole]:
         """Return what would be passed over above each known high if these new ids were added."""
@@ -114,6 +123,7 @@ class SeenIds:
     def covers(self, name: str, first: int, last: int) -> bool:
         """Tell whether every id first..last (inclusive) is remembered."""
         code = self._codes.get(name)
+        self._join()
         if code is None or not len(self._starts):
             return False
         low, high = (code << ID_BITS) | first, (code << ID_BITS) | last
@@ -126,15 +136,21 @@ class SeenIds:
             return
         np.maximum.at(self._high, codes, ids)
         keys = np.unique(self.keys(codes, ids))
-        starts, ends = _coalesce(keys, keys)
-        starts = np.concatenate([self._starts, starts])
-        order = np.argsort(starts, kind="stable")
-        ends = np.concatenate([self._ends, ends])[order]
-        self._starts, self._ends = _coalesce(starts[order], ends)
+        self._late = _merged(self._late, (keys, keys))
+        if len(self._late[0]) > self._late_max:
+            self._join()
+
+    def _join(self) -> None:
+        """Join what came of late to the rest."""
+        if len(self._late[0]):
+            self._starts, self._ends = _merged((self._starts, self._ends), self._late)
+            self._late = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     @property
     def is_full(self) -> bool:
         """Tell whether there are more intervals than a trim leaves."""
+        if len(self._starts) + len(self._late[0]) > self._intervals_max:
+            self._join()
         return len(self._starts) > self._intervals_max
 
     def trim(self) -> None:
@@ -156,6 +172,22 @@ class SeenIds:
             floor = (int(gone[-1]) & ((1 << ID_BITS) - 1)) + 1
             self._floor[code] = max(int(self._floor[code]), floor)
         self._starts, self._ends = self._starts[keep], self._ends[keep]
+
+
+def _within(starts: Int64, ends: Int64, keys: Int64) -> Bool:
+    """Tell which keys lie in an interval."""
+    if not len(starts):
+        return np.zeros(len(keys), np.bool_)
+    at = np.searchsorted(starts, keys, side="right") - 1
+    found: Bool = (at >= 0) & (keys <= ends[at])
+    return found
+
+
+def _merged(one: tuple[Int64, Int64], other: tuple[Int64, Int64]) -> tuple[Int64, Int64]:
+    """Return the intervals of both, sorted, those that overlap or touch as one."""
+    starts = np.concatenate([one[0], other[0]])
+    order = np.argsort(starts, kind="stable")
+    return _coalesce(starts[order], np.concatenate([one[1], other[1]])[order])
 
 
 def _coalesce(starts: Int64, ends: Int64) -> tuple[Int64, Int64]:

@@ -9,7 +9,7 @@ out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -38,20 +38,27 @@ class Degraded:
         self._exchanges: dict[str, set[str]] = {}
         self.drops = {"quotes": 0, "trades": 0}
         """Frames that were dropped, of either kind."""
+        self.version = 0
+        """Rises with whatever may change an answer; another thread may ask meanwhile."""
 
-    def heard(self, feed: str, exchanges: Iterable[str]) -> None:
+    def heard(self, feed: str, exchanges: Collection[str]) -> None:
         """Note of which exchanges a feed tells."""
-        self._exchanges.setdefault(feed, set()).update(exchanges)
+        known = self._exchanges.setdefault(feed, set())
+        if not known.issuperset(exchanges):
+            known.update(exchanges)
+            self.version += 1
 
     def note(self, drop: Drop) -> None:
         """Note frames that were left out."""
         self.drops[drop.kind] += drop.count
         if drop.kind == "trades":
             self._add(drop.feed, drop.from_us - BEFORE_US, drop.to_us)
+            self.version += 1  # once it is noted: who asked meanwhile asks again
 
     def lost(self, from_us: int, to_us: int) -> None:
         """Note entries that are gone, of whatever feeds, received in this stretch (inclusive)."""
         self._add(EVERY, from_us - BEFORE_US, to_us)
+        self.version += 1
 
     @property
     def any(self) -> bool:
@@ -65,7 +72,7 @@ class Degraded:
             return found
         starts, ends = _bounds(bars)
         exchange = np.asarray(bars["exchange"].to_pylist(), object)
-        for feed, from_us, to_us in self._spans:
+        for feed, from_us, to_us in tuple(self._spans):
             known = self._exchanges.get(feed)
             mine = np.isin(exchange, list(known)) if known else True
             found |= (starts <= to_us) & (ends > from_us) & mine

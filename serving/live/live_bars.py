@@ -1,10 +1,10 @@
 """Bars of trades as they come, by the statements that make the lake's bars.
 
-Trades wait until their minute is closed, many of them as pieces of bars of a second; then the bars
-that they change are made by lake.bars of the bars held here, as a run of the lake's own job makes
-them of its table. So a bar of here and one
-of there are equal to the last bit, whatever the pieces in which trades came. A bar that is given
-out again says why: a late tick has corrected it, or is the first of its bucket.
+Trades wait until their minute is closed, many of them as pieces of bars of a second, which another
+thread makes meanwhile; then the bars that they change are made by lake.bars of the bars held here,
+as a run of the lake's own job makes them of its table. So a bar of here and one of there are equal
+to the last bit, whatever the pieces in which trades came. A bar that is given out again says why: a
+late tick has corrected it, or is the first of its bucket.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from lake.bars.changes import COLUMN_LIST, KEY_LIST, Changes, Inputs, changes, prepare
 from lake.bars.kernel import (
     DATASET,
-    DAY_US,
     INTERVALS,
     MINUTE_US,
     WIDTHS_US,
@@ -31,25 +30,13 @@ from lake.bars.kernel import (
 from lake.closes import Closes
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
-
-LATE_US = 3_600_000_000
-"""A trade may be as late as this; the bars of what is later stay as they are, and are counted."""
-
-KEPT_US = {
-    "1s": LATE_US + MINUTE_US,
-    "1m": LATE_US + WIDTHS_US["5m"],
-    "5m": LATE_US + WIDTHS_US["1h"],
-    "1h": LATE_US + DAY_US,
-    "1d": LATE_US + DAY_US,
-}
-"""How long a bar is held: until no late trade can make the next longer one of it any more."""
-
-ROWS_HELD_MAX = 5_000_000
-"""Bars held; some 1,000 instruments that trade every second."""
+from lake.feeds.plain import Plain
+from serving.live.held_bars import ANEW_US, LATE_US, hold
+from serving.live.pieces import TRADES_SCHEMA, between, first_us_of, one_table, since
 
 FOLD_ROWS = 5_000
-"""Trades from which on those that wait become pieces of bars of a second: some 4 ms then, instead
-of seconds when a busy minute closes."""
+"""Trades from which on those that wait become pieces of bars of a second: some 10 ms of the other
+thread then, instead of seconds when a busy minute closes."""
 
 WAIT_S = 0.5
 
@@ -57,7 +44,6 @@ CLOSED, CORRECTED, LATE = "closed", "corrected", "late"
 CHANGE = "change"
 """Column of what is given out: closed in its turn, corrected, or late: its bucket had no bar."""
 
-TRADES_SCHEMA = arrow_schema(load("crypto_trades"))
 PUBLISHED_SCHEMA = arrow_schema(load("crypto_aggregates"))
 SCHEMA = arrow_schema(load(DATASET))
 
@@ -96,17 +82,20 @@ class LiveBars(Closes):
 
     def __init__(self, closed_us: int, held: pa.Table | None = None) -> None:
         self.closed_us = closed_us // MINUTE_US * MINUTE_US
-        self._waiting: list[pa.Table] = []
+        self._anew_us = self.closed_us
+        self._waiting: list[pa.Table | Plain] = []
         self._waiting_rows = 0
+        self._handed: list[Future[None]] = []
         self._pieces: list[pa.Table] = []
-        self._published: list[pa.Table] = []
+        self._published: list[pa.Table] = []  # these and the pieces are the thread's
         self.beyond = 0
         """Trades so far that came too late."""
         self._closing = ThreadPoolExecutor(1, "bars")
         self._ready: tuple[int, Future[tuple[BarStep, Changes]]] | None = None
         self._making: Future[tuple[BarStep, Changes]] | Future[None]
         self._making = self._holding = self._closing.submit(lambda: None)
-        self._folding, self._duck = _taught(), _taught()  # the second is the thread's
+        self._to_hold: tuple[pa.Table, pa.Table, int] | None = None
+        self._folding, self._duck = _taught(), _taught()  # the thread's
         prepare(self._duck)
         self._duck.register("bars_held", held if held is not None else SCHEMA.empty_table())
         self._duck.execute(f"CREATE TEMP TABLE held AS SELECT {COLUMN_LIST} FROM bars_held")
@@ -119,17 +108,19 @@ class LiveBars(Closes):
         self._folding.close()
         self._duck.close()
 
-    def take(self, trades: pa.Table, published: pa.Table | None = None) -> None:
+    def take(self, trades: pa.Table | Plain | None, published: pa.Table | None = None) -> None:
         """Take rows of crypto_trades, and of crypto_aggregates; each once, in any order."""
-        if trades.num_rows:
-            self._waiting.append(trades.cast(TRADES_SCHEMA))
-            self._waiting_rows += trades.num_rows
-            self._look_at_ready(trades)
+        self._hold_later()
+        if trades is not None and len(trades):
+            self._waiting.append(trades)
+            self._waiting_rows += len(trades)
+            self._look_at_ready(first_us_of(trades))
             if self._waiting_rows >= FOLD_ROWS:
-                self._fold()
+                self._hand_over()
         if published is not None and published.num_rows:
-            self._published.append(published.cast(PUBLISHED_SCHEMA))
-            self._look_at_ready(published)
+            rows = published.cast(PUBLISHED_SCHEMA)
+            self._closing.submit(self._published.append, rows)
+            self._look_at_ready(first_us_of(rows))
 
     def prepare(self, closed_us: int, then: Callable[[BarStep], None]) -> None:
         """Begin to make what step() of this time returns if nothing before it comes meanwhile.
@@ -140,14 +131,9 @@ class LiveBars(Closes):
         is_made = self._ready is not None and self._ready[0] == closed_us
         if closed_us <= self.closed_us or is_made or not self._making.done():
             return
-        inputs = self._inputs(closed_us)
-
-        def made() -> tuple[BarStep, Changes]:
-            found = self._made(inputs)
-            then(found[0])
-            return found
-
-        self._making = self._closing.submit(made)
+        self._hold_later()
+        self._hand_over()
+        self._making = self._closing.submit(self._made, self.closed_us, closed_us, then)
         self._ready = closed_us, self._making
 
     def step(self, closed_us: int, meanwhile: Callable[[], None] | None = None) -> BarStep:
@@ -157,57 +143,80 @@ class LiveBars(Closes):
         meanwhile: is called every WAIT_S while it is made.
         """
         closed_us = max(self.closed_us, closed_us // MINUTE_US * MINUTE_US)
+        self._hold_later()
         self._holding.result()
         if self._ready is not None and self._ready[0] == closed_us:
             made = self._ready[1]
         else:
-            made = self._closing.submit(self._made, self._inputs(closed_us))
+            self._hand_over()
+            made = self._closing.submit(self._made, self.closed_us, closed_us)
         while meanwhile is not None and not wait([made], WAIT_S).done:
             meanwhile()
         step, found = made.result()
+        for each in self._handed:
+            each.result()  # what failed there is not to be missed here
+        self._handed = []
         self._ready = None
         self.beyond += step.beyond
-        for rows in (self._pieces, self._published):
-            rows[:] = [each for each in (_since(rows, closed_us),) if each is not None]
         self.closed_us = closed_us
-        self._holding = self._closing.submit(self._hold, found.put, found.drop, closed_us)
+        self._to_hold = found.put, found.drop, closed_us
         return step
 
     def forming(self) -> pa.Table:
         """Return the minute bars of trades whose minute is not closed yet, as they stand."""
-        self._fold()
-        self._folding.register("pieces", _since(self._pieces, self.closed_us) or self._no_piece)
+        self._hold_later()
+        self._hand_over()
+        return self._closing.submit(self._formed, self.closed_us).result()
+
+    def _formed(self, closed_us: int) -> pa.Table:
+        self._folding.register("pieces", since(self._pieces, closed_us) or self._no_piece)
         found = self._folding.execute(f"FROM ({longer('pieces', '1m')}) ORDER BY {KEY_LIST}")
         return found.to_arrow_table().cast(SCHEMA)
 
-    def _look_at_ready(self, rows: pa.Table) -> None:
-        """Give up what is made ready where rows belong in it."""
-        if self._ready is not None and pc.min(_times(rows)).as_py() < self._ready[0]:
+    def _look_at_ready(self, first_us: int) -> None:
+        """Give up what is made ready where rows from this time on belong in it."""
+        if self._ready is not None and first_us < self._ready[0]:
             self._ready = None
 
-    def _fold(self) -> None:
-        """Make pieces of what waits: sums, firsts and lasts of pieces are those of their trades."""
+    def _hold_later(self) -> None:
+        """Have what the last step gave held: not before whoever took it has told of it."""
+        if self._to_hold is not None:
+            self._holding = self._closing.submit(self._hold, *self._to_hold)
+            self._to_hold = None
+
+    def _hand_over(self) -> None:
+        """Have the thread make pieces of what waits."""
         if self._waiting:
-            self._pieces.append(self._folded(pa.concat_tables(self._waiting).combine_chunks()))
+            self._handed.append(self._closing.submit(self._fold, self._waiting))
         self._waiting, self._waiting_rows = [], 0
+
+    def _fold(self, trades: Sequence[pa.Table | Plain]) -> None:
+        """Make pieces of trades: sums, firsts and lasts of pieces are those of their trades."""
+        self._pieces.append(self._folded(one_table(trades)))
 
     def _folded(self, trades: pa.Table) -> pa.Table:
         self._folding.register("trades_now", trades)
         return self._folding.execute(seconds_of_trades("trades_now")).to_arrow_table()
 
-    def _inputs(self, closed_us: int) -> _Inputs:
+    def _inputs(self, held_us: int, closed_us: int) -> _Inputs:
         """Return what there is before a time, without what is too late."""
-        self._fold()
-        pieces, late = _between(self._pieces, self._no_piece, self.closed_us - LATE_US, closed_us)
+        since_us = held_us - LATE_US
+        pieces, late = between(self._pieces, self._no_piece, since_us, closed_us)
         nothing = PUBLISHED_SCHEMA.empty_table()
-        published, too_late = _between(
-            self._published, nothing, self.closed_us - LATE_US, closed_us
-        )
+        published, too_late = between(self._published, nothing, since_us, closed_us)
         beyond = too_late.num_rows + int(pc.sum(late["trades"]).as_py() or 0)
-        return _Inputs(self.closed_us, closed_us, pieces, published, beyond)
+        return _Inputs(held_us, closed_us, pieces, published, beyond)
 
-    def _made(self, given: _Inputs) -> tuple[BarStep, Changes]:
-        """Return what closes; nothing is held by that yet."""
+    def _made(
+        self, held_us: int, closed_us: int, then: Callable[[BarStep], None] | None = None
+    ) -> tuple[BarStep, Changes]:
+        """Return what closes; nothing is held by that yet. held_us: closed before."""
+        found = self._closed_of(self._inputs(held_us, closed_us))
+        if then is not None:
+            then(found[0])
+        return found
+
+    def _closed_of(self, given: _Inputs) -> tuple[BarStep, Changes]:
         self._duck.register("trades_none", TRADES_SCHEMA.empty_table())
         self._duck.register("published_due", given.published)
         self._duck.register("pieces_due", given.pieces)
@@ -248,18 +257,13 @@ class LiveBars(Closes):
         ).to_arrow_table()
 
     def _hold(self, put: pa.Table, drop: pa.Table, closed_us: int) -> None:
-        """Hold what changed; let go of what is too old, by making the table anew."""
-        kept = " OR ".join(
-            f"(\"interval\" = '{name}' AND epoch_us(event_time) >= {closed_us - kept_us})"
-            for name, kept_us in KEPT_US.items()
-        )
-        self._duck.register("bars_put", put)
-        self._duck.register("bars_drop", drop)
-        self._duck.execute(
-            f"CREATE OR REPLACE TEMP TABLE held AS SELECT {COLUMN_LIST} FROM"
-            f" (FROM held ANTI JOIN bars_drop USING ({KEY_LIST}) UNION ALL FROM bars_put)"
-            f" WHERE {kept} LIMIT {ROWS_HELD_MAX}"
-        )
+        """Hold what changed; now and then let go of what is too old, by making the table anew."""
+        for rows in (self._pieces, self._published):
+            rows[:] = [each for each in (since(rows, closed_us),) if each is not None]
+        is_anew = closed_us - self._anew_us >= ANEW_US
+        if is_anew:
+            self._anew_us = closed_us
+        hold(self._duck, put, drop, closed_us if is_anew else None)
 
 
 def _taught() -> duckdb.DuckDBPyConnection:
@@ -267,29 +271,6 @@ def _taught() -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     teach(connection)
     return connection
-
-
-def _times(rows: pa.Table) -> pa.ChunkedArray:
-    return rows["event_time"].cast(pa.int64())
-
-
-def _since(parts: Sequence[pa.Table], time_us: int) -> pa.Table | None:
-    """Return the rows from a time on, None where there are none."""
-    if not parts:
-        return None
-    rows = pa.concat_tables(parts)
-    found = rows.filter(pc.greater_equal(_times(rows), time_us))
-    return found.combine_chunks() if found.num_rows else None
-
-
-def _between(
-    parts: Sequence[pa.Table], nothing: pa.Table, first_us: int, last_us: int
-) -> tuple[pa.Table, pa.Table]:
-    """Return the rows of [first, last), and those before."""
-    rows = pa.concat_tables([nothing, *parts])
-    due = rows.filter(pc.less(_times(rows), last_us))
-    in_time = pc.greater_equal(_times(due), first_us)
-    return due.filter(in_time).combine_chunks(), due.filter(pc.invert(in_time))
 
 
 def _of(name: str) -> str:

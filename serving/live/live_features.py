@@ -26,6 +26,9 @@ from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, BarStep
 INTERVALS = ("1m", "5m", "1h", "1d")
 """Intervals that have features in the lake."""
 
+CHUNKS_MAX = 16
+"""Pieces of memory that a series' bars are in at most; each costs time whenever they are used."""
+
 BEHIND = 64
 """Bars of a series, before the newest, that a correction may reach; it is an hour of minutes."""
 
@@ -41,9 +44,14 @@ class LiveFeatures:
         self._rows_max = feature_set.lookback + BEHIND
         self._bars: dict[Key, pa.Table] = {}
         self._none = _nothing(feature_set)
+        self._columns = _columns(feature_set)
+        self._no_bar = SCHEMA.empty_table().select(self._columns)
+        self._left: list[pa.Table | None] = []
+        """Tables that are needed no more: to let them go takes a millisecond, left to prepare()."""
         self._ready: tuple[BarStep, pa.Table, dict[Key, pa.Table]] | None = None
         for key, bars in _by_series(held if held is not None else SCHEMA.empty_table()):
-            self._bars[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
+            last = bars.select(self._columns).slice(max(0, bars.num_rows - self._rows_max))
+            self._bars[key] = last.combine_chunks()
 
     def take(self, step: BarStep) -> pa.Table:
         """Return the rows of features that the step's bars make or change, by series and time.
@@ -55,21 +63,25 @@ class LiveFeatures:
             self.prepare(step)
         assert self._ready is not None
         _, rows, bars = self._ready
+        self._left = [self._bars.get(key) for key in bars]
         self._bars |= bars
         self._ready = None
         return rows
 
-    def prepare(self, step: BarStep) -> None:
+    def prepare(self, step: BarStep) -> pa.Table:
         """Make what take() of this step returns; another thread may, while nobody takes."""
-        self._ready = step, *self._made(step)
+        self._left = []
+        rows, bars = self._made(step)
+        self._ready = step, rows, bars
+        return rows
 
     def _made(self, step: BarStep) -> tuple[pa.Table, dict[Key, pa.Table]]:
         """Return the rows of a step, and the last bars of the series that it changes."""
         news: dict[Key, pa.Table] = {}
-        touched: list[pa.Table] = []
-        firsts: list[int] = []
-        changed = dict(_by_series(step.put.drop_columns([CHANGE])))
-        closed = dict(_by_series(step.put.filter(pc.equal(step.put[CHANGE], CLOSED))))
+        touched: list[tuple[Key, pa.Table, int]] = []
+        put = step.put.select([*self._columns, CHANGE])
+        changed = dict(_by_series(put.drop_columns([CHANGE])))
+        closed = dict(_by_series(put.filter(pc.equal(put[CHANGE], CLOSED))))
         gone = dict(_by_series(step.gone))
         for key in sorted(changed.keys() | gone.keys()):
             bars = self._merged(key, changed.get(key), gone.get(key))
@@ -77,19 +89,22 @@ class LiveFeatures:
             first_us = min(int(each.min()) for each in times)
             before = int(np.searchsorted(_times(bars), first_us))
             start = max(0, before - (self._set.lookback - 1))
-            touched.append(bars.slice(start))
-            firsts.append(before - start)
-            news[key] = bars.slice(max(0, bars.num_rows - self._rows_max))
+            touched.append((key, bars.slice(start), before - start))
+            news[key] = _in_few(bars.slice(max(0, bars.num_rows - self._rows_max)))
         if not touched:
             return self._none, news
-        return self._rows(touched, firsts, closed), news
+        return self._rows(touched, closed), news
 
     def degraded(self, rows: pa.Table, drops: Degraded) -> pa.Array:
-        """Return for each row of take() the names of the features that rest on a degraded bar."""
+        """Return for each row of take() the names of the features that rest on a degraded bar.
+
+        Of rows of prepare() too, until they are taken.
+        """
+        held = self._bars if self._ready is None else self._bars | self._ready[2]
         found: dict[tuple[Key, int], list[str]] = {}
         ends, series = _times(rows), list(zip(*(rows[n].to_pylist() for n in SERIES), strict=True))
         for key in sorted(set(series)):
-            bars = self._bars[key]
+            bars = held[key]
             bad = drops.of_features(bars, self._set, bars.num_rows)
             at = _times(bars) + WIDTHS_US[key[3]]
             for name, which in bad.items():
@@ -99,34 +114,59 @@ class LiveFeatures:
         return pa.array(names, pa.list_(pa.string()))
 
     def _rows(
-        self, touched: list[pa.Table], firsts: list[int], closed: dict[Key, pa.Table]
+        self, touched: list[tuple[Key, pa.Table, int]], closed: dict[Key, pa.Table]
     ) -> pa.Table:
-        made = computed(pa.concat_tables(touched), self._set)
-        parts, at = [], 0
-        for bars, first in zip(touched, firsts, strict=True):
-            rows = made.slice(at + first, bars.num_rows - first)
+        """Return the rows from a place on of each series, which are made of what is before it."""
+        made = computed(pa.concat_tables([bars for _, bars, _ in touched]), self._set)
+        every = _times(made)
+        places, is_news, at = [], [], 0
+        for key, bars, first in touched:
+            mine = np.arange(at + first, at + bars.num_rows)
             at += bars.num_rows
-            if not rows.num_rows:
-                continue
-            key = _key(rows)
-            ends = _times(rows)
-            news = _times(closed[key]) + WIDTHS_US[key[3]] if key in closed else np.zeros(0)
-            change = np.where(np.isin(ends, news), CLOSED, CORRECTED)
-            parts.append(rows.append_column(CHANGE, pa.array(change, pa.string())))
-        return pa.concat_tables(parts).combine_chunks() if parts else self._none
+            ends = _times(closed[key]) + WIDTHS_US[key[3]] if key in closed else np.zeros(0)
+            places.append(mine)
+            is_news.append(np.isin(every[mine], ends))
+        chosen = np.concatenate(places)
+        if not len(chosen):
+            return self._none
+        change = np.where(np.concatenate(is_news), CLOSED, CORRECTED)
+        rows = made.take(pa.array(chosen)).append_column(CHANGE, pa.array(change, pa.string()))
+        return rows.combine_chunks()
 
     def _merged(self, key: Key, put: pa.Table | None, gone: pa.Table | None) -> pa.Table:
         """Return the bars of a series with those put in their places, and without those gone."""
-        bars = self._bars.get(key, SCHEMA.empty_table())
+        bars = self._bars.get(key, self._no_bar)
+        if put is not None and gone is None and _is_beyond(put, bars):
+            return pa.concat_tables([bars, put.cast(self._no_bar.schema)])
         leaving = [_times(each) for each in (put, gone) if each is not None]
         stays = ~np.isin(_times(bars), np.concatenate(leaving))
         if not stays.all():
             bars = bars.filter(pa.array(stays))
         if put is None:
             return bars
-        joined = pa.concat_tables([bars, put.cast(SCHEMA)])
+        joined = pa.concat_tables([bars, put.cast(self._no_bar.schema)])
         times = _times(joined)
         return joined if (np.diff(times) > 0).all() else joined.take(pa.array(np.argsort(times)))
+
+
+def _is_beyond(put: pa.Table, bars: pa.Table) -> bool:
+    """Tell whether bars by rising time come after all of the others."""
+    times = _times(put)
+    is_rising = bool((np.diff(times) > 0).all())
+    return is_rising and (not len(bars) or _times(bars.slice(len(bars) - 1))[0] < times[0])
+
+
+def _in_few(bars: pa.Table) -> pa.Table:
+    """Return bars in a few pieces of memory; each minute adds one, and each costs time."""
+    is_many = bars.num_rows and bars["event_time"].num_chunks > CHUNKS_MAX
+    return bars.combine_chunks() if is_many else bars
+
+
+def _columns(feature_set: FeatureSet) -> list[str]:
+    """Return the columns of bars that features are made of, and those that say whose they are."""
+    inputs = {name for each in feature_set.features for name in each.inputs}
+    needed = {*SERIES, "event_time", "received_time", *inputs}
+    return [name for name in SCHEMA.names if name in needed]
 
 
 def _nothing(feature_set: FeatureSet) -> pa.Table:

@@ -29,7 +29,7 @@ from lake.state import valkey_url
 from serving.live.journal_runs import RECALLED_MAX, journal_runs
 from serving.live.once import Once
 from serving.live.online import Online
-from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
+from serving.live.process import AGAIN_S, BESIDE, each_shard, steady, stops_when_told
 from serving.live.report import WORKER, end_report, write_report
 from serving.live.seed import Seed, seed_of
 from serving.live.told import Teller
@@ -103,16 +103,24 @@ class Workers:
         opened = reader.opened(client, GROUP, shard, self._clock)
         if opened is None:
             return
+        teller = Teller(shard)
         with (
             Online(valkey_url(self._home), self._features) as online,
             Worker(
-                opened, Once(), self._features, self._clock, seed=seed, effects=Teller(shard)
+                opened,
+                Once(),
+                self._features,
+                self._clock,
+                seed=seed,
+                effects=teller,
+                beforehand=teller.beforehand,
             ) as worker,
         ):
             worker.recall(self._journal(shard, seed.through - RECALLED_MAX, seed.through))
             through = max(opened.applied.frame, unheard)
             worker.catch_up(self._journal(shard, seed.through, through), unheard)
             self._working[shard] = worker
+            steady()
             LOG.info("shard %d: from frame %d on", shard, opened.applied.frame)
             while not self.stop.is_set():
                 found = worker.round()

@@ -18,7 +18,7 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.views.client import Client
 from lake.views.union_view import last_seq
-from serving.live.live_bars import KEPT_US
+from serving.live.held_bars import KEPT_US
 from serving.live.live_features import BEHIND
 from serving.live.live_features import INTERVALS as WITH_FEATURES
 

@@ -1,5 +1,9 @@
 """What a worker tells whoever shows it: newest prices and quotes, closed bars, their features.
 
+Features of minutes have a stream of their own too, for models, which need not wake for every round.
+What is made ready of a minute that is about to close is told ahead there, for whoever works on it
+in the meantime; what is told at its close is the same, byte for byte, or something came between.
+
 Each round becomes one entry of the shard's stream of updates, in the transaction that acknowledges
 the round; it names the frames that it rests on, since they may not be durable yet. A service reads
 the stream and needs no codec; the newest bars and features of each instrument are kept beside it,
@@ -8,7 +12,8 @@ for a service that starts. All of it is bounded, and may be lost: the lake has t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from redis.client import Pipeline
 
-from serving.live.newest import INSTRUMENT, QUOTES, newest, texts
+from serving.live.newest import INSTRUMENT, texts
 from serving.live.worker import Round
 from serving.streams import keys
 
@@ -31,18 +36,54 @@ SHOWN_INTERVALS = ("1m", "5m", "1h")
 FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
-UPDATE = b"u"
+UPDATE, AHEAD = b"u", b"f"
+MINUTES_MAX = 20
+"""Entries that a shard's stream of minutes keeps, two or more for each."""
+
+FEATURES = b'{"features":'
 KNOWN = ("live_time", "available_time")
 """When features were known: live, or else by the lake."""
 
 MICROSECONDS = pa.timestamp("us", "UTC")
 BAR = ("open", "high", "low", "close", "volume", "trades")
-KEPT_BAR = """
-redis.call('zremrangebyscore', KEYS[1], ARGV[1], ARGV[1])
-if ARGV[2] ~= '' then redis.call('zadd', KEYS[1], ARGV[1], ARGV[2]) end
-redis.call('zremrangebyrank', KEYS[1], 0, -tonumber(ARGV[3]) - 1)
+KEEP_BARS = """
+for i, key in ipairs(KEYS) do
+  local time, bar = ARGV[2 * i], ARGV[2 * i + 1]
+  redis.call('zremrangebyscore', key, time, time)
+  if bar ~= '' then redis.call('zadd', key, time, bar) end
+  redis.call('zremrangebyrank', key, 0, -tonumber(ARGV[1]) - 1)
+end
 return 1
 """
+KEEP_FEATURES = """
+for i, key in ipairs(KEYS) do redis.call('set', key, ARGV[i + 1], 'px', ARGV[1]) end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """What is told of a minute that closed, as JSON, and what is kept of it under which names.
+
+    of: the tables that it is made of: bars, bars that are gone, features.
+    """
+
+    of: tuple[pa.Table | None, ...]
+    bars: bytes = b"[]"
+    gone: bytes = b"[]"
+    features: bytes = b"[]"
+    bar_names: tuple[str, ...] = ()
+    bar_values: tuple[bytes | str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    feature_values: tuple[bytes, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to tell."""
+        return not self.bar_names and not self.feature_names
+
+
+NOTHING = _Closing((None, None, None))
 
 
 class Teller:
@@ -51,17 +92,22 @@ class Teller:
     def __init__(self, shard: int) -> None:
         self._shard = shard
         self._stream = keys.updates(shard)
+        self._ready = NOTHING
+        self._told_ahead: _Closing = NOTHING
+
+    def beforehand(self, bars: pa.Table, gone: pa.Table, features: pa.Table) -> None:
+        """Make ready what is told of a round with these; another thread may."""
+        self._ready = _closing(bars, gone, features)
 
     def __call__(self, pipe: Pipeline, given: Round) -> None:
         """Add the round's update, if it has anything to tell."""
-        rows = {
-            "prices": given.prices,
-            "quotes": newest(given.tables.get("crypto_quotes"), INSTRUMENT, QUOTES),
-            "bars": bar_rows(given.bars),
-            "gone": bar_rows(given.gone),
-            "features": _newest_features(given.features),
-        }
-        if not any(rows.values()) and not given.dropped:
+        closing = self._closing(given)
+        ready = self._ready
+        if ready.feature_names and ready is not closing and ready is not self._told_ahead:
+            self._told_ahead = ready
+            self._tell_minute(pipe, AHEAD, ready.features)
+        rows = {"prices": given.prices, "quotes": given.quotes}
+        if not any(rows.values()) and not given.dropped and closing.is_empty:
             return
         update = {
             "received_us": given.received_us,
@@ -69,16 +115,57 @@ class Teller:
             "shard": self._shard,
             "frames": [list(each) for each in given.frames],
             **rows,
+            "bars": orjson.Fragment(closing.bars),
+            "gone": orjson.Fragment(closing.gone),
+            "features": orjson.Fragment(closing.features),
         }
         pipe.sadd(keys.SHARDS, self._shard)
         entry: Any = {UPDATE: orjson.dumps(update)}
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
-        for name in ("bars", "gone"):
-            for bar in rows[name]:
-                _keep_bar(pipe, bar, keep=name == "bars")
-        for row in rows["features"]:
-            key = keys.features(*(row[name] for name in INSTRUMENT))
-            pipe.set(key, orjson.dumps(row), px=FEATURES_MS)
+        if closing.feature_names:
+            self._tell_minute(pipe, UPDATE, FEATURES + closing.features + b"}")
+        for script, names, kept in (
+            (KEEP_BARS, closing.bar_names, (str(BARS_MAX), *closing.bar_values)),
+            (KEEP_FEATURES, closing.feature_names, (str(FEATURES_MS), *closing.feature_values)),
+        ):
+            if names:
+                pipe.eval(script, len(names), *names, *kept)
+
+    def _tell_minute(self, pipe: Pipeline, name: bytes, text: bytes) -> None:
+        entry: Any = {name: text}
+        pipe.xadd(keys.minutes(self._shard), entry, maxlen=MINUTES_MAX)
+
+    def _closing(self, given: Round) -> _Closing:
+        of = given.bars, given.gone, given.features
+        if all(one is other for one, other in zip(self._ready.of, of, strict=True)):
+            return self._ready
+        return _closing(*of) if given.bars is not None else NOTHING
+
+
+def _closing(bars: pa.Table | None, gone: pa.Table | None, features: pa.Table | None) -> _Closing:
+    put, dropped = bar_rows(bars), bar_rows(gone)
+    newest = _newest_features(features)
+    every = [(bar, orjson.dumps(bar)) for bar in put] + [(bar, b"") for bar in dropped]
+    said = [orjson.dumps(row) for row in newest]
+    return _Closing(
+        (bars, gone, features),
+        _listed(value for bar, value in every if value),
+        orjson.dumps(dropped),
+        _listed(said),
+        tuple(_bar_name(bar) for bar, _ in every),
+        tuple(part for bar, value in every for part in (str(bar["t"]), value)),
+        tuple(keys.features(*(row[name] for name in INSTRUMENT)) for row in newest),
+        tuple(said),
+    )
+
+
+def _listed(texts: Iterable[bytes]) -> bytes:
+    """Return texts of JSON as an array of it."""
+    return b"[" + b",".join(texts) + b"]"
+
+
+def _bar_name(bar: Mapping[str, Any]) -> str:
+    return keys.bars(bar["exchange"], bar["market"], bar["ticker"], bar["interval"])
 
 
 def bar_rows(rows: pa.Table | None) -> list[dict[str, Any]]:
@@ -109,12 +196,6 @@ def _newest_features(rows: pa.Table | None) -> list[dict[str, Any]]:
     if rows is None or not rows.num_rows:
         return []
     return list({tuple(_names(row).values()): row for row in feature_rows(rows)}.values())
-
-
-def _keep_bar(pipe: Pipeline, bar: Mapping[str, Any], keep: bool) -> None:
-    key = keys.bars(bar["exchange"], bar["market"], bar["ticker"], bar["interval"])
-    value = orjson.dumps(bar) if keep else b""
-    pipe.eval(KEPT_BAR, 1, key, str(bar["t"]), value, str(BARS_MAX))
 
 
 def _names(row: Mapping[str, Any]) -> dict[str, Any]:

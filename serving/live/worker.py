@@ -8,12 +8,11 @@ journal since, so it knows what the one before knew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from redis.client import Pipeline
 
 from feature_repo.feature_set import FeatureSet
@@ -24,8 +23,8 @@ from lake.feeds.codec import Frames
 from serving.live.degraded import Degraded
 from serving.live.live_bars import BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
-from serving.live.newest import INSTRUMENT, PRICES, newest
-from serving.live.once import Once, merged_runs
+from serving.live.newest import ASSET, INSTRUMENT, PRICES, SENTIMENT, Newest, exchanges_of
+from serving.live.once import QUOTES, TRADES, Once, merged_runs
 from serving.live.seed import Seed
 from serving.streams import keys, latest
 from serving.streams.keys import Place
@@ -34,8 +33,6 @@ from serving.streams.reader import Delivered, ShardReader
 ENTRIES_AT_ONCE = 200
 WAIT_MS = 20
 """Entries of one round, and how long it waits for the first."""
-
-SENTIMENT = {name: name for name in ("sentiment_score", "confidence")}
 
 GRACE_US = 1_000_000
 """Time after a minute's end at which it is closed: as the lake's job has it by default."""
@@ -49,17 +46,18 @@ when it is due. A trade that comes later has it made again."""
 class Round:
     """What one round brought. place: the last entry of it, on whose frames all of this rests.
 
-    tables: rows as the lake will have them, in their order. prices: the newest of each instrument,
-    as newest() has them. bars, features: of the minutes
-    that closed, with `change` and `degraded` columns; None where none did. drops: frames that were
-    left out before these, whole entries that were lost included, as one each. frames: the last
-    frame of each epoch among them: once those are durable, all are.
+    prices, quotes, sentiment: the newest of each instrument or asset among its rows, as newest()
+    has them. bars, features: of the minutes that closed, with `change` and `degraded` columns; None
+    where none did. drops: frames that were left out before these, whole entries that were lost
+    included, as one each. frames: the last frame of each epoch among them: once those are durable,
+    all are.
     """
 
     place: Place
     received_us: int
-    tables: Mapping[str, pa.Table] = field(default_factory=dict)
     prices: Sequence[Mapping[str, Any]] = ()
+    quotes: Sequence[Mapping[str, Any]] = ()
+    sentiment: Sequence[Mapping[str, Any]] = ()
     bars: pa.Table | None = None
     gone: pa.Table | None = None
     features: pa.Table | None = None
@@ -78,7 +76,8 @@ class Worker(Closes):
     """One shard's; one thread uses it. A context manager.
 
     seed: the lake's bars. Some frames through its mark are given to recall(), those since then to
-    catch_up(), before the first round().
+    catch_up(), before the first round(). beforehand: is given bars, bars that are gone and features
+    of a round to come, in another thread; the round has the same objects, or others.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class Worker(Closes):
         seed: Seed,
         grace_us: int = GRACE_US,
         effects: Effects | None = None,
+        beforehand: Callable[[pa.Table, pa.Table, pa.Table], None] | None = None,
     ) -> None:
         self._reader = reader
         self._once = once
@@ -98,6 +98,8 @@ class Worker(Closes):
         self._clock = clock
         self._grace_us = grace_us
         self._effects = effects
+        self._beforehand = beforehand
+        self._ready: tuple[BarStep, int, tuple[pa.Table, pa.Table, pa.Table]] | None = None
         self._through = seed.through
         self._seed_us = seed.closed_us
         self.bars = LiveBars(seed.closed_us, seed.held)
@@ -169,31 +171,46 @@ class Worker(Closes):
         Raises redis.RedisError and Fenced, as the reader does; then this worker is of no more use.
         """
         delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
-        tables = self._take(self._runs(delivered)) if delivered else {}
+        said = self._take(self._runs(delivered)) if delivered else Newest()
         dropped = self._note_drops(delivered)
         bars = gone = features = None
         now_us = self._clock.now_us()
         closed_us = (now_us - self._grace_us) // MINUTE_US * MINUTE_US
         if closed_us > self.bars.closed_us:
-            step = self.bars.step(closed_us, self._reader.renew_if_due)
-            features = self._marked_features(self.features.take(step))
-            bars, gone = self._marked(step), step.gone
+            bars, gone, features = self._closed(closed_us)
         else:
             ready_us = (now_us - READY_US) // MINUTE_US * MINUTE_US
-            self.bars.prepare(ready_us, self.features.prepare)
+            self.bars.prepare(ready_us, self._prepare)
         if not delivered and bars is None:
             return None
         place = delivered[-1].place if delivered else self._reader.applied
+        rows = said.rows(TRADES), said.rows(QUOTES), said.rows("market_sentiment")
         frames = frames_of(delivered)
-        prices = newest(tables.get("crypto_trades"), INSTRUMENT, PRICES)
-        said = self._received_us, tables, prices, bars, gone, features, dropped, frames
-        found = Round(place, *said)
+        found = Round(place, self._received_us, *rows, bars, gone, features, dropped, frames)
         self._write(delivered, found)
         return found
 
+    def _closed(self, closed_us: int) -> tuple[pa.Table, pa.Table, pa.Table]:
+        """Close what is due; return bars, bars that are gone, and features."""
+        step = self.bars.step(closed_us, self._reader.renew_if_due)
+        rows = self.features.take(step)
+        ready, self._ready = self._ready, None
+        if ready is not None and ready[0] is step and ready[1] == self.degraded.version:
+            return ready[2]
+        return self._marked(step), step.gone, self._marked_features(rows)
+
+    def _prepare(self, step: BarStep) -> None:
+        """Make ready what a step brings, in the bars' thread; marks are as of what is known now."""
+        version = self.degraded.version
+        rows = self.features.prepare(step)
+        found = self._marked(step), step.gone, self._marked_features(rows)
+        if self._beforehand is not None:
+            self._beforehand(*found)
+        self._ready = step, version, found
+
     def _write(self, delivered: Sequence[Delivered], found: Round) -> None:
         def effects(pipe: Pipeline) -> None:
-            put_latest(pipe, found.prices, found.tables)
+            put_latest(pipe, found.prices, found.sentiment)
             if found.bars is not None:
                 closed = keys.closed(self._reader.group, self._reader.shard)
                 pipe.set(closed, f"{self.bars.closed_us} {self._last_frame}")
@@ -204,30 +221,25 @@ class Worker(Closes):
 
     def _runs(self, delivered: Sequence[Delivered]) -> list[tuple[str, Frames]]:
         return merged_runs(
-            (each.entry.feed, run.slice(max(0, self._through + 1 - run.first_frame), len(run)))
+            (each.entry.feed, run.after(self._through))
             for each in delivered
             for run in each.entry.runs(self._reader.shard)
             if run.last_frame > self._through
         )
 
-    def _take(self, runs: Sequence[tuple[str, Frames]]) -> dict[str, pa.Table]:
-        tables: dict[str, list[pa.Table]] = {}
+    def _take(self, runs: Sequence[tuple[str, Frames]]) -> Newest:
+        """Take what the runs hold; return what is newest of it."""
+        found = Newest()
         for feed, frames in runs:
-            found = self._once.take([(feed, frames)]).tables
+            rows = self._once.soon(feed, frames)
             self._received_us = max(self._received_us, int(frames.received_us.max()))
             self._last_frame = frames.last_frame
-            for name, rows in found.items():
-                tables.setdefault(name, []).append(rows)
-                if "exchange" in rows.column_names:
-                    self.degraded.heard(feed, pc.unique(rows["exchange"]).to_pylist())
-        joined = {name: pa.concat_tables(parts) for name, parts in tables.items()}
-        trades = joined.get("crypto_trades")
-        published = joined.get("crypto_aggregates")
-        if trades is not None:
-            self.bars.take(trades, published)
-        elif published is not None:
-            self.bars.take(published.slice(0, 0), published)
-        return joined
+            trades = rows.plain.get(TRADES, rows.tables.get(TRADES))
+            self.bars.take(trades, rows.tables.get("crypto_aggregates"))
+            for name, each in (*rows.plain.items(), *rows.tables.items()):
+                found.take(name, each)
+                self.degraded.heard(feed, exchanges_of(each))
+        return found
 
     def _note_drops(self, delivered: Sequence[Delivered]) -> int:
         count = 0
@@ -269,13 +281,12 @@ def frames_of(delivered: Sequence[Delivered]) -> tuple[Place, ...]:
 
 
 def put_latest(
-    pipe: Pipeline, prices: Iterable[Mapping[str, Any]], tables: Mapping[str, pa.Table]
+    pipe: Pipeline, prices: Iterable[Mapping[str, Any]], sentiment: Iterable[Mapping[str, Any]]
 ) -> None:
     """Add to a transaction the newest price of each instrument and sentiment of each asset."""
-    said = newest(tables.get("market_sentiment"), ("source", "asset"), SENTIMENT)
     for rows, key, of, names, ms in (
         (prices, keys.price, INSTRUMENT, PRICES, latest.PRICE_MS),
-        (said, keys.sentiment, ("source", "asset"), SENTIMENT, latest.SENTIMENT_MS),
+        (sentiment, keys.sentiment, ASSET, SENTIMENT, latest.SENTIMENT_MS),
     ):
         values = [
             latest.Value(

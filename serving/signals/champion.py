@@ -17,7 +17,7 @@ from serving.live.told import feature_rows
 from serving.signals.loaded import Loaded
 from serving.signals.models import Models
 from serving.signals.route import CHAMPION
-from serving.signals.scoring import ask, has_vector, predictions, told_of
+from serving.signals.scoring import ask, predictions, told_of, whole
 
 VALUE = "prediction"
 
@@ -62,14 +62,14 @@ class ChampionModels:
         if version is None or not features.num_rows:
             return []
         told = [told_of(row, 0) for row in feature_rows(features)]
-        whole = [row for row in told if has_vector(version, row)]
-        if not whole:
+        taken, vectors = whole(version, told)
+        if not taken:
             return []
         try:
-            said = predictions(ask(version, CHAMPION, whole, self._clock), "")
+            said = predictions(ask(version, CHAMPION, taken, vectors, self._clock), "")
         except TicklakeError as error:
             raise Unavailable(version.words, str(error), "see its log") from error
         return [
             Row(row.instrument, row.t_us, row.known_us, {VALUE: each.prediction})
-            for row, each in zip(whole, said, strict=True)
+            for row, each in zip(taken, said, strict=True)
         ]

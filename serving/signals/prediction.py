@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from feature_repo.trading.market import Instrument
@@ -34,6 +34,9 @@ class Prediction:
     contributions: Mapping[str, float] = field(default_factory=dict)
 
 
+NAMES = tuple(each.name for each in fields(Prediction))
+
+
 def id_of(model: str, version: int, instrument: Instrument, t_us: int, known_us: int) -> str:
     """Return a prediction's name: what tells its row of model_predictions from every other."""
     ticker, exchange, market = instrument
@@ -42,7 +45,11 @@ def id_of(model: str, version: int, instrument: Instrument, t_us: int, known_us:
 
 def as_told(said: Sequence[Prediction]) -> list[dict[str, Any]]:
     """Return predictions as JSON has them."""
-    return [{**asdict(each), "instrument": list(each.instrument)} for each in said]
+    return [
+        {name: getattr(each, name) for name in NAMES}
+        | {"instrument": list(each.instrument), "contributions": dict(each.contributions)}
+        for each in said
+    ]
 
 
 def of_told(rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:

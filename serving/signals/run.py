@@ -20,7 +20,7 @@ from lake.clock import Clock, SystemClock
 from lake.errors import TicklakeError
 from lake.roles import role_dsn
 from lake.state import valkey_url
-from serving.live.process import AGAIN_S, BESIDE, stops_when_told
+from serving.live.process import AGAIN_S, BESIDE, steady, stops_when_told
 from serving.live.report import SIGNALS, saying
 from serving.signals.models import Models
 from serving.signals.outcomes import Counter
@@ -82,6 +82,7 @@ class Signals:
         )
         scorer.begin()
         updates = Updates(client, self._clock)
+        steady()
         renewed_us = self._clock.monotonic_us()
         while not self.stop.is_set():
             rows = updates.read()
@@ -90,6 +91,7 @@ class Signals:
                 renewed_us = self._clock.monotonic_us()
             if rows:
                 scorer.score(rows)
+            scorer.foresee(updates.ahead())
         turn.leave()
 
 

@@ -1,14 +1,19 @@
-"""From the workers' updates to signals: what closes is scored, told, and then kept.
+"""From the workers' minutes to signals: what closes is scored, told, and then kept.
 
 Told first: who acts on a signal waits for the versions that decide, and for nothing else. Then the
 seats beside them speak, and all of it goes to the recorder. An update that comes again, after a
 restart, is told once and kept once.
+
+A worker tells ahead of the features of a minute that is about to close. What comes of them is made
+out then, and told once an update says the same, byte for byte; it is made anew where anything else
+is so.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,12 +21,12 @@ from redis import Redis
 
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
-from serving.live.told import UPDATE
+from serving.live.told import AHEAD, FEATURES, UPDATE
 from serving.signals.models import InUse
 from serving.signals.outcomes import ByVersion
 from serving.signals.prediction import Prediction
 from serving.signals.recorder import Recorder
-from serving.signals.scoring import Told, beside, decided, is_fresh, told_of
+from serving.signals.scoring import Spoken, Told, beside, decided, is_fresh, told_of
 from serving.signals.told_signals import HELD_MAX, NewestSignals, tell
 from serving.streams import keys
 
@@ -34,23 +39,22 @@ SHARDS_US = 1_000_000
 BACK_MS = 70_000
 """How far back one that starts reads: the last minute that closed is in it."""
 
-HAS_FEATURES = b'"features":[{'
-"""Of updates a few in a minute have any: the others are not parsed."""
-
 
 class Updates:
-    """Reads every shard's updates on from where it was; used by one thread."""
+    """Reads every shard's minutes on from where it was; used by one thread."""
 
     def __init__(self, client: Redis, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self._after: dict[str, bytes | str] = {}
         self._looked_us: int | None = None
+        self._ahead: dict[bytes, tuple[bytes, list[Told]]] = {}
 
     def read(self, wait_ms: int = WAIT_MS) -> list[Told]:
         """Return the newest features of each instrument that came; waits for the first.
 
-        Raises redis.RedisError.
+        Those of an update that says what was told ahead are the objects of ahead(). Raises
+        redis.RedisError.
         """
         self._find_shards()
         if not self._after:
@@ -63,9 +67,23 @@ class Updates:
         for stream, entries in found or ():
             for entry_id, fields in entries:
                 self._after[stream.decode()] = entry_id
-                for row in _rows(fields, heard_us):
+                for row in self._rows(stream, fields, heard_us):
                     rows[row.instrument] = row
         return [row for row in rows.values() if is_fresh(row, heard_us)]
+
+    def ahead(self) -> list[list[Told]]:
+        """Return what was told ahead and has not come to be yet, of each shard."""
+        return [rows for _, rows in self._ahead.values()]
+
+    def _rows(self, stream: bytes, fields: Mapping[bytes, bytes], heard_us: int) -> Iterable[Told]:
+        """Return the rows of an update; what is told ahead is kept for one that says the same."""
+        ahead = fields.get(AHEAD)
+        if ahead is not None:
+            self._ahead[stream] = ahead, _rows_of(FEATURES + ahead + b"}", heard_us)
+            return ()
+        raw = fields.get(UPDATE, b"")
+        text, rows = self._ahead.pop(stream, (b"", []))
+        return rows if raw == FEATURES + text + b"}" else _rows_of(raw, heard_us)
 
     def _find_shards(self) -> None:
         now_us = self._clock.monotonic_us()
@@ -74,18 +92,28 @@ class Updates:
         shards: Any = self._client.smembers(keys.SHARDS)
         self._looked_us = now_us
         back = f"{self._clock.now_us() // 1_000 - BACK_MS}-0"
-        for shard in shards:
-            self._after.setdefault(keys.updates(int(shard)), back)
+        for shard in map(int, shards):
+            self._after.setdefault(keys.minutes(shard), back)
 
 
-def _rows(fields: Mapping[bytes, bytes], heard_us: int) -> Iterator[Told]:
-    raw = fields.get(UPDATE, b"")
-    if HAS_FEATURES not in raw:
-        return
+def _rows_of(raw: bytes, heard_us: int) -> list[Told]:
+    """Return the rows of features of an update."""
     try:
-        yield from [told_of(row, heard_us) for row in orjson.loads(raw)["features"]]
+        return [told_of(row, heard_us) for row in orjson.loads(raw)["features"]]
     except (KeyError, TypeError, ValueError) as error:
         LOG.warning("an update can't be read: %r", error)
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Foreseen:
+    """What came of rows that were told ahead, by a model as it was and its outcomes then."""
+
+    use: InUse
+    outcomes: ByVersion
+    rows: Sequence[Told]
+    found: list[Prediction]
+    spoken: list[Spoken]
 
 
 class Scorer:
@@ -108,18 +136,38 @@ class Scorer:
         self._in_use = in_use
         self._outcomes = outcomes
         self._known: dict[tuple[str, Instrument], int] = {}
+        self._ahead: list[Sequence[Told]] = []
+        self._foreseen: list[_Foreseen] = []
 
     def begin(self) -> None:
         """Read what was told before, so that it is not told again. Raises Unavailable."""
         for each in reversed(NewestSignals(self._client).newest(HELD_MAX)):
             self._known[each.model, each.instrument] = each.known_us
 
+    def foresee(self, ahead: Sequence[Sequence[Told]]) -> None:
+        """Make out what is said of rows that were told ahead; nothing is told or kept.
+
+        ahead: as of Updates.
+        """
+        news = [rows for rows in ahead if not any(rows is known for known in self._ahead)]
+        self._ahead = list(ahead)
+        self._foreseen = [
+            each for each in self._foreseen if any(each.rows is rows for rows in ahead)
+        ]
+        for rows in news:
+            for use in self._in_use().values():
+                outcomes = self._outcomes().get(use.name, {})
+                said = decided(use, rows, outcomes, self._clock)
+                self._foreseen.append(_Foreseen(use, outcomes, rows, *said))
+
     def score(self, rows: Sequence[Told]) -> list[Prediction]:
         """Say, tell and keep; return what was told. Raises redis.RedisError."""
         told: list[Prediction] = []
         for use in self._in_use().values():
             outcomes = self._outcomes().get(use.name, {})
-            found, spoken = decided(use, rows, outcomes, self._clock)
+            found, spoken, left = self._known_of(use, outcomes, rows)
+            more = decided(use, left, outcomes, self._clock) if left else ([], [])
+            found, spoken = [*found, *more[0]], [*spoken, *more[1]]
             news = [each for each in found if self._is_new(each)]
             try:
                 if news:
@@ -128,6 +176,22 @@ class Scorer:
             finally:  # what was said is kept, told or not
                 self._recorder.put([*spoken, *beside(use, rows, spoken, self._clock)])
         return told
+
+    def _known_of(
+        self, use: InUse, outcomes: ByVersion, rows: Sequence[Told]
+    ) -> tuple[list[Prediction], list[Spoken], list[Told]]:
+        """Return what was foreseen of rows by what is in use now, and the rows that are left."""
+        found: list[Prediction] = []
+        spoken: list[Spoken] = []
+        given, done = {id(row) for row in rows}, set[int]()
+        for each in self._foreseen:
+            mine = {id(row) for row in each.rows}
+            is_so = each.use == use and each.outcomes == outcomes and mine <= given
+            if is_so and not any(said.fallback for said in each.found):
+                found += each.found
+                spoken += each.spoken
+                done |= mine
+        return found, spoken, [row for row in rows if id(row) not in done]
 
     def _is_new(self, said: Prediction) -> bool:
         key = said.model, said.instrument

@@ -27,6 +27,7 @@ from serving.signals.prediction import Prediction, id_of
 from serving.signals.route import ARMS, CHAMPION, Outcomes, routed
 
 Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 FRESH_US = 120_000_000
 """Age of a minute's end at which its features are no more what is now: a minute later the next
@@ -91,17 +92,25 @@ def is_fresh(row: Told, now_us: int) -> bool:
     return row.known_us <= now_us and now_us - row.t_us <= FRESH_US
 
 
-def has_vector(version: Loaded, row: Told) -> bool:
-    """Tell whether a version takes a row: its ticker, and all of its features whole."""
-    if not takes(version, row.instrument.ticker) or not row.degraded.isdisjoint(version.names):
-        return False
-    values = (row.values.get(name) for name in version.names)
-    return all(value is not None and np.isfinite(value) for value in values)
+def whole(version: Loaded, rows: Sequence[Told]) -> tuple[list[Told], Float64]:
+    """Return the rows that a version takes, and their vectors: its ticker, its features whole."""
+    taken = [
+        row
+        for row in rows
+        if takes(version, row.instrument.ticker) and row.degraded.isdisjoint(version.names)
+    ]
+    if not taken:
+        return [], np.zeros((0, len(version.names)))
+    names = version.names
+    vectors = np.array([[each.values.get(name) for name in names] for each in taken], np.float64)
+    is_whole: Bool = np.logical_and.reduce(np.isfinite(vectors), axis=1)
+    if is_whole.all():
+        return taken, vectors
+    return [row for row, fits in zip(taken, is_whole, strict=True) if fits], vectors[is_whole]
 
 
-def ask(version: Loaded, role: str, rows: Sequence[Told], clock: Clock) -> Spoken:
-    """Return what a version says of rows that it takes, at least one. Raises as Loaded does."""
-    vectors = np.array([[each.values[n] for n in version.names] for each in rows], np.float64)
+def ask(version: Loaded, role: str, rows: Sequence[Told], vectors: Float64, clock: Clock) -> Spoken:
+    """Return what a version says of rows of whole(), at least one. Raises as Loaded does."""
     began_us = clock.monotonic_us()
     probabilities = version.probabilities(vectors)
     spent_us = (clock.monotonic_us() - began_us) // len(rows)
@@ -139,16 +148,16 @@ def decided(
             reasons += [fault] if fault else []
             if version is None or not left:
                 continue
-            whole = [row for row in left if has_vector(version, row)]
+            asked_of, vectors = whole(version, left)
             try:
-                told = ask(version, as_role, whole, clock) if whole else None
+                told = ask(version, as_role, asked_of, vectors, clock) if asked_of else None
             except TicklakeError as error:
                 reasons.append(str(error))
                 continue
             if told is not None:
                 spoken.append(told)
                 found += predictions(told, "; ".join(reasons))
-                done = {id(row) for row in whole}
+                done = {id(row) for row in asked_of}
                 left = [row for row in left if id(row) not in done]
             reasons.append(f"{version.words} has no whole vector")
     return found, spoken
@@ -166,14 +175,14 @@ def beside(
         version = seat.now
         if version is None:
             continue
-        left = [
-            row for row in rows if (version.words, id(row)) not in said and has_vector(version, row)
-        ]
+        left, vectors = whole(
+            version, [row for row in rows if (version.words, id(row)) not in said]
+        )
         if not left:
             continue
         said |= {(version.words, id(row)) for row in left}
         try:
-            yield ask(version, role, left, clock)
+            yield ask(version, role, left, vectors, clock)
         except TicklakeError:
             continue
 

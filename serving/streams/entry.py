@@ -76,7 +76,7 @@ class Entry:
             return []
         offsets = np.zeros(len(self.numbers) + 1, np.int64)
         np.cumsum(self.lengths.astype(np.int64) + 1, out=offsets[1:])
-        cuts = [0, *(np.flatnonzero(np.diff(self.numbers) != 1) + 1).tolist(), len(self.numbers)]
+        cuts = [0, *self._holes(), len(self.numbers)]
         return [
             Frames(
                 shard,
@@ -88,6 +88,13 @@ class Entry:
             )
             for start, stop in pairwise(cuts)
         ]
+
+    def _holes(self) -> list[int]:
+        """Return the places of frames before which one is missing; numbers rise."""
+        if int(self.numbers[-1]) - int(self.numbers[0]) == len(self.numbers) - 1:
+            return []
+        found: list[int] = (np.flatnonzero(np.diff(self.numbers) != 1) + 1).tolist()
+        return found
 
 
 def dump(

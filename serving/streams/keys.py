@@ -93,6 +93,13 @@ def updates(shard: int) -> str:
     return f"{PREFIX}updates:{shard}"
 
 
+def minutes(shard: int) -> str:
+    """Return the stream of features as minutes close, and ahead of that, for who waits for no more
+    of a worker's updates than these.
+    """
+    return f"{PREFIX}minutes:{shard}"
+
+
 def bars(exchange: str, market: str, ticker: str, interval: str) -> str:
     """Return the sorted set of an instrument's newest bars, by their time."""
     return f"{PREFIX}bars:{interval}:{exchange}:{market}:{ticker}"

@@ -1,7 +1,8 @@
 """Read a shard's stream as one of a consumer group: every entry has its effects once.
 
 An entry stays pending in the group until its effects are written; effects in Redis, the mark of the
-last entry applied, and the acknowledgement are one transaction. So whoever takes over claims what
+last entry applied, and the acknowledgement are one transaction, which Redis refuses once the turn
+is another's. So whoever takes over claims what
 is pending, and what was done is not done again. An effect elsewhere (an order) is to be idempotent
 by itself: it is made before the acknowledgement, and perhaps twice.
 """
@@ -14,13 +15,14 @@ from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import ResponseError, WatchError
+from redis.exceptions import ResponseError
 
 from lake.clock import Clock
 from lake.errors import Damaged
 from serving.streams import entry, keys, owner
 from serving.streams.entry import Entry
 from serving.streams.keys import Place, place_of
+from serving.streams.watch import Watch, pairs_of
 
 DELIVERIES_MAX = 5
 """Times an entry is tried; then it is set aside, and what it held counts as dropped."""
@@ -70,6 +72,7 @@ class ShardReader:
         self._name = f"token-{turn.token}"
         self._renewed_us = clock.monotonic_us()
         self._claiming = "0-0"
+        self._watch = Watch(client, turn.key, str(turn.token).encode())
         self._expected: tuple[int, int] | None = None
         self.counts = ReadCounts()
         self._make_group()
@@ -83,20 +86,16 @@ class ShardReader:
             found = self._claim()
             if found:
                 return found
+        wait = ("BLOCK", wait_ms) if wait_ms else ()
+        of = "XREADGROUP", "GROUP", self.group, self._name, "COUNT", entries_max, *wait
         try:
-            answer: Any = self._client.xreadgroup(
-                self.group,
-                self._name,
-                {self._stream: ">"},
-                count=entries_max,
-                block=wait_ms or None,
-            )
+            answer = self._watch.begin((*of, "STREAMS", self._stream, ">"))
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
             self._make_group()  # Redis was emptied
             return []
-        return self._delivered(answer[0][1]) if answer else []
+        return self._delivered(pairs_of(answer[0][1])) if answer else []
 
     def since(self, after: Place, entries_max: int) -> list[Delivered]:
         """Return entries beyond a place up to the last that is applied: to build state again."""
@@ -116,20 +115,14 @@ class ShardReader:
         self.renew_if_due()  # it may be long since, on a busy machine
         last = delivered[-1].place if delivered else self.applied
         mark = keys.applied(self.group, self.shard)
-        with self._client.pipeline() as pipe:
-            pipe.watch(self._turn.key)
-            if pipe.get(self._turn.key) != str(self._turn.token).encode():
-                raise owner.fenced(self._turn.key)
-            pipe.multi()
-            if effects is not None:
-                effects(pipe)
-            if delivered:
-                pipe.set(mark, last.id)
-                pipe.xack(self._stream, self.group, *(each.place.id for each in delivered))
-            try:
-                pipe.execute()
-            except WatchError as error:
-                raise owner.fenced(self._turn.key) from error
+        pipe = self._client.pipeline()
+        if effects is not None:
+            effects(pipe)
+        if delivered:
+            pipe.set(mark, last.id)
+            pipe.xack(self._stream, self.group, *(each.place.id for each in delivered))
+        if not self._watch.commit([args for args, _ in pipe.command_stack]):
+            raise owner.fenced(self._turn.key)
         self.applied = last
         self.counts.applied += len(delivered)
 
@@ -146,6 +139,7 @@ class ShardReader:
         now_us = self._clock.monotonic_us()
         if now_us - self._renewed_us >= owner.TURN_MS * 1_000 / 3:
             self._turn.renew()
+            self._watch.moved()
             self._renewed_us = now_us
 
     def _claim(self) -> list[Delivered]:

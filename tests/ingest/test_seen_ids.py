@@ -21,9 +21,9 @@ def arrays(seen: SeenIds, batch: list[tuple[str, int]]) -> tuple[np.ndarray, np.
     return codes, np.asarray([value for _, value in batch], np.int64)
 
 
-@given(batches)
-def test_membership_equals_a_plain_set(batches: list[list[tuple[str, int]]]) -> None:
-    seen, truth = SeenIds(), set()
+@given(batches, st.integers(0, 9))
+def test_membership_equals_a_plain_set(batches: list[list[tuple[str, int]]], late_max: int) -> None:
+    seen, truth = SeenIds(late_max=late_max), set()
     for batch in batches:
         codes, ids = arrays(seen, batch)
         assert seen.seen(codes, ids).tolist() == [pair in truth for pair in batch]
@@ -32,11 +32,11 @@ def test_membership_equals_a_plain_set(batches: list[list[tuple[str, int]]]) -> 
         truth |= set(batch)
 
 
-@given(batches, st.integers(1, 6))
+@given(batches, st.integers(1, 6), st.integers(0, 9))
 def test_a_bounded_memory_says_unknown_but_never_the_wrong_answer(
-    batches: list[list[tuple[str, int]]], intervals_max: int
+    batches: list[list[tuple[str, int]]], intervals_max: int, late_max: int
 ) -> None:
-    seen, truth = SeenIds(intervals_max=intervals_max), set()
+    seen, truth = SeenIds(intervals_max=intervals_max, late_max=late_max), set()
     for batch in batches:
         codes, ids = arrays(seen, batch)
         known = ~seen.unknown(codes, ids)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from redis import Redis
+from redis.client import Pipeline
 
 from feature_repo.feature_set import MARKET
 from feature_repo.trading.money import UNIT, units
@@ -17,8 +20,8 @@ from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
 from serving.live.once import Once
 from serving.live.seed import SCHEMA, TRADES, Seed
-from serving.live.told import BARS_MAX, UPDATE, Teller
-from serving.live.worker import Worker
+from serving.live.told import AHEAD, BARS_MAX, UPDATE, Teller
+from serving.live.worker import Round, Worker
 from serving.service.board import Board
 from serving.streams import keys, reader
 from serving.streams.connect import connected
@@ -47,9 +50,13 @@ def told(valkey_url: str) -> dict[str, Any]:
     assert opened is not None
     empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
     seed = Seed(START_US, 0, *empty)
-    with Worker(
-        opened, Once(), MARKET, clock, seed=seed, grace_us=0, effects=Teller(shard)
-    ) as worker:
+    teller, rounds = Teller(shard), list[Round]()
+
+    def effects(pipe: Pipeline, given: Round) -> None:
+        rounds.append(given)
+        teller(pipe, given)
+
+    with Worker(opened, Once(), MARKET, clock, seed=seed, grace_us=0, effects=effects) as worker:
         for n in range(SECONDS):
             received_us = START_US + n * 1_000_000 + 1_000
             publisher.frames(Slice("sim", 0, n + 1, [frame(n)], [received_us]))
@@ -64,6 +71,7 @@ def told(valkey_url: str) -> dict[str, Any]:
         "updates": [orjson.loads(fields[UPDATE]) for _, fields in entries],
         "bars": [orjson.loads(raw) for raw in kept],
         "features": client.get(keys.features("sim:1", "spot", "X:BTCUSD")),
+        "rounds": rounds,
     }
     client.close()
     return found
@@ -114,3 +122,26 @@ def test_closed_bars_are_kept_once_each_in_their_order(told: dict[str, Any]) -> 
     end_us = START_US + 2 * MINUTE_US
     # the last trade of the minute was received a second before its end
     assert (newest["t"], newest["known"]) == (end_us, end_us)
+
+
+def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(
+    told: dict[str, Any],
+) -> None:
+    (closing,) = [each for each in told["rounds"] if each.bars is not None]
+    assert closing.features.num_rows
+    before = replace(closing, bars=None, gone=None, features=None)
+    plain, ready = Teller(7), Teller(7)
+    ready.beforehand(closing.bars, closing.gone, closing.features)
+    commands = [_commands(ready, each) for each in (before, before, closing)]
+    (ahead,) = [each for each in commands[0] if each[1] == keys.minutes(7)]
+    assert [each for each in commands[0] if each is not ahead] == commands[1]
+    assert commands[1:] == [_commands(plain, each) for each in (before, closing)]
+    text = ahead[ahead.index(AHEAD) + 1]
+    minute = next(each for each in commands[2] if each[1] == keys.minutes(7))
+    assert minute[minute.index(UPDATE) + 1] == b'{"features":' + text + b"}"
+
+
+def _commands(teller: Teller, given: Round) -> list[tuple[Any, ...]]:
+    pipe = Redis().pipeline()
+    teller(pipe, given)
+    return [args for args, _ in pipe.command_stack]

@@ -23,7 +23,8 @@ from lake.feeds.codec import Frames, frames_of
 from lake.feeds.recording import open_recording
 from lake.ingest.codecs import codecs
 from serving.live.degraded import Degraded
-from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, LATE, LATE_US, BarStep, LiveBars
+from serving.live.held_bars import LATE_US
+from serving.live.live_bars import CHANGE, CLOSED, CORRECTED, LATE, BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
 from serving.live.once import FEW_FRAMES_ELSE, Once, merged_runs
 from serving.streams.entry import Drop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import orjson
@@ -77,12 +78,13 @@ class Shard:
         found = self.publisher.done
         assert wait_until(SystemClock(), lambda: found.frames >= frames, WAIT_S_MAX), found
 
-    def worker(self, journal: Frames | None = None) -> Worker:
+    def worker(self, journal: Frames | None = None, **more: Any) -> Worker:
         self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
         opened = reader.opened(self.client, GROUP, self.number, SystemClock())
         assert opened is not None
         seed = Seed(START_US, 0, NO_BARS, NO_BARS, NO_TRADES)
-        made = Worker(opened, Once(), MARKET, self.clock, seed=seed, effects=self.note, grace_us=0)
+        words = {"grace_us": 0, **more}
+        made = Worker(opened, Once(), MARKET, self.clock, seed=seed, effects=self.note, **words)
         made.catch_up([("sim", journal)] if journal else [], len(journal) if journal else 0)
         return made
 
@@ -199,4 +201,43 @@ def test_prices_are_the_newest_and_a_drop_is_told_with_the_bars_it_touched(shard
     assert not all(marked) or len(minutes) <= 4
     assert price is not None
     assert (price["seq"], price["price"]) == (199 << 16, f"{100 + 198 % 7}.0000000000")
+    worker.close()
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_what_is_made_ready_is_what_closes_unless_a_drop_is_heard_of_meanwhile(
+    shard: Shard, is_dropped: bool
+) -> None:
+    ready: list[tuple[pa.Table, ...]] = []
+    made = Event()
+
+    def beforehand(*tables: pa.Table) -> None:
+        ready.append(tables)
+        made.set()
+
+    worker = shard.worker(grace_us=1_000_000, beforehand=beforehand)
+    shard.send(60)
+    shard.clock.step(MINUTE_US + 300_000)
+    assert worker.round(1) is not None
+    assert made.wait(10)
+    if is_dropped:
+        shard.publisher.queue.shut()
+    shard.publisher.frames(Slice("sim", 0, 61, [RAW[60]], [RECEIVED_US[59]]))
+    shard.publisher.queue.open()
+    shard.publisher.frames(Slice("sim", 0, 62, [RAW[61]], [RECEIVED_US[61]]))
+    while shard.publisher.done.frames < 62 - is_dropped:
+        SystemClock().sleep(0.005)
+    shard.clock.step(700_000)
+    found = worker.round(1)
+    assert found is not None
+    assert found.bars is not None
+    assert found.features is not None
+    is_same = [
+        one is other
+        for one, other in zip(ready[0], (found.bars, found.gone, found.features), strict=True)
+    ]
+    assert is_same == [not is_dropped, True, not is_dropped]
+    marks = {row["degraded"] for row in found.bars.to_pylist() if row["interval"] == "1m"}
+    assert (True in marks) == is_dropped
+    assert any(found.features["degraded"].to_pylist()) == is_dropped
     worker.close()

@@ -31,7 +31,7 @@ from serving.signals.models import Models
 from serving.signals.predictor import LivePredictor
 from serving.signals.recorder import Recorder, record
 from serving.signals.scorer import Scorer, Updates
-from serving.signals.scoring import FRESH_US, decided, told_of
+from serving.signals.scoring import FRESH_US, Told, decided, told_of
 from serving.signals.told_signals import NewestSignals
 from serving.streams import keys
 from serving.streams.connect import connected
@@ -67,10 +67,8 @@ def row(ticker: str, t_us: int, **more: Any) -> dict[str, Any]:
 
 def tell(client: Redis, shard: int, *rows: dict[str, Any]) -> None:
     """Tell of rows as a worker does."""
-    empty: dict[str, Any] = {name: [] for name in ("prices", "quotes", "bars", "gone")}
-    update = {"received_us": CLOCK.now_us(), "dropped": 0, **empty, "features": rows}
     client.sadd(keys.SHARDS, shard)
-    client.xadd(keys.updates(shard), {"u": orjson.dumps(update)})
+    client.xadd(keys.minutes(shard), {"u": orjson.dumps({"features": rows})})
     for each in rows:
         key = keys.features(each["exchange"], each["market"], each["ticker"])
         client.set(key, orjson.dumps(each), px=60_000)
@@ -265,7 +263,7 @@ def test_updates_that_can_t_be_read_are_left(client: Redis) -> None:
     updates = Updates(client, CLOCK)
     client.sadd(keys.SHARDS, shard)
     for raw in (b'{"features":[{', b'{"features":[{"ticker":"X"}]}', b"", b"\xff"):
-        client.xadd(keys.updates(shard), {"u": raw})
+        client.xadd(keys.minutes(shard), {"u": raw})
     now_us = CLOCK.now_us()
     tell(client, shard, row(name, now_us - 5), row(name, now_us))
     found: list[Any] = []
@@ -276,3 +274,43 @@ def test_updates_that_can_t_be_read_are_left(client: Redis) -> None:
 
     assert wait_until(CLOCK, is_read, ENDS_S_MAX)
     assert [e.t_us for e in found if e.instrument.ticker == name] == [now_us]
+
+
+def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_another(
+    client: Redis,
+) -> None:
+    shard, name = next(SHARDS), ticker()
+    updates, recorder = Updates(client, CLOCK), Recorder("")
+    model = in_use(champion=version(1))
+    scorer = Scorer(client, recorder, CLOCK, lambda: {"direction": model}, dict)
+    client.sadd(keys.SHARDS, shard)
+    mine: list[Told] = []
+
+    def hear() -> bool:
+        mine[:] = [row for row in updates.read(10) if row.instrument.ticker == name]
+        return bool(mine)
+
+    def told_ahead(rows: list[dict[str, Any]]) -> list[Told]:
+        client.xadd(keys.minutes(shard), {"f": orjson.dumps(rows)})
+        until(lambda: hear() or any(len(each) == len(rows) for each in updates.ahead()))
+        scorer.foresee(updates.ahead())
+        assert mine == []
+        (found,) = (each for each in updates.ahead() if each[0].instrument.ticker == name)
+        return found
+
+    now_us = CLOCK.now_us()
+    foreseen = told_ahead([row(name, now_us)])
+    foreseen_us = CLOCK.now_us()
+    tell(client, shard, row(name, now_us))
+    until(hear)
+    assert mine[0] is foreseen[0]
+    (said,) = scorer.score(mine)
+    assert said.made_us <= foreseen_us
+    assert said.prediction_id == f"direction/1/sim/spot/{name}/{now_us}/{now_us + 1}"
+    told_ahead([row(name, now_us + 10)])
+    foreseen_us = CLOCK.now_us()
+    tell(client, shard, row(name, now_us + 20))
+    until(hear)
+    (said,) = scorer.score(mine)
+    assert said.made_us >= foreseen_us
+    assert said.prediction_id == f"direction/1/sim/spot/{name}/{now_us + 20}/{now_us + 21}"
