@@ -130,6 +130,7 @@ WRITES = (
     "UPDATE market.shards SET last_frame = 0",
     "UPDATE market.ingest_batches SET stored = 0",
     "DELETE FROM market.ledger_minutes",
+    "DELETE FROM market.quarantine",
     "DELETE FROM market.leases",
     "DELETE FROM market.sealed_segments",
     "DELETE FROM market.model_predictions",
