@@ -218,6 +218,11 @@ def test_readers_see_market_data_fresh(login, name):
         run(login(name), f"SELECT count(*) FROM market.{view}")
 
 
+def test_the_operator_lets_quarantined_rows_go_that_are_proven(login):
+    """As whoever lets days leave: no other role may (WRITES)."""
+    assert run(login("operator"), "DELETE FROM market.quarantine RETURNING seq") == []
+
+
 def test_predictions_are_added_by_the_service_and_the_operator_alone(edition_dsn):
     asked = "SELECT has_table_privilege('{}', 'market.model_predictions', 'INSERT')"
     may = {name for name in ROLES if run(edition_dsn, asked.format(database_role(name)))[0][0]}
