@@ -23,6 +23,7 @@ from lake.contracts.contract import NUMBERED_DATASETS, load
 from lake.errors import WrongUse
 from lake.hot.numbered import append
 from lake.hot.turn import turn
+from lake.parts import ShowPart, by_parts, nobody
 from lake.views.client import Client
 from lake.views.engine import quote
 from lake.warehouse import Warehouse
@@ -88,11 +89,15 @@ class Drawn:
 
 
 def draw(
-    dsn: str, warehouse: Warehouse, windows: tuple[tuple[str, int], ...] = WINDOWS
+    dsn: str,
+    warehouse: Warehouse,
+    windows: tuple[tuple[str, int], ...] = WINDOWS,
+    show: ShowPart = nobody,
 ) -> list[Drawn]:
     """Publish the edges of the newest window of each market that has new bars.
 
-    Raises WrongUse for an interval that is none; Unavailable while another run holds the turn.
+    show: is told how far it is. Raises WrongUse for an interval that is none; Unavailable while
+    another run holds the turn.
     """
     for interval, _ in windows:
         if interval not in WIDTHS_US:
@@ -104,14 +109,14 @@ def draw(
         Client(dsn, warehouse) as client,
     ):
         client.refresh()
-        for interval, bars in windows:
-            for window in _newest(client, interval, bars):
-                if _is_drawn(connection, window):
-                    continue
-                rows, found = _edges(client, window)
-                if rows.num_rows:
-                    append(connection, DATASET, rows)
-                drawn.append(Drawn(window, rows.num_rows, found))
+        newest = [each for of in windows for each in _newest(client, *of)]
+        for window in by_parts(newest, show):
+            if _is_drawn(connection, window):
+                continue
+            rows, found = _edges(client, window)
+            if rows.num_rows:
+                append(connection, DATASET, rows)
+            drawn.append(Drawn(window, rows.num_rows, found))
         take_in_turn(dsn, warehouse, DATASET, lease)
     return drawn
 

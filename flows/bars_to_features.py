@@ -24,6 +24,7 @@ from lake.bars.kernel import WIDTHS_US
 from lake.errors import Unavailable
 from lake.features.changed_bars import BARS, LEFT_OUT, SPAN, changed_series
 from lake.features.features_table import FeaturesTable, MadeOf
+from lake.parts import ShowPart, by_parts, nobody
 from lake.tables.catalog import known_table
 
 ROWS_MAX = 2_000_000
@@ -44,8 +45,11 @@ class BarsToFeatures(FeatureMaker):
         """How the set takes bars, and what beside them."""
         return SOURCES[self._set.name](self._set)
 
-    def step(self) -> Step:
-        """Add what lacks; raises Unavailable when another run was first: call it again."""
+    def step(self, show: ShowPart = nobody) -> Step:
+        """Add what lacks; raises Unavailable when another run was first: call it again.
+
+        show: is told how far it is.
+        """
         with self._opened() as (catalog, epoch):
             if known_table(catalog, BARS) is None:
                 return Step(0, 0)
@@ -61,7 +65,8 @@ class BarsToFeatures(FeatureMaker):
             if made is not None and (made.bars_snapshot, made.scores) == (of.bars_snapshot, scores):
                 return Step(0, 0)
             spans = self._spans(bars, made, of)
-            return self._added(table, of, map(self._rows, self._groups(spans)), spans.num_rows)
+            groups = list(self._groups(spans))
+            return self._added(table, of, map(self._rows, by_parts(groups, show)), spans.num_rows)
 
     def _spans(self, bars: Table, made: MadeOf | None, of: MadeOf) -> pa.Table:
         """Return what has changed since; all, where that can't be told."""

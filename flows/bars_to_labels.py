@@ -28,6 +28,7 @@ from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
 from lake.lineage.run import Run, Teller
+from lake.parts import ShowPart, by_parts, nobody
 from lake.quarantine.held_batch import decided
 from lake.steps import Steps
 from lake.tables.catalog import known_table, open_catalog
@@ -65,8 +66,12 @@ def label_bars(
     rows_max: int = ROWS_MAX,
     wait_s: float = TURN_S_MAX,
     namespace: str = NAMESPACE,
+    show: ShowPart = nobody,
 ) -> Step:
-    """Add the labels that lack; raises Unavailable when another run was first: call it again."""
+    """Add the labels that lack; raises Unavailable when another run was first: call it again.
+
+    show: is told how far it is.
+    """
     with (
         turn(dsn, DATASET, wait_s=wait_s) as held,
         closing(open_catalog(dsn, warehouse, epoch=held.epoch, lease=DATASET)) as catalog,
@@ -84,7 +89,7 @@ def label_bars(
         run = Run(Teller(dsn, clock, namespace), LABELS)
         spans = _spans(client, bars, since)
         with run.ends():
-            for group in _groups(spans, rows_max):
+            for group in by_parts(list(_groups(spans, rows_max)), show):
                 rows = decided(dsn, DATASET, _rows(client, group, clock.now_us()), clock)
                 if rows.num_rows:
                     put += rows.num_rows

@@ -9,6 +9,7 @@ from feature_repo.models.registry import ROLES, Card, Registry, Version
 from feature_repo.models.takes import require_scored
 from lake.errors import BadInput, Damaged, WrongUse
 from lake.hot.turn import turn
+from lake.parts import ShowPart, by_parts, nobody
 
 CHAMPION, CHALLENGER, SHADOW = ROLES
 
@@ -55,11 +56,13 @@ def promote(registry: Registry, name: str, criteria: Criteria | None = None) -> 
     return Promotion(challenger, champion, decision)
 
 
-def promote_all(registry: Registry, dsn: str, criteria: Criteria | None = None) -> list[str]:
+def promote_all(
+    registry: Registry, dsn: str, criteria: Criteria | None = None, show: ShowPart = nobody
+) -> list[str]:
     """Decide about every challenger that is not champion; return it in words.
 
     dsn: of the hot tier, where each model's turn is taken. What can't be compared stays as it is,
-    and the words say so.
+    and the words say so. show: is told how far it is.
     """
     waiting = [
         each.name
@@ -67,7 +70,7 @@ def promote_all(registry: Registry, dsn: str, criteria: Criteria | None = None) 
         if CHALLENGER in each.roles and CHAMPION not in each.roles
     ]
     lines: list[str] = []
-    for name in waiting:
+    for name in by_parts(waiting, show):
         with turn(dsn, f"model-{name}"):
             try:
                 lines += promote(registry, name, criteria).lines()

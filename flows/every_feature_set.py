@@ -11,6 +11,7 @@ from flows.feature_maker import Step
 from flows.quotes_to_features import QuotesToFeatures
 from lake.clock import Clock
 from lake.lineage.destination import NAMESPACE
+from lake.parts import ShowPart, nobody, within
 from lake.warehouse import Warehouse
 
 
@@ -35,14 +36,17 @@ def every_set(
     names: Sequence[str] = tuple(IN_FORCE),
     clock: Clock | None = None,
     namespace: str = NAMESPACE,
+    show: ShowPart = nobody,
 ) -> list[Made]:
     """Add what lacks to the sets of these names, of the versions in force.
 
-    Raises WrongUse for an unknown set; Unavailable when another run was first: call it again.
+    show: is told how far it is. Raises WrongUse for an unknown set; Unavailable when another run
+    was first: call it again.
     """
     done = []
-    for name in names:
+    for number, name in enumerate(names):
         made = feature_set(name)
+        part = within(show, number / len(names), (number + 1) / len(names))
         if name == MICROSTRUCTURE.name:
             with QuotesToFeatures(
                 dsn, warehouse, clock=clock, namespace=namespace, made=made
@@ -52,5 +56,6 @@ def every_set(
             with BarsToFeatures(
                 dsn, warehouse, clock=clock, namespace=namespace, made=made
             ) as bars:
-                done.append(Made(name, bars.step()))
+                done.append(Made(name, bars.step(part)))
+        part(1.0)
     return done

@@ -32,6 +32,7 @@ from lake.clock import Clock, utc_from_us
 from lake.errors import BadInput
 from lake.hot.alerts import clear_alert, open_alerts, raise_alert
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.parts import ShowPart, by_parts, nobody
 from lake.quality.book import DATASET as RESULTS
 from lake.quality.book import record
 from lake.quality.rule import QualityRule, Result
@@ -78,15 +79,18 @@ def look(
     *,
     window_bars: int | None = None,
     wait_s: float = TURN_S_MAX,
+    show: ShowPart = nobody,
 ) -> Looked:
     """Measure every version with a role, write down what was found, raise and clear alerts.
 
-    window_bars: how many bars back from the newest, by the clock; None: a week, or 500.
+    window_bars: how many bars back from the newest, by the clock; None: a week, or 500. show: is
+    told how far it is.
     Raises Unavailable where the registry does not answer, or while another run holds the turn.
     """
     with Client(dsn, warehouse) as client:
         watched = tuple(
-            _watched(client, registry, found, window_bars) for found in in_use(registry)
+            _watched(client, registry, found, window_bars)
+            for found in by_parts(in_use(registry), show)
         )
     results = [result for each in watched for result in results_of(each)]
     with (

@@ -21,6 +21,7 @@ from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import online
 from lake.lineage.run import Run, Teller
+from lake.parts import ShowPart, by_parts, nobody
 from lake.steps import Steps
 from lake.views.client import Client
 from lake.warehouse import Warehouse
@@ -72,12 +73,15 @@ class FeaturesToOnline(Closes):
         self._served.close()
         self._client.close()
 
-    def step(self) -> Step:
-        """Write every view once; Unavailable when a server is away or another run is at work."""
+    def step(self, show: ShowPart = nobody) -> Step:
+        """Write every view once; Unavailable when a server is away or another run is at work.
+
+        show: is told how far it is.
+        """
         run = Run(self._teller, ONLINE)  # schemas and columns stand in its START
         with turn(self._dsn, LEASE, wait_s=self._wait_s), run.ends(brief=True):
             written = newer = series = 0
-            for view in self._views:
+            for view in by_parts(self._views, show):
                 now_us = self._clock.now_us()
                 rows = newest_rows(self._client, view, now_us)
                 put = self._served.write(rows, view, now_us)

@@ -30,6 +30,7 @@ from lake.clock import Clock
 from lake.errors import Unavailable
 from lake.hot.numbered import append
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.parts import ShowPart, by_parts, nobody
 from lake.steps import Steps
 from lake.views.client import Client
 from lake.views.engine import quote
@@ -90,11 +91,12 @@ def score(
     rows_max: int = ROWS_MAX,
     steps: Steps | None = None,
     wait_s: float = TURN_S_MAX,
+    show: ShowPart = nobody,
 ) -> list[Scored]:
     """Have every version with a role say what it has not said yet; ml_models is written too.
 
-    Raises Unavailable where the registry does not answer, while another run holds the turn, or
-    where the live path is first again and again.
+    show: is told how far it is. Raises Unavailable where the registry does not answer, while
+    another run holds the turn, or where the live path is first again and again.
     """
     publish(dsn, warehouse, registry, clock, wait_s=wait_s)
     steps = steps or Steps()
@@ -104,7 +106,7 @@ def score(
         psycopg.connect(dsn, autocommit=True) as connection,
         Client(dsn, warehouse) as client,
     ):
-        for found in in_use(registry):
+        for found in by_parts(in_use(registry), show):
             text, card = registry.stored(found)
             speaker = Speaker(found.name, found.version, role_of(found), card.facts["release"])
             model = None

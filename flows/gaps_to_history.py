@@ -28,6 +28,7 @@ from lake.ingest.feed_gap import TIMES
 from lake.ingest.held import Held
 from lake.ingest.parcels_to_journal import Parcel
 from lake.ingest.status import Show
+from lake.parts import ShowPart, by_parts, nobody, within
 
 GAPS_MAX = 500
 """Gaps of one feed and shard looked at in one run: the newest, so that old ones whose history can't
@@ -88,18 +89,24 @@ class Gaps:
 
 
 def fill_gaps(
-    place: Place, clock: Clock, *, urls: Mapping[str, str] | None = None, show: Show | None = None
+    place: Place,
+    clock: Clock,
+    *,
+    urls: Mapping[str, str] | None = None,
+    show: Show | None = None,
+    parts: ShowPart = nobody,
 ) -> list[Gaps]:
     """Fill what can be filled; return the gaps by feed and shard.
 
-    urls: venue -> address to ask instead of its own. A gap whose history can't be had stays as it
-    is, and its fault is said.
+    urls: venue -> address to ask instead of its own. parts: is told how far it is. A gap whose
+    history can't be had stays as it is, and its fault is said.
     """
     with psycopg.connect(place.dsn, autocommit=True) as connection:
         found = unfilled(connection, clock, urls or {})
         with closing(Held(place.dsn, place.warehouse)) as held:
-            for gaps in found:
-                _fill(gaps, connection, held, place, clock, show)
+            for number, gaps in enumerate(found):
+                part = within(parts, number / len(found), (number + 1) / len(found))
+                _fill(gaps, connection, held, place, clock, show, part)
     return found
 
 
@@ -154,11 +161,12 @@ def _fill(
     place: Place,
     clock: Clock,
     show: Show | None,
+    part: ShowPart,
 ) -> None:
     settings = place.settings
     at = owner(connection, gaps.claims)
     together = at == gaps.shard or (at is None and not is_owned(connection, gaps.shard))
-    rows = _parcels(gaps, held, place, clock, together=together)
+    rows = _parcels(gaps, held, place, clock, part, together=together)
     shard = gaps.shard if together else at
     deliver(rows, Delivery(settings.home, settings, clock, gaps.claims, shard, show))
     if not together and gaps.filled:
@@ -167,10 +175,10 @@ def _fill(
 
 
 def _parcels(
-    gaps: Gaps, held: Held, place: Place, clock: Clock, *, together: bool
+    gaps: Gaps, held: Held, place: Place, clock: Clock, part: ShowPart, *, together: bool
 ) -> Iterator[Parcel]:
     """Yield every gap's rows, and with them, together, the word that it is filled."""
-    for gap in gaps.rows:
+    for gap in by_parts(gaps.rows, part):
         try:
             with closing(history_of(gaps.where, place.settings, clock)) as history:
                 for ask in _asks(gaps, gap, _datasets(gaps.feed, history.datasets)):

@@ -33,18 +33,19 @@ from lake.archive.tier_sizes import (
     tier_sizes,
 )
 from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import TICK_DATASETS
+from lake.contracts.ages import LEAVING_DATASETS, RESULTS
 from lake.cost.assumptions import Assumptions, read_assumptions
 from lake.cost.model import GB, cost, price_gb_month
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.edition import ask
 from lake.ingest.day_totals import ledger_totals
-from lake.ingest.hot_to_dropped import drop_due, due_days
+from lake.ingest.days_in_hot import due_days
+from lake.ingest.hot_to_dropped import drop_due
 from lake.journal.segment import bytes_of
 from lake.lineage.destination import NAMESPACE as LINEAGE_NAMESPACE
 from lake.lineage.job import lake
 from lake.lineage.run import Teller
-from lake.quality.book import DATASET as RESULTS
+from lake.parts import ShowPart, nobody, within
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
 from lake.tables.names import NAMESPACE
@@ -52,6 +53,9 @@ from lake.views.client import Client
 from lake.warehouse import Warehouse
 
 ALERT = "cost"
+
+HOT_PART, LAKE_PART = 0.4, 0.9
+"""How far a run is reckoned to be once hot, and once the lake, has let go of what is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class HotToArchive:
             edition = ask(connection)
             moved = [
                 Moved("hot", dataset, day, ledger_totals(connection, dataset, day)[0].rows, 0)
-                for dataset in TICK_DATASETS
+                for dataset in LEAVING_DATASETS
                 for day in due_days(connection, dataset, self._clock, edition)
             ]
             if results := old_results.due(connection, self._clock, edition):
@@ -150,13 +154,13 @@ class HotToArchive:
             due = [_with_reason(each, "would go, once proven") for each in moved]
             return self._measured(connection, due)
 
-    def run(self) -> Retained:
+    def run(self, show: ShowPart = nobody) -> Retained:
         """Move what is due, measure, note it; the same call again finds nothing to move.
 
-        Told as lineage, with the snapshots that were written.
+        Told as lineage, with the snapshots that were written. show: is told how far it is.
         """
         with self._teller.run(RETENTION) as run:
-            found = self._run()
+            found = self._run(show)
             left = {each.dataset for each in found.moved if each.tier == "lake" and each.gone}
             with closing(open_catalog(self._dsn, self._warehouse)) as catalog:
                 for dataset in sorted(left):
@@ -164,7 +168,7 @@ class HotToArchive:
                     run.wrote(lake(dataset), head)
         return found
 
-    def _run(self) -> Retained:
+    def _run(self, show: ShowPart) -> Retained:
         with psycopg.connect(self._dsn, autocommit=True) as connection:
             with Client(self._dsn, self._warehouse) as client:
                 moved = [
@@ -178,13 +182,19 @@ class HotToArchive:
                         each.reason,
                         each.failed,
                     )
-                    for each in drop_due(connection, client, self._clock, steps=self._steps)
+                    for each in drop_due(
+                        connection,
+                        client,
+                        self._clock,
+                        steps=self._steps,
+                        show=within(show, 0, HOT_PART),
+                    )
                 ]
             with closing(open_catalog(self._dsn, self._warehouse)) as catalog:
                 place = (connection, catalog, self._clock, ask(connection))
                 if results := old_results.leave(*place):
                     moved.append(Moved("hot", RESULTS, self._today(), results, 0, True))
-            moved += self._archive.run()
+            moved += self._archive.run(within(show, HOT_PART, LAKE_PART))
             found = self._measured(connection, moved)
             self._note(connection, found)
         return found

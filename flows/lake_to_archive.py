@@ -1,17 +1,18 @@
 """From the lake to the archive, and out of the archive, by the ages of the contracts.
 
 A day leaves the lake when its age there has passed, since its end and since its last row came, and
-the hot tier does not hold it any more. Its rows are written to files of the archive, read back and
-proven equal to the loss ledger; these are entered in the book; one commit then takes the rows out
-of the table and says so in a property, so `verify` knows at each moment where a row must be.
-Whoever dies before that commit leaves files that the next run removes. Releases and tags keep what
-they pin: the lake's own files go by upkeep, when no snapshot needs them.
+the hot tier does not hold it any more. Its rows are written to files of the archive, read back and,
+where the loss ledger covers them, proven equal to it; these are entered in the book; one commit
+then takes the rows out of the table and says so in a property, so `verify` knows at each moment
+where a row must be. Whoever dies before that commit leaves files that the next run removes.
+Releases and tags keep what they pin: the lake's own files go by upkeep, when no snapshot needs
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -37,17 +38,19 @@ from lake.archive.lake_days import (
     is_past,
     lake_days,
     ledger_of_day,
-    time_name,
 )
 from lake.archive.place import ArchivePlace
 from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS, TICK_DATASETS, load
+from lake.contracts.ages import AGING_DATASETS, LEAVING_DATASETS
+from lake.contracts.contract import NUMBERED_DATASETS, load
 from lake.errors import Damaged, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
-from lake.hot.partitions import existing_partitions
 from lake.hot.recovery import window_s
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.ingest.days_in_hot import hot_days
 from lake.ingest.lake_files import RemovalBook
+from lake.ledger import MEASURES
+from lake.parts import ShowPart, by_parts, nobody, within
 from lake.steps import Steps
 from lake.tables.catalog import known_table, open_catalog
 from lake.tables.commit import faults_of
@@ -58,9 +61,6 @@ from lake.tables.swap import swap_files
 from lake.warehouse import Warehouse
 
 LEASE = "retain"
-AGING_DATASETS = tuple(
-    name for name in DATASETS if load(name).retention_days["lake"] is not None and time_name(name)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,11 @@ class LakeToArchive:
             and is_past(file.day, file.came_at, age, now)
         ]
 
-    def run(self) -> list[Moved]:
-        """Move every day that is due; Unavailable while another run is at work."""
+    def run(self, show: ShowPart = nobody) -> list[Moved]:
+        """Move every day that is due; Unavailable while another run is at work.
+
+        show: is told how far it is.
+        """
         found: list[Moved] = []
         with (
             turn(self._dsn, LEASE, wait_s=self._wait_s) as held,
@@ -141,17 +144,25 @@ class LakeToArchive:
                 open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=LEASE)
             ) as catalog,
         ):
-            for dataset in AGING_DATASETS:
+            for done, dataset in enumerate(AGING_DATASETS):
                 table = known_table(catalog, dataset)
                 if table is None:
                     continue
                 self._clear_up(connection, dataset, table)
-                for day in self._due(connection, dataset, table):
-                    moved = self._leave(connection, catalog, day, held.epoch)
+                part = within(show, *(n / len(AGING_DATASETS) for n in (done, done + 1)))
+                for day in by_parts(self._due(connection, dataset, table), part):
+                    with self._turn_of(dataset):
+                        moved = self._leave(connection, catalog, day, held.epoch)
                     self._tell(connection, moved)
                     found.append(moved)
             found += self._delete(connection)
         return found
+
+    def _turn_of(self, dataset: str) -> AbstractContextManager[object]:
+        """Return the turn of whoever numbers a dataset's rows: its commit is not to be lost."""
+        if dataset not in NUMBERED_DATASETS:
+            return nullcontext()
+        return turn(self._dsn, dataset, wait_s=self._wait_s)
 
     def _now(self) -> datetime:
         return utc_from_us(self._clock.now_us())
@@ -184,7 +195,7 @@ class LakeToArchive:
             return Moved("lake", day.dataset, day.day, day.rows, day.bytes, False, reason, failed)
 
         dataset = day.dataset
-        if dataset in TICK_DATASETS and day.day in existing_partitions(connection, dataset):
+        if dataset in LEAVING_DATASETS and day.day in hot_days(connection, dataset):
             return stays("still in hot")
         table = known_table(catalog, dataset)
         assert table is not None
@@ -202,7 +213,7 @@ class LakeToArchive:
         gone = left_content(connection, dataset, day.day, left)
         try:
             files, rest, total = self._copied(connection, table, day)
-            if dataset not in LAKE_ONLY_DATASETS and total + gone != promised:
+            if dataset in MEASURES and total + gone != promised:
                 self._forget(files)
                 fault = f"it has {total.rows:,} rows, the ledger {(promised - gone).rows:,}"
                 return stays(f"{fault}, or they differ", failed=True)

@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
+import pyarrow as pa
 from psycopg import sql
+from pyarrow.csv import WriteOptions, write_csv
 
 from flows.old_tables_to_journal import Old
 from flows.place import Place
-from lake.feeds.codec import INDEX_BITS
+from lake.contracts.contract import load
 from lake.history.old_database import MARKS_TABLE, OldTable, old_tables
+from lake.views.client import Client
+from lake.views.union_view import last_seq
 
 TICKER_CHARS_MAX = 20
 """The earlier columns hold no longer ticker; a row with one is left out."""
@@ -68,7 +72,10 @@ def write_back(old: Old, place: Place) -> list[Written]:
         shards = ours.execute("SELECT shard::int, last_frame FROM market.shards").fetchall()
         _make_marks(there, old, tables, shards)
         return [
-            Written(table.name, sum(_write(ours, there, old, table, *shard) for shard in shards))
+            Written(
+                table.name,
+                sum(_write((place, ours, there), old, table, *shard) for shard in shards),
+            )
             for table in tables
         ]
 
@@ -99,13 +106,14 @@ def _make_marks(
 
 
 def _write(
-    ours: psycopg.Connection,
-    there: psycopg.Connection,
+    between: tuple[Place, psycopg.Connection, psycopg.Connection],
     old: Old,
     table: OldTable,
     shard: int,
     last_frame: int,
 ) -> int:
+    """Write a shard's rows beyond the mark; between: our place, a session of it, and one there."""
+    home, ours, there = between
     place = sql.Identifier(old.schema, MARKS_TABLE)
     row = there.execute(
         sql.SQL("SELECT frame FROM {} WHERE shard = %s AND table_name = %s FOR UPDATE").format(
@@ -116,8 +124,8 @@ def _write(
     assert row is not None
     after, rows = int(row[0]), 0
     while after < last_frame:
-        upto = min(last_frame, after + FRAMES_MAX)
-        rows += _copy(ours, there, table, shard, (after, upto))
+        upto, source = _source(home, ours, table.name, shard, after, last_frame)
+        rows += _copy(ours, there, table, f"{source} WHERE {_within(shard, after, upto)}")
         there.execute(
             sql.SQL("UPDATE {} SET frame = %s WHERE shard = %s AND table_name = %s").format(place),
             (upto, shard, table.name),
@@ -128,21 +136,53 @@ def _write(
     return rows
 
 
-def _copy(
-    ours: psycopg.Connection,
-    there: psycopg.Connection,
-    table: OldTable,
-    shard: int,
-    frames: tuple[int, int],
-) -> int:
-    """Write the rows of frames (after, upto] of a shard; return how many were new there."""
-    first, last = ((frame + 1) << INDEX_BITS for frame in frames)
+def _within(shard: int, after: int, upto: int) -> str:
+    """Return the condition of the rows of frames (after, upto] of a shard."""
+    return f"shard = {shard} AND seq > {last_seq(after)} AND seq <= {last_seq(upto)}"
+
+
+def _source(
+    home: Place, ours: psycopg.Connection, dataset: str, shard: int, after: int, last_frame: int
+) -> tuple[int, str]:
+    """Return through which frame to write now, and the relation of ours that has those rows.
+
+    History that was staged is not in the hot table. While an import is followed none of ours is;
+    what was staged as it began is read from the view, a batch at a time, into a table of its own.
+    """
+    upto = min(last_frame, after + FRAMES_MAX)
+    found = ours.execute(
+        "SELECT min(last_frame) FROM market.staged_files WHERE dataset = %s AND shard = %s"
+        " AND last_frame > %s AND first_frame <= %s",
+        (dataset, shard, after, upto),
+    ).fetchone()
+    if found is None or found[0] is None:
+        return upto, f"market.{dataset}"
+    upto = int(found[0])
+    names = ", ".join(f'"{name}"' for name in load(dataset).names)
+    texts = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in load(dataset).names)
+    with Client(home.dsn, home.warehouse) as client:
+        rows = client.arrow(f"SELECT {texts} FROM {dataset} WHERE {_within(shard, after, upto)}")
+    lines = pa.BufferOutputStream()
+    write_csv(rows, lines, WriteOptions(include_header=False))
+    beside = f"pg_temp.staged_{dataset}"
+    ours.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS staged_{dataset} AS"
+        f" SELECT {names} FROM market.{dataset} LIMIT 0".encode()
+    )
+    ours.execute(f"TRUNCATE {beside}".encode())
+    with ours.cursor().copy(f"COPY {beside} ({names}) FROM STDIN (FORMAT csv)".encode()) as sink:
+        sink.write(lines.getvalue().to_pybytes())
+    return upto, beside
+
+
+def _copy(ours: psycopg.Connection, there: psycopg.Connection, table: OldTable, source: str) -> int:
+    """Write the rows of a source, a relation with its condition; return how many were new there."""
     origin = "source" if table.name == "market_sentiment" else "exchange"
     subject = "asset" if table.name == "market_sentiment" else "ticker"
     minute = " AND \"interval\" = '1m'" if table.name == "crypto_aggregates" else ""
     out = (
-        f"COPY (SELECT {_SOURCES[table.name]} FROM market.{table.name} WHERE shard = {shard}"
-        f" AND seq >= {first} AND seq < {last}{minute} AND length({subject}) <= {TICKER_CHARS_MAX}"
+        f"COPY (SELECT {_SOURCES[table.name]} FROM {source}{minute}"
+        f" AND length({subject}) <= {TICKER_CHARS_MAX}"
         f" AND split_part({origin}, ':', 1) NOT IN (SELECT name FROM market.imports)"
         " ORDER BY seq) TO STDOUT"
     )
@@ -156,8 +196,8 @@ def _copy(
         ).format(sql.Identifier(f"new_{table.name}"), columns, target)
     )
     back = sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(f"new_{table.name}"))
-    with ours.cursor().copy(out) as source, there.cursor().copy(back) as sink:
-        for block in source:
+    with ours.cursor().copy(out) as rows, there.cursor().copy(back) as sink:
+        for block in rows:
             sink.write(block)
     done = there.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT * FROM {} ON CONFLICT DO NOTHING").format(

@@ -32,6 +32,7 @@ from lake.hot.imports import begin, different_days, followed
 from lake.ingest.deliver import Delivery, deliver
 from lake.ingest.held import Held
 from lake.ingest.parcels_to_journal import Parcel
+from lake.parts import ShowPart, by_parts, nobody
 
 OVERLAP = timedelta(minutes=10)
 """Rows may be written there so long after their event time and still be followed."""
@@ -91,8 +92,11 @@ def import_all(old: Old, place: Place, clock: Clock) -> list[Imported]:
     return done
 
 
-def follow(old: Old, place: Place, clock: Clock) -> list[Imported]:
-    """Take in what was written to the market tables since the last time, and OVERLAP again."""
+def follow(old: Old, place: Place, clock: Clock, show: ShowPart = nobody) -> list[Imported]:
+    """Take in what was written to the market tables since the last time, and OVERLAP again.
+
+    show: is told how far it is.
+    """
     now = utc_from_us(clock.now_us())
     with psycopg.connect(place.dsn, autocommit=True) as connection:
         begin(connection, old.name, now)
@@ -106,16 +110,18 @@ def follow(old: Old, place: Place, clock: Clock) -> list[Imported]:
             for table in old_tables(old.dsn, old.schema)
             if table.is_market
         ]
-        _deliver(old, readings, place, clock)
+        _deliver(old, readings, place, clock, show)
         followed(connection, old.name, now, now)
     return [each.imported("followed") for each in readings]
 
 
-def _deliver(old: Old, readings: list[_Reading], place: Place, clock: Clock) -> None:
+def _deliver(
+    old: Old, readings: list[_Reading], place: Place, clock: Clock, show: ShowPart = nobody
+) -> None:
     """Take all tables in by one delivery; nothing is started where there is nothing to take."""
     claims = [f"{old.name}.{each.table.name}|*" for each in readings]
     with closing(Held(place.dsn, place.warehouse)) as held:
-        parcels = chain.from_iterable(each.parcels(held) for each in readings)
+        parcels = chain.from_iterable(each.parcels(held) for each in by_parts(readings, show))
         first = next(parcels, None)
         if first is not None:
             delivery = Delivery(place.settings.home, place.settings, clock, claims)

@@ -26,6 +26,7 @@ from lake.closes import Closes
 from lake.contracts.contract import load
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.parts import ShowPart, by_parts, nobody
 from lake.quality import book
 from lake.quality.rule import ROWS_NAMED_MAX, QualityRule, Result
 from lake.views.client import Client
@@ -107,12 +108,15 @@ class OnlineToQuality(Closes):
         self._served.close()
         self._client.close()
 
-    def step(self) -> Run:
-        """Compare a sample once, write the result down, raise or clear the alert."""
+    def step(self, show: ShowPart = nobody) -> Run:
+        """Compare a sample once, write the result down, raise or clear the alert.
+
+        show: is told how far it is.
+        """
         faults: list[dict[str, Any]] = []
         checked = ahead = 0
         with turn(self._dsn, LEASE, wait_s=self._wait_s):
-            for view in self._views:
+            for view in by_parts(self._views, show):
                 mark = self._served.mark(view)
                 if mark is None:
                     continue

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.backtest_plan import Plan
+from flows.held_spans import Span, span_of_ends
 from lake.client import connect
 from lake.clock import utc_from_us
 from lake.errors import BadInput, Unavailable
@@ -67,6 +68,16 @@ class ReleaseRows:
     def fundings(self, plan: Plan, ticker: str) -> pa.Table:
         """Return a ticker's funding rates; Unavailable where there are none."""
         return self._ask("fundings", plan, ticker)
+
+    def held(self, plan: Plan) -> Span | None:
+        """Return from when to when the release has what the plan trades on, of whatever ticker."""
+        values: dict[str, Value] = {"exchange": plan.exchange, "market": plan.market}
+        name, width_us = "held_quotes", 0
+        if plan.feed == "bars":
+            name, width_us = "held_bars", plan.width_us
+            values["width"] = plan.interval
+        found = self.read(render(find(name, FOLDER).source, values, self.engine))
+        return span_of_ends(found, width_us)
 
     def _ask(
         self, name: str, plan: Plan, ticker: str, *, may_be_none: bool = False, **more: Value

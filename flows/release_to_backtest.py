@@ -36,7 +36,7 @@ from feature_repo.trading.streams import (
 )
 from feature_repo.trading.sweep import run_series, series_of
 from flows.backtest_plan import Plan, plan_of
-from flows.held_spans import Span, partly, span_of, texts
+from flows.held_spans import Span, partly, require_held, span_of, texts
 from flows.release_rows import ReleaseRows, open_rows, predictions, written_by
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.receipts.digest import table_digest
@@ -93,13 +93,7 @@ class Backtest:
 
     def partly(self) -> dict[str, Span]:
         """Return what covers less than was asked for, by more than a bar: bars, or the ticks."""
-        plan = self.plan
-        traded = {
-            name: span
-            for name, span in self.spans.items()
-            if name.partition(" ")[0] == ("bars" if plan.feed == "bars" else "quotes")
-        }
-        return partly(traded, (plan.first_us, plan.last_us), plan.width_us)
+        return _partly(self.plan, self.spans)
 
     def tables(self) -> dict[str, pa.Table]:
         """Return every table of the result by name."""
@@ -122,15 +116,19 @@ class Backtest:
         return receipt_of(KIND, plan.strategy, inputs, self.tables(), now)
 
 
-def backtest(rows: ReleaseRows, plan: Plan) -> Backtest:
-    """Run a plan over a release's rows.
+def backtest(rows: ReleaseRows, plan: Plan, *, whole: bool = False) -> Backtest:
+    """Run a plan over a release's rows; whole: refuse a release that holds a part of its span only.
 
     Of a sweep the trial with the highest Sharpe ratio is chosen, the first of equals. Raises
     WrongUse for parameters that are none; BadInput for a strategy that peeks; Unavailable where
-    the release lacks what the plan needs.
+    the release lacks what the plan needs, or a part of its span.
     """
     make(plan.strategy, next(plan.choices()))  # what is wrong with it is said before any reading
     tables = read_tables(rows, plan)
+    spans = _spans(plan, tables)
+    if whole and _partly(plan, spans):
+        traded = f"bars of {plan.interval}" if plan.feed == "bars" else "quotes"
+        require_held(plan.release, traded, rows.held(plan), (plan.first_us, plan.last_us))
     models, features = _made_by(plan)
     refuse_peeking(plan, tables)
     chosen: Trial | None = None
@@ -156,7 +154,7 @@ def backtest(rows: ReleaseRows, plan: Plan) -> Backtest:
         {f"{what} {ticker}": table_digest(table) for (what, ticker), table in tables.items()},
         {name: at for name, at in rows.snapshots.items() if name in read_from},
         tables["bars", plan.tickers[0]].select(["event_time", "close"]),
-        _spans(plan, tables),
+        spans,
         _late(plan, tables),
         models,
         features,
@@ -259,6 +257,16 @@ def _spans(plan: Plan, tables: Tables) -> dict[str, Span]:
         for (what, ticker), rows in tables.items()
     }
     return {name: span for name, span in found.items() if span is not None}
+
+
+def _partly(plan: Plan, spans: Mapping[str, Span]) -> dict[str, Span]:
+    """Return what covers less than was asked for, by more than a bar: bars, or the ticks."""
+    traded = {
+        name: span
+        for name, span in spans.items()
+        if name.partition(" ")[0] == ("bars" if plan.feed == "bars" else "quotes")
+    }
+    return partly(traded, (plan.first_us, plan.last_us), plan.width_us)
 
 
 def _late(plan: Plan, tables: Tables) -> int:

@@ -20,6 +20,7 @@ from flows.release_to_training_rows import ask_of, rows_of_release
 from lake.clock import Clock, utc_from_us
 from lake.errors import BadInput, Damaged, WrongUse
 from lake.hot.turn import turn
+from lake.parts import ShowPart, by_parts, nobody
 from lake.receipts.receipt import FOLDER, save
 from lake.releases.release import create, names
 from lake.views.client import Client
@@ -37,20 +38,25 @@ class Weekly:
 
 
 def train_champions(
-    home: Path, dsn: str, warehouse: Warehouse, registry: Registry, clock: Clock
+    home: Path,
+    dsn: str,
+    warehouse: Warehouse,
+    registry: Registry,
+    clock: Clock,
+    show: ShowPart = nobody,
 ) -> Weekly:
     """Train every champion's challenger on the release of this week, made where there is none.
 
     home: receipts are kept in it. Raises Unavailable where a server is away; what is wrong with one
     model's rows, or its learner that is not installed here, is in the words of that model, and the
-    others go on.
+    others go on. show: is told how far it is.
     """
     champions = [each for each in registry.versions() if CHAMPION in each.roles]
     if not champions:
         return Weekly("", ("no model has a champion",))
     release = _release(dsn, warehouse, clock)
     lines: list[str] = []
-    for champion in champions:
+    for champion in by_parts(champions, show):
         with turn(dsn, f"model-{champion.name}"):
             try:
                 lines.append(_trained(home, dsn, warehouse, registry, champion, release, clock))

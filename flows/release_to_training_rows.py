@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from feature_repo.feature_set import FeatureSet, feature_set
 from feature_repo.labels.forward import Labels, Series, forward_return, triple_barrier
+from flows.held_spans import Span, partly, require_held, span_of_ends
 from lake.bars.kernel import WIDTHS_US
 from lake.contracts.contract import load
 from lake.errors import BadInput, WrongUse
@@ -98,11 +99,14 @@ def ask_of(config: Mapping[str, Any]) -> Ask:
     return Ask(**{**config, "tickers": tuple(config["tickers"])})
 
 
-def rows_of_release(client: Client, ask: Ask) -> pa.Table:
+def rows_of_release(client: Client, ask: Ask, *, whole: bool = False) -> pa.Table:
     """Return the rows, as feature_repo.models.rows.rows_of takes them; client: at the release.
 
-    Raises BadInput where the release has no such bars with features.
+    whole: refuse a release that holds a part only of the span that is asked for. Raises BadInput
+    where the release has no such bars with features; Unavailable where it lacks a part.
     """
+    if whole and (ask.since or ask.until):
+        _require_whole(client, ask)
     known = client.arrow(_known_bars(ask))
     labelled = [rows for series in _series(known) for rows in _labelled(series, ask)]
     if not labelled:
@@ -124,6 +128,36 @@ def rows_of_release(client: Client, ask: Ask) -> pa.Table:
         _require_values(rows, each.dataset)
     times = ("event_time", "available_time")
     return rows.drop_columns([f"{each.dataset}_{time}" for each in tables for time in times])
+
+
+def lacking(rows: Span, ask: Ask) -> Span | None:
+    """Return what was asked for where rows of this span cover less of it; None where all is there.
+
+    Features need bars before the first row, and labels bars after the last.
+    """
+    width_us = WIDTHS_US[ask.interval]
+    asked = _asked(ask, rows)
+    slack_us = width_us * (ask.set.lookback + ask.horizon + 1)
+    return asked if partly({"rows": rows}, asked, slack_us) else None
+
+
+def _asked(ask: Ask, held: Span) -> Span:
+    """Return the bounds that are asked for; one that is not asked for is where the rows end."""
+    first, last = (
+        int(_moment(text).timestamp() * 1_000_000) if text else end
+        for text, end in zip((ask.since, ask.until), held, strict=True)
+    )
+    return first, last
+
+
+def _require_whole(client: Client, ask: Ask) -> None:
+    ends = client.arrow(
+        "SELECT min(event_time) AS first_time, max(event_time) AS last_time FROM bars"
+        f' WHERE "interval" = {quote(ask.interval)}'
+    )
+    held = span_of_ends(ends, WIDTHS_US[ask.interval])
+    asked = _asked(ask, held or (0, 0))
+    require_held(str(client.release), f"bars of {ask.interval}", held, asked)
 
 
 def _table(of: FeatureSet, ask: Ask) -> FeatureTable:

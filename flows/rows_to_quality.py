@@ -24,11 +24,13 @@ from lake.errors import WrongUse
 from lake.hot.hot_reader import frame_within
 from lake.hot.lease import Lease
 from lake.hot.turn import TURN_S_MAX, turn
+from lake.parts import ShowPart, Through, by_parts, nobody, within
 from lake.quality.book import DATASET, FLOW_SHARD, marks, newest_models, record
 from lake.quality.look import Look, Window
 from lake.quality.market_rules import stale_rule
 from lake.quality.rule import Result
 from lake.quality.schema_rules import schema_results
+from lake.steps import Steps
 from lake.views.client import Client
 from lake.views.union_view import last_seq
 from lake.warehouse import Warehouse
@@ -40,6 +42,9 @@ BOOKS = ("quarantine", "feed_gaps", "instruments", "ingest_batches")
 """Looked at by their contracts' rules alone."""
 
 BARS = "bars"
+
+FRAMES_PART = 0.8
+"""Of a run, what rows of frames are reckoned to take; bars and what is numbered are few."""
 
 NUMBERED_MARKS: Mapping[str, int] = {
     "order_events": -2,
@@ -95,12 +100,14 @@ class RowsToQuality(Closes):
         clock: Clock | None = None,
         rows_max: int = ROWS_MAX,
         wait_s: float = TURN_S_MAX,
+        steps: Steps | None = None,
     ) -> None:
         self._dsn = dsn
         self._warehouse = warehouse
         self._clock = clock or SystemClock()
         self._rows_max = rows_max
         self._wait_s = wait_s
+        self._steps = steps or Steps()
         self._suites = Suites()
         self._client = Client(dsn, warehouse)
         teach(self._client.duckdb)
@@ -109,8 +116,11 @@ class RowsToQuality(Closes):
         """Close the connection of the readers."""
         self._client.close()
 
-    def step(self) -> Run:
-        """Look at what is new, once; raises Unavailable while another run is at work."""
+    def step(self, through: Through | None = None) -> Run:
+        """Look at what is new, once; raises Unavailable while another run is at work.
+
+        through: is told how far it is.
+        """
         with (
             turn(self._dsn, DATASET, wait_s=self._wait_s) as lease,
             psycopg.connect(self._dsn, autocommit=True) as connection,
@@ -122,20 +132,27 @@ class RowsToQuality(Closes):
             moved = {**upto, FLOW_SHARD: self._closed_us()}
             moved |= {NUMBERED_MARKS[dataset]: last for dataset, (_, last) in numbers.items()}
             look = self._look(connection)
-            results = [*self._of_frames(look, held, upto), *self._of_new_bars(look, held)]
-            results += self._of_numbers(look, numbers)
+            show = (through or Through()).span(held, upto, self._client.frames)
+            results = [*self._of_frames(look, held, upto, within(show, 0, FRAMES_PART))]
+            results += [*self._of_new_bars(look, held), *self._of_numbers(look, numbers)]
             results.append(look.market_result(stale_rule(self._clock.now_us())))
-            return self._recorded(connection, lease, results, moved, more or waits)
+            run = self._recorded(connection, lease, results, moved, more or waits)
+            show(1.0)
+            return run
 
-    def drain(self) -> list[Run]:
-        """Take runs until nothing is left; at least one."""
-        done = [self.step()]
+    def drain(self, show: ShowPart = nobody) -> list[Run]:
+        """Take runs until nothing is left; at least one. show: is told how far it is."""
+        through = Through(show)
+        done = [self.step(through)]
         while done[-1].more:
-            done.append(self.step())
+            done.append(self.step(through))
         return done
 
-    def again(self, first_us: int, last_us: int) -> Run:
-        """Look at the rows of [first, last) microseconds, whenever they came; marks stay."""
+    def again(self, first_us: int, last_us: int, show: ShowPart = nobody) -> Run:
+        """Look at the rows of [first, last) microseconds, whenever they came; marks stay.
+
+        show: is told how far it is.
+        """
         if first_us >= last_us:
             raise WrongUse("quality", "--to is not after --from", "give a stretch of time")
         with (
@@ -145,7 +162,7 @@ class RowsToQuality(Closes):
             self._client.refresh()
             look = self._look(connection)
             results: list[Result] = []
-            for dataset in (*TICK_DATASETS, *BOOKS, BARS):
+            for dataset in by_parts((*TICK_DATASETS, *BOOKS, BARS), show):
                 contract = load(dataset)
                 time = contract.partition_column or contract.ledger_time
                 if time:
@@ -165,8 +182,10 @@ class RowsToQuality(Closes):
         more: bool,
     ) -> Run:
         results += schema_results(self._client.duckdb, self._client.snapshots)
-        number = record(connection, lease, results, moved, self._clock.now_us())
-        take_in_turn(self._dsn, self._warehouse, DATASET, lease)
+        self._steps.at("quality.looked")
+        number = record(connection, lease, results, moved, self._clock.now_us(), self._steps)
+        self._steps.at("quality.recorded")
+        take_in_turn(self._dsn, self._warehouse, DATASET, lease, steps=self._steps)
         return Run(number, tuple(results), more)
 
     def _look(self, connection: psycopg.Connection) -> Look:
@@ -186,9 +205,9 @@ class RowsToQuality(Closes):
         return upto, more
 
     def _of_frames(
-        self, look: Look, held: Mapping[int, int], upto: Mapping[int, int]
+        self, look: Look, held: Mapping[int, int], upto: Mapping[int, int], show: ShowPart
     ) -> Iterator[Result]:
-        for dataset in (*TICK_DATASETS, *BOOKS):
+        for dataset in by_parts((*TICK_DATASETS, *BOOKS), show):
             if upto:
                 yield from look.results(Window(dataset, _new(dataset, held, upto)))
 

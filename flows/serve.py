@@ -26,8 +26,9 @@ from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
 from flows.lineage_to_endpoint import Endpoint, send
+from flows.missed import keep_made_up
 from flows.place import place_of, settings_of
-from flows.pool import POOL_WORD, deploy
+from flows.pool import POOL_PREFIX, POOL_WORD, deploy
 from flows.resident import RETRY_S
 from flows.scheduled.bars import BARS, keep_bars_hourly, run_bars
 from flows.scheduled.schedules import SCHEDULES
@@ -38,8 +39,9 @@ from lake.errors import TicklakeError
 ANSWER_S_MAX = 2.0
 LOOK_S = 1.0
 SEND_S = 2.0
-RUNS_AT_ONCE_MAX = 3
-"""Long flows (retention, audits, training) hold two at most, by the clock of their schedules."""
+RUNS_AT_ONCE_MAX = 4
+"""Long flows (retention, audits, training) hold two at most, by the clock of their schedules, and
+one more while missed runs are made up for."""
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(
     limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
@@ -60,13 +62,25 @@ def main() -> None:
             while not answers():
                 stop.wait(LOOK_S)
             deploy(stop, unneeded(home))
+            make_up_beside(home, stop, POOL_PREFIX)
             stop.wait()
+        make_up_beside(home, stop)
         keep_schedules(stop, answers, lambda: serve_all(home))
     except KeyboardInterrupt:  # a signal as good as the other
         pass
     finally:
         stop.set()
         thread.join(RETRY_S)
+
+
+def make_up_beside(home: Path, stop: threading.Event, prefix: str = "") -> None:
+    """Make up for missed runs in a thread of its own; prefix: of the deployments' names."""
+    threading.Thread(
+        target=keep_made_up,
+        args=(home, SystemClock(), stop, answers),
+        kwargs={"prefix": prefix, "unneeded": unneeded(home)},
+        daemon=True,
+    ).start()
 
 
 def keep_schedules(

@@ -27,6 +27,7 @@ from lake.hot.turn import TURN_S_MAX, turn
 from lake.lineage.destination import NAMESPACE
 from lake.lineage.job import lake
 from lake.lineage.run import Run, Teller, TellsItsEnd
+from lake.parts import ShowPart, Through, by_parts, nobody
 from lake.quarantine.held_batch import decided
 from lake.steps import Steps
 from lake.tables.catalog import open_catalog
@@ -100,8 +101,11 @@ class TradesToBars(TellsItsEnd):
         super().close()
         self._client.close()
 
-    def step(self) -> Step:
-        """Publish what is new; raises Unavailable when another run was first: call it again."""
+    def step(self, through: Through | None = None) -> Step:
+        """Publish what is new; raises Unavailable when another run was first: call it again.
+
+        through: is told how far it is.
+        """
         with self._turn() as table:
             held = self._look(table)
             upto, more = frames_upto(self._dsn, held, self._rows_max, self._client.frames)
@@ -119,31 +123,38 @@ class TradesToBars(TellsItsEnd):
                     marks.closed_us,
                 ),
             )
-            return self._published(table, found, marks, more)
+            step = self._published(table, found, marks, more)
+            (through or Through()).span(held.through, upto, self._client.frames)(1.0)
+            return step
 
-    def drain(self) -> list[Step]:
-        """Take steps until none is left; return those that changed something."""
+    def drain(self, show: ShowPart = nobody) -> list[Step]:
+        """Take steps until none is left; return those that changed something.
+
+        show: is told how far it is.
+        """
         done = []
+        through = Through(show)
         while True:
-            step = self.step()
+            step = self.step(through)
             if step.snapshot_id is not None:
                 done.append(step)
             if not step.more:
                 return done
 
-    def rebuild(self, first_us: int, last_us: int) -> list[Step]:
+    def rebuild(self, first_us: int, last_us: int, show: ShowPart = nobody) -> list[Step]:
         """Make the bars of [first, last) anew from the trades there are, a day at a time.
 
         Microseconds since the epoch; widened to whole minutes. What is not closed stays so. The
         same call gives the same bars; bars that are right are left alone, and so are those of
-        `archived` days.
+        `archived` days. show: is told how far it is.
         """
         first_us = first_us // MINUTE_US * MINUTE_US
         last_us = -(-last_us // MINUTE_US) * MINUTE_US
         if first_us >= last_us:
             raise WrongUse("bars", "--to is not after --from", "give a stretch of time")
         with self._turn() as table:
-            done = [self._rebuild(table, *day) for day in self._days(first_us, last_us)]
+            days = self._days(first_us, last_us)
+            done = [self._rebuild(table, *day) for day in by_parts(days, show)]
         return [step for step in done if step.snapshot_id is not None]
 
     def archived(self, first_us: int, last_us: int) -> list[date]:

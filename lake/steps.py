@@ -39,6 +39,12 @@ NAMES = (
     "retain.commit",
     "retain.left",
     "retain.delete",
+    "quality.looked",
+    "quality.written",
+    "quality.recorded",
+    "audit.checked",
+    "audit.written",
+    "audit.kept",
     "model.run",
     "model.files",
     "model.version",
@@ -46,7 +52,8 @@ NAMES = (
     "model.role",
     "model.predicted",
 )
-"""Every step, in the order in which a frame passes them; then those of models and served values."""
+"""Every step, in the order in which a frame passes them; then those of what looks at the lake, of
+models and of served values."""
 
 FAULTS = ("kill", "stop", "EIO", "ENOSPC", "lost-answer")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,12 +17,13 @@ from lake.audit.results import Kept
 from lake.audit.signing import signer_at
 from lake.clock import SystemClock
 from lake.errors import Damaged
+from lake.parts import ShowPart
 
 AUDIT_S_MAX = 12 * 3_600
 
 
 @tried("audit the lake")
-def audit_lake(home: Path | None, sample_files: int, show: Callable[[float], None]) -> Kept:
+def audit_lake(home: Path | None, sample_files: int, show: ShowPart) -> Kept:
     """Count, check and sample the whole lake; sign the result and keep it."""
     settings = place_of(home).settings
     signer = signer_at(audit_key(settings))

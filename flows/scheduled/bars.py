@@ -15,14 +15,19 @@ from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import Progress, in_one, micros, tried
 from flows.trades_to_bars import Step, TradesToBars
 from lake.clock import SystemClock, utc_from_us
+from lake.parts import ShowPart, within
 
 BARS_S_MAX = 3_600
 KEEP_MINUTES = 60
 HOUR_S = 3_600
+NEW_PART = 0.2
+"""Of a run that makes a time anew, what is new before it is reckoned to take so much."""
 
 
 @tried("publish new bars")
-def publish_bars(home: Path | None, first: datetime | None, last: datetime | None) -> list[Step]:
+def publish_bars(
+    home: Path | None, first: datetime | None, last: datetime | None, show: ShowPart
+) -> list[Step]:
     """Take what is new; then make the bars of [first, last) anew, where they are given."""
     place = place_of(home)
     with TradesToBars(
@@ -31,9 +36,10 @@ def publish_bars(home: Path | None, first: datetime | None, last: datetime | Non
         grace_ms=place.settings.bars_grace_ms,
         namespace=place.lineage.namespace,
     ) as maker:
-        steps = maker.drain()
+        anew = first is not None and last is not None
+        steps = maker.drain(within(show, 0, NEW_PART) if anew else show)
         if first is not None and last is not None:
-            steps += maker.rebuild(micros(first), micros(last))
+            steps += maker.rebuild(micros(first), micros(last), within(show, NEW_PART, 1))
             if days := maker.archived(micros(first), micros(last)):
                 words = ", ".join(map(str, days))
                 get_run_logger().info(f"bars of {words} stay: their trades are archived")
@@ -49,8 +55,8 @@ def trades_to_bars(
     first, last: make the bars of this time anew too (last is exclusive; UTC where they name no
     zone). The same call gives the same bars; days whose trades are archived keep theirs.
     """
-    with in_one("bars"):
-        steps = publish_bars(home, first, last)
+    with in_one("bars") as show:
+        steps = publish_bars(home, first, last, show)
     create_table_artifact(
         key="bars",
         table=[

@@ -14,20 +14,21 @@ from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
+from lake.parts import ShowPart
 
 FOLLOW_S_MAX = 600
 EVERY_MINUTES = 1
 
 
 @tried("follow an earlier database")
-def follow_old(home: Path | None, name: str, old_schema: str) -> list[str]:
+def follow_old(home: Path | None, name: str, old_schema: str, show: ShowPart) -> list[str]:
     """Take in what was written there since the last time; nothing where none is named."""
     place = place_of(home)
     if not place.settings.old_dsn:
         return []
     old = Old(place.settings.old_dsn, name, old_schema)
     written = write_back(old, place) if place.settings.old_write == "on" else []
-    done = follow(old, place, SystemClock())
+    done = follow(old, place, SystemClock(), show)
     return [*(each.line() for each in written), *(each.line() for each in done)]
 
 
@@ -36,8 +37,8 @@ def old_tables_to_journal(
     home: Path | None = None, name: str = "rrr", old_schema: str = "public"
 ) -> list[str]:
     """New rows of the earlier database of TICKLAKE_OLD_DSN, so that both sides hold the same."""
-    with in_one("followed"):
-        lines = follow_old(home, name, old_schema)
+    with in_one("followed") as show:
+        lines = follow_old(home, name, old_schema, show)
     create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "none", key="followed")
     return lines
 

@@ -14,15 +14,16 @@ from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
 from lake.errors import Refused
+from lake.parts import ShowPart
 
 GAPS_S_MAX = 3_600
 EVERY_MINUTES = 15
 
 
 @tried("fill gaps")
-def fill_all(home: Path | None) -> list[Gaps]:
+def fill_all(home: Path | None, show: ShowPart) -> list[Gaps]:
     """Ask the venues for what was missed, through the journal of whoever owns the tickers."""
-    return fill_gaps(place_of(home), SystemClock())
+    return fill_gaps(place_of(home), SystemClock(), parts=show)
 
 
 @flow(name="gaps-to-history", timeout_seconds=GAPS_S_MAX)
@@ -32,8 +33,8 @@ def gaps_to_history(home: Path | None = None) -> int:
     What is taken in rebuilds exactly the bars it touches. A gap whose venue does not answer stays
     on record and is asked for again; the run then fails and says why.
     """
-    with in_one("gaps"):
-        found = fill_all(home)
+    with in_one("gaps") as show:
+        found = fill_all(home, show)
     create_table_artifact(
         key="gaps",
         table=[

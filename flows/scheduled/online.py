@@ -18,6 +18,7 @@ from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
 from lake.errors import Damaged
+from lake.parts import ShowPart
 from lake.quality.rule import row_text
 from lake.state import valkey_url
 
@@ -26,25 +27,25 @@ ROWS_SHOWN_MAX = 3
 
 
 @tried("serve the newest features")
-def serve_newest(home: Path | None) -> Step:
+def serve_newest(home: Path | None, show: ShowPart) -> Step:
     """Write the lake's newest row of every series to the online store."""
     place = place_of(home)
     url, namespace = valkey_url(place.settings.home), place.lineage.namespace
     with FeaturesToOnline(place.dsn, place.warehouse, url, namespace=namespace) as online:
-        return online.step()
+        return online.step(show)
 
 
 @flow(name="features-to-online", timeout_seconds=ONLINE_S_MAX)
 def features_to_online(home: Path | None = None) -> int:
     """The lake's newest features, served by the speed layer; a second call changes nothing."""
-    with in_one("online features"):
-        step = serve_newest(home)
+    with in_one("online features") as show:
+        step = serve_newest(home, show)
     create_markdown_artifact(step.line(), key="online", description="features served")
     return int(step.written)
 
 
 @tried("compare what is served")
-def compare_served(home: Path | None) -> Run:
+def compare_served(home: Path | None, show: ShowPart) -> Run:
     """Compare a sample of what is served with the lake."""
     place = place_of(home)
     url = valkey_url(place.settings.home)
@@ -53,14 +54,14 @@ def compare_served(home: Path | None) -> Run:
         feast as answers,
         OnlineToQuality(place.dsn, place.warehouse, url, others={FEAST: answers}) as audit,
     ):
-        return audit.step()
+        return audit.step(show)
 
 
 @flow(name="online-to-quality", timeout_seconds=ONLINE_S_MAX)
 def online_to_quality(home: Path | None = None) -> int:
     """What is served against the lake, bit for bit, a sample; it fails where they differ."""
-    with in_one("online audit"):
-        run = compare_served(home)
+    with in_one("online audit") as show:
+        run = compare_served(home, show)
     create_markdown_artifact(run.line(), key="online-audit")
     result = run.result
     if not result.holds:

@@ -16,38 +16,40 @@ from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
+from lake.parts import ShowPart
 
 SCORE_S_MAX = 900
 DRIFT_S_MAX = 900
 
 
 @tried("have models speak")
-def speak(home: Path | None) -> list[str]:
+def speak(home: Path | None, show: ShowPart) -> list[str]:
     """Write what every version in use says of the features that are new."""
     place = place_of(home)
     models = import_module("feature_repo.models.registry")
     registry = models.Registry(models.registry_place(place.settings.home))
     score = import_module("flows.features_to_predictions").score
-    return [each.line() for each in score(place.dsn, place.warehouse, registry, SystemClock())]
+    said_now = score(place.dsn, place.warehouse, registry, SystemClock(), show=show)
+    return [each.line() for each in said_now]
 
 
 @flow(name="features-to-predictions", timeout_seconds=SCORE_S_MAX)
 def features_to_predictions(home: Path | None = None) -> list[str]:
     """What champion, challenger and shadow say of new features; the registry as a table."""
-    with in_one("predictions"):
-        lines = speak(home)
+    with in_one("predictions") as show:
+        lines = speak(home, show)
     create_markdown_artifact(said(lines), key="predictions")
     return lines
 
 
 @tried("measure drift")
-def measure(home: Path | None) -> list[str]:
+def measure(home: Path | None, show: ShowPart) -> list[str]:
     """Measure every version in use, tell of champions that went astray, write the page."""
     place = place_of(home)
     models = import_module("feature_repo.models.registry")
     registry = models.Registry(models.registry_place(place.settings.home))
     looked = import_module("flows.features_to_drift").look(
-        place.dsn, place.warehouse, registry, SystemClock()
+        place.dsn, place.warehouse, registry, SystemClock(), show=show
     )
     pages = import_module("flows.drift_to_page")
     written = pages.write_page(place.settings.home, place.dsn, looked, SystemClock())
@@ -57,8 +59,8 @@ def measure(home: Path | None) -> list[str]:
 @flow(name="features-to-drift", timeout_seconds=DRIFT_S_MAX)
 def features_to_drift(home: Path | None = None) -> list[str]:
     """How far features and predictions went from training, and how predictions came out."""
-    with in_one("drift"):
-        lines = measure(home)
+    with in_one("drift") as show:
+        lines = measure(home, show)
     create_markdown_artifact(said(lines), key="drift")
     return lines
 

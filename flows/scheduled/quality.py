@@ -18,6 +18,7 @@ from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import Progress, in_one, micros, tried
 from lake.errors import BadInput, Damaged
+from lake.parts import ShowPart
 from lake.quality.market_rules import INTERVALS
 from lake.quality.rule import row_text
 
@@ -28,14 +29,16 @@ ROWS_SHOWN_MAX = 3
 
 
 @tried("look at what is new")
-def look(home: Path | None, first: datetime | None, last: datetime | None) -> list[Any]:
+def look(
+    home: Path | None, first: datetime | None, last: datetime | None, show: ShowPart
+) -> list[Any]:
     """Run every rule on the rows that came since the last run, or on those of [first, last)."""
     place = place_of(home)
     checks = import_module("flows.rows_to_quality").RowsToQuality(place.dsn, place.warehouse)
     with checks:
         if first is not None and last is not None:
-            return [checks.again(micros(first), micros(last))]
-        return list(checks.drain())
+            return [checks.again(micros(first), micros(last), show)]
+        return list(checks.drain(show))
 
 
 @flow(name="rows-to-quality", timeout_seconds=QUALITY_S_MAX)
@@ -47,8 +50,8 @@ def rows_to_quality(
     first, last: look at the rows of this time instead (last is exclusive; UTC where they name no
     zone). It fails where rows are wrong, and says which, by which rule, and what to do.
     """
-    with in_one("quality"):
-        runs = look(home, first, last)
+    with in_one("quality") as show:
+        runs = look(home, first, last, show)
     found = [(run.number, each) for run in runs for each in run.results if each.failed]
     create_table_artifact(
         key="quality",

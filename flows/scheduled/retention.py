@@ -14,21 +14,22 @@ from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
 from lake.clock import SystemClock
 from lake.errors import Damaged
+from lake.parts import ShowPart
 
 RETENTION_S_MAX = 6 * 3_600
 
 
 @tried("let data move on")
-def move_on(home: Path | None) -> Retained:
+def move_on(home: Path | None, show: ShowPart) -> Retained:
     """Move every day that is due to its next tier, proven, and measure the tiers."""
-    return retention_of(place_of(home), SystemClock()).run()
+    return retention_of(place_of(home), SystemClock()).run(show)
 
 
 @flow(name="hot-to-archive", timeout_seconds=RETENTION_S_MAX)
 def hot_to_archive(home: Path | None = None) -> int:
     """Retention by contract: hot, lake, archive, gone; what each tier holds and costs."""
-    with in_one("retention"):
-        found = move_on(home)
+    with in_one("retention") as show:
+        found = move_on(home, show)
     create_table_artifact(
         key="retention",
         table=[

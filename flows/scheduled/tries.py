@@ -27,21 +27,25 @@ R = TypeVar("R")
 
 
 class Progress:
-    """A bar of progress in Prefect's UI."""
+    """A bar of progress in Prefect's UI. It moves by whole percents: each is a request."""
 
     def __init__(self, of: str) -> None:
         made = create_progress_artifact(0.0, description=of)
         assert isinstance(made, UUID)
         self._id = made
+        self._percent = 0
 
     def show(self, part: float) -> None:
         """Move it to a part of the whole, 0 to 1."""
-        update_progress_artifact(self._id, 100 * min(1.0, part))
+        percent = int(100 * min(1.0, part))
+        if percent != self._percent:
+            self._percent = percent
+            update_progress_artifact(self._id, float(percent))
 
 
 @contextmanager
 def in_one(of: str) -> Iterator[Callable[[float], None]]:
-    """Show the beginning and the end of what is done in one piece; yield what shows parts of it."""
+    """Show how far a piece of work is, its end at the latest; yield what shows parts of it."""
     progress = Progress(of)
     yield progress.show
     progress.show(1.0)

@@ -10,7 +10,8 @@ from datetime import datetime
 from infra.catalog.facts import Check, Facts
 from infra.catalog.words import bytes_text, duration_text
 from lake.contracts import data_dictionary
-from lake.contracts.contract import TIERS, Column, Contract
+from lake.contracts.contract import Column, Contract
+from lake.contracts.retention import TIERS
 from lake.lineage.graph import Graph, dataset_of
 
 HISTORY_SLOTS = 48

@@ -66,14 +66,18 @@ FOLDER = "backtests"
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the result."
 )
+@click.option("--partly", is_flag=True, help="Run also where a part of the span is lacking.")
 @verb
-def backtest(settings: Settings, engine: str, output: Path | None, **options: Any) -> Answer:
+def backtest(
+    settings: Settings, engine: str, output: Path | None, partly: bool, **options: Any
+) -> Answer:
     """Run STRATEGY over a release: bar by bar, or tick by tick, with costs.
 
     STRATEGY is buy-and-hold, moving-average-cross, mean-reversion or model-signal. An order is
     filled at the first open after it arrives, never in the bar that led to it. Tables of orders,
     fills and equity, a sheet to look at and a receipt are left behind; the same call gives the same
-    tables to the last digit, which `ticklake verify RECEIPT` proves.
+    tables to the last digit, which `ticklake verify RECEIPT` proves. A release that begins a day
+    later or ends a day sooner than --from and --to is refused; a ticker that has less is warned of.
 
     \b
     ticklake backtest moving-average-cross --release first --ticker X:BTCUSD \\
@@ -84,7 +88,7 @@ def backtest(settings: Settings, engine: str, output: Path | None, **options: An
 
     plan = plan_of_options(options)
     with open_rows(settings.home, plan.release, engine) as rows:
-        result = run(rows, plan)
+        result = run(rows, plan, whole=not partly)
     return saved(settings.home, result, output)
 
 
@@ -177,11 +181,11 @@ def held(result: Backtest) -> list[str]:
     asked = words((plan.first_us, plan.last_us))
     found = list(result.partly().items())
     lines = [
-        f"  span       {name}: {words(span)} only, of {asked} asked for"
+        f"  warning    the release has {name} of {words(span)} only, of {asked} asked for"
         for name, span in found[:HELD_SHOWN_MAX]
     ]
     if len(found) > HELD_SHOWN_MAX:
-        lines.append(f"  span       and a part only of {len(found) - HELD_SHOWN_MAX:,} more")
+        lines.append(f"  warning    and a part only of {len(found) - HELD_SHOWN_MAX:,} more")
     if result.late:
         lines.append(f"  late       {result.late:,} bars left out: they came after newer ones")
     return lines

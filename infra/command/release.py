@@ -41,7 +41,10 @@ def create(settings: Settings, name: str) -> Answer:
 
         with connect_trino(settings.home) as session:
             publish_release(session, name, parts)
-    return Answer(document(name, parts), [part.line() for part in parts])
+    lacking = releases.absent(dsn, parts)
+    lines = [part.line() for part in parts]
+    lines += [f"{dataset:20} is not in it: {words}" for dataset, words in lacking.items()]
+    return Answer({**document(name, parts), "absent": lacking}, lines)
 
 
 @release.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Try N recipes in each fold, and on all rows; default none but the learner's own.",
 )
+@click.option("--partly", is_flag=True, help="Train also where a part of the span is lacking.")
 @click.option("--seed", type=click.IntRange(0), default=20251010, help="Of every random choice.")
 @verb
 def train(
@@ -103,13 +105,15 @@ def train(
     learner: str | None,
     rounds: int | None,
     search: int | None,
+    partly: bool,
     seed: int,
 ) -> Answer:
     """Train MODEL on a release's bars and features and enter it in the registry, as challenger.
 
     Each bar is a row: the features that were known when it was, and what the price did in the next
     --horizon bars. Rows without a feature are left out; NaN, leaks and labels out of balance are
-    refused. Tests walk forward, purged of labels that reach into them. The same release and seed
+    refused, and so is a release that begins a day later or ends a day sooner than --from and --to.
+    Tests walk forward, purged of labels that reach into them. The same release and seed
     give the same model: `ticklake verify RECEIPT` trains it again. `ticklake models promote MODEL`
     decides whether it is to be used.
 
@@ -134,7 +138,7 @@ def train(
     beside = {} if rows else sets_beside(names)
     asked = (interval, tuple(listed(tickers)), label, horizon, dead_band, since, until)
     ask = Ask(*asked, beside=beside)
-    table = read(settings, release, rows, ask)
+    table = read(settings, release, rows, ask, whole=not partly)
     order = Order(
         model,
         release,
@@ -166,8 +170,8 @@ def require_release(settings: Settings, release: str) -> None:
         parts_of(connection, release)
 
 
-def read(settings: Settings, release: str, rows: Path | None, ask: Ask) -> pa.Table:
-    """Return the rows of a file, or those that are asked of the release."""
+def read(settings: Settings, release: str, rows: Path | None, ask: Ask, *, whole: bool) -> pa.Table:
+    """Return the rows of a file, or those that are asked of the release, whole or in part."""
     from flows.features_to_model import read_rows
     from flows.release_to_training_rows import rows_of_release
     from lake.client import connect
@@ -175,7 +179,7 @@ def read(settings: Settings, release: str, rows: Path | None, ask: Ask) -> pa.Ta
     if rows is not None:
         return read_rows(rows)
     with connect(settings.home, release=release) as client:
-        return rows_of_release(client, ask)
+        return rows_of_release(client, ask, whole=whole)
 
 
 def chosen(table: pa.Table, named: Sequence[str]) -> tuple[str, ...]:
@@ -198,6 +202,21 @@ def spanned(inputs: Inputs, order: Order) -> str:
     since, until = (order.source.get(each) for each in ("since", "until"))
     asked = f"; asked: {since or 'the first'} to {until or 'the last'}" if since or until else ""
     return f"rows from {first} to {last} UTC{asked}"
+
+
+def warned(inputs: Inputs, order: Order) -> list[str]:
+    """Return a sentence where the rows cover a part only of what was asked for."""
+    from flows.held_spans import words
+    from flows.release_to_training_rows import ask_of, lacking
+
+    if not order.source:
+        return []
+    ends = inputs.spans["training_rows"].split("/")
+    first, last = (int(datetime.fromisoformat(each).timestamp() * 1_000_000) for each in ends)
+    asked = lacking((first, last), ask_of(order.source))
+    if asked is None:
+        return []
+    return [f"warning: rows of {words((first, last))} only, of {words(asked)} asked for"]
 
 
 def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path | None) -> Answer:
@@ -224,7 +243,10 @@ def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path
         "receipt": str(receipt),
         "span": made.receipt.inputs.spans["training_rows"],
     }
-    lines = [made.line(), spanned(made.receipt.inputs, order), f"receipt {receipt}"]
+    warnings = warned(made.receipt.inputs, order)
+    document["warnings"] = warnings
+    said = spanned(made.receipt.inputs, order)
+    lines = [made.line(), said, *warnings, f"receipt {receipt}"]
     if predictions is not None:
         count = write_predictions(table, made, predictions)
         document["predictions"] = {"path": str(predictions), "rows": count}

@@ -31,7 +31,7 @@ S3_USER = "ticklake"
 PREFECT = "prefect"
 MLFLOW = "mlflow"
 WORKER = "worker"
-RUNS_AT_ONCE_MAX = 3
+RUNS_AT_ONCE_MAX = 4
 CATALOG_ROLES = ("analyst", "researcher", "operator")
 
 

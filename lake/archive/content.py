@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from lake import ledger
-from lake.contracts.contract import LAKE_ONLY_DATASETS, load
+from lake.contracts.contract import load
 
 SCALE = Decimal(10) ** 10
 _WIDE = Context(prec=80)
@@ -62,9 +62,9 @@ def content_of(dataset: str, rows: pa.Table) -> Content:
 def sums_sql(dataset: str) -> str:
     """Return the select list rows, sum_a, sum_b, digest; of no rows, 0.
 
-    Bars have no ledger: their digest is over the texts of all columns, their sums are 0.
+    What flows write has no ledger: its digest is over the texts of all columns, its sums are 0.
     """
-    if dataset not in LAKE_ONLY_DATASETS:
+    if dataset in ledger.MEASURES:
         return ledger.sums_sql(dataset, "duckdb")
     texts = ", ".join(f"coalesce(\"{name}\"::VARCHAR, '~')" for name in load(dataset).names)
     part = f"md5_number(concat_ws('|', {texts})) & 18446744073709551615::UHUGEINT"

@@ -18,6 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import TimestamptzType
 
 from lake.archive.content import Content
+from lake.contracts.ages import time_name
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import LAKE_ONLY_DATASETS, load
 from lake.hot.hot_reader import last_write
@@ -39,12 +40,6 @@ class LakeDay:
     files: tuple[DataFile, ...]
     rows: int
     bytes: int
-
-
-def time_name(dataset: str) -> str:
-    """Return the column whose age counts; "" for a dataset that has none."""
-    contract = load(dataset)
-    return contract.partition_column or contract.ledger_time
 
 
 def lake_days(dataset: str, table: Table) -> list[LakeDay]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import duckdb
 import psycopg
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
 from lake.archive.book import held_files
 from lake.archive.content import Content, sums_sql
@@ -32,6 +33,8 @@ from lake.errors import Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.turn import TURN_S_MAX
 from lake.ledger import MEASURES
+from lake.parts import ShowPart, nobody
+from lake.steps import Steps
 from lake.tables.catalog import known_table, open_catalog
 from lake.tables.commit import faults_of
 from lake.tables.upkeep import live_files
@@ -68,7 +71,8 @@ def run_audit(
     *,
     sample_files: int = SAMPLE_FILES,
     wait_s: float = TURN_S_MAX,
-    show: Callable[[float], None] = lambda part: None,
+    show: ShowPart = nobody,
+    steps: Steps | None = None,
 ) -> Kept:
     """Audit everything now, sign the result, keep it; faults are an alert until there are none.
 
@@ -76,6 +80,7 @@ def run_audit(
     1. Raises Unavailable when a server or a store does not answer, or another audit is still at
     work after wait_s seconds: then there is no result.
     """
+    steps = steps or Steps()
     with (
         psycopg.connect(place.dsn, autocommit=True) as connection,
         closing(open_catalog(place.dsn, place.warehouse)) as catalog,
@@ -94,12 +99,8 @@ def run_audit(
                 continue
             with faults_of(dataset):
                 found = check_table(connection, dataset, table, ran_at)
-            head = table.current_snapshot()
-            tables[dataset] = {
-                "snapshot": head.snapshot_id if head else None,
-                **_said(found),
-                "totals": _totals(connection, dataset),
-            }
+            steps.at("audit.checked")
+            tables[dataset] = _table_said(connection, dataset, table, found)
             checked.append(found)
             if not found.faults:
                 live += [(dataset, file) for file in live_files(table, AlwaysTrue())]
@@ -123,9 +124,11 @@ def run_audit(
             "faults": faults,
             "holds": not faults,
         }
-        made = keep(connection, place.results, signer, document, ran_at)
-        _tell(connection, clock, faults)
-    return made
+
+        def tell(kept: psycopg.Connection) -> None:
+            _tell(kept, clock, faults)
+
+        return keep(connection, place.results, signer, document, ran_at, tell=tell, steps=steps)
 
 
 def _wait(connection: psycopg.Connection, wait_s: float) -> None:
@@ -138,6 +141,17 @@ def _wait(connection: psycopg.Connection, wait_s: float) -> None:
             "audit", f"another one is at work, for more than {wait_s:g} s", "wait for it"
         ) from error
     connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{TURN_S_MAX}s",))
+
+
+def _table_said(
+    connection: psycopg.Connection, dataset: str, table: Table, found: Checked
+) -> dict[str, Any]:
+    head = table.current_snapshot()
+    return {
+        "snapshot": head.snapshot_id if head else None,
+        **_said(found),
+        "totals": _totals(connection, dataset),
+    }
 
 
 def _said(found: Checked) -> dict[str, Any]:

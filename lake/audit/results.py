@@ -2,14 +2,16 @@
 
 In market.audits and in a folder: `000001.json` is the text that was signed, `000001.sig` the
 signature's bytes, which `openssl pkeyutl -verify -rawin` reads. An edited, inserted or removed
-result breaks a signature or the chain; a removed last one is still in the other place.
+result breaks a signature or the chain; a removed last one is still in the other place. A file
+whose name ends in `.new` is of a run that was cut off: it counts where the database has its text.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +20,12 @@ from typing import Any
 import psycopg
 
 from lake.audit.signing import PublicKey, Signer
+from lake.steps import Steps
 from lake.tables.warehouse_io import sync_folder
+
+KEEP_LOCK = 0x7469636B_6B656570
+"""Key of the advisory lock under which a result gets its number ("tickkeep"): audits of the lake
+and of orders make one chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +75,23 @@ def keep(
     signer: Signer,
     document: Mapping[str, Any],
     ran_at: datetime,
+    *,
+    tell: Callable[[psycopg.Connection], None] = lambda connection: None,
+    steps: Steps | None = None,
 ) -> Kept:
-    """Number, chain, sign and keep a result; one run at a time."""
+    """Number, chain, sign and keep a result; who comes at the same time is the next in the chain.
+
+    tell: writes what goes with the result, in its transaction. Whoever is killed leaves no result,
+    or a whole one: its files have another name until the database has it, and get their own from
+    this call or from the next one.
+    """
+    steps = steps or Steps()
     with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (KEEP_LOCK,))
         before = kept_results(connection)
         last = before[-1] if before else None
+        if last is not None:
+            _name_files(folder, last.number)
         number = last.number + 1 if last else 1
         chained = {**document, "number": number, "previous": last.digest if last else ""}
         text = json.dumps(chained, sort_keys=True, separators=(",", ":"), default=str)
@@ -86,11 +105,12 @@ def keep(
                 *(len(document["faults"]), text, made.signature, made.key_id),
             ),
         )
+        tell(connection)
         # Inside the transaction: what the database has, the folder has too.
-        folder.mkdir(parents=True, exist_ok=True)
-        _path(folder, number, "json").write_text(text, encoding="utf-8")
-        _path(folder, number, "sig").write_bytes(bytes.fromhex(made.signature))
-        sync_folder(folder)
+        _write_files(folder, made)
+        steps.at("audit.written")
+    steps.at("audit.kept")
+    _name_files(folder, number)
     return made
 
 
@@ -121,13 +141,43 @@ def faults_of_results(
             yield f"{path.name}: is in the folder and not in the database"
 
 
+def _write_files(folder: Path, made: Kept) -> None:
+    """Write a result under the names of one that the database may not have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, content in (("json", made.text.encode()), ("sig", bytes.fromhex(made.signature))):
+        with _unnamed(folder, made.number, suffix).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def _name_files(folder: Path, number: int) -> None:
+    """Give a result's files their names, once the database has it."""
+    found = [
+        (path, _path(folder, number, suffix))
+        for suffix in ("json", "sig")
+        if (path := _unnamed(folder, number, suffix)).exists()
+    ]
+    for path, named in found:
+        path.replace(named)
+    if found:
+        sync_folder(folder)
+
+
 def _file_faults(folder: Path, each: Kept) -> Iterator[str]:
     path = _path(folder, each.number, "json")
-    if not path.exists():
+    unnamed = _unnamed(folder, each.number, "json")
+    if not path.exists() and not unnamed.exists():
         yield f"{path.name}: is gone from {folder}"
-    elif path.read_text(encoding="utf-8") != each.text:
+        return
+    if (path if path.exists() else unnamed).read_text(encoding="utf-8") != each.text:
         yield f"{path.name}: is not what the database has"
 
 
 def _path(folder: Path, number: int, suffix: str) -> Path:
     return folder / f"{number:06}.{suffix}"
+
+
+def _unnamed(folder: Path, number: int, suffix: str) -> Path:
+    return folder / f"{number:06}.{suffix}.new"

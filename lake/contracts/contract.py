@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from lake.contracts.retention import check_retention
+from lake.contracts.retention import read_retention
 from lake.errors import BadInput, WrongUse
 
 ColumnType = Literal[
@@ -103,8 +103,6 @@ TYPES: Mapping[str, ColumnType] = {
 PARTITION_TRANSFORMS = ("", "day")
 """What a lake table may be cut by: files, upkeep, proofs and retention all go by the UTC day."""
 
-TIERS = ("hot", "compressed", "lake", "archive")
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -153,7 +151,8 @@ class Contract:
     versioned_by: columns by which a thing's rows are ordered, its state now last; empty where a
     thing has one row.
     partition_column is "" where the dataset has no partitions, else cut by partition_transform.
-    retention_days: tier -> age at which a row leaves it, None: kept.
+    retention_days: tier -> age at which a row leaves it, None: kept. age_time: column that the age
+    is of, where neither a partition nor the ledger has one.
     compression_days: age at which a row is compressed where the hot tier can, None: never.
     freshness_minutes: None where no age is promised.
     ledger_*: columns that the loss ledger groups and sums; "" for none.
@@ -184,6 +183,7 @@ class Contract:
     ledger_sum_b: str
     generated_columns: tuple[tuple[str, str, str], ...]
     excluded_conditions: tuple[str, ...] = ()
+    age_time: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -249,7 +249,8 @@ def _contract(document: Mapping[str, Any]) -> Contract:
         partition_column=partition[0] if partition else "",
         partition_transform=custom.get("partitionTransform", ""),
         sort=tuple(custom["sortOrder"]),
-        retention_days=_retention(document["name"], document["slaProperties"]),
+        retention_days=read_retention(document["name"], document["slaProperties"]),
+        age_time=custom.get("ageTime", ""),
         compression_days=_promise(document["slaProperties"], "compression"),
         freshness_minutes=_promise(document["slaProperties"], "latency"),
         rules=tuple(_rule(each) for each in table["quality"]),
@@ -299,13 +300,6 @@ def _rule(each: Mapping[str, Any]) -> Rule:
 def _key(properties: list[Mapping[str, Any]]) -> tuple[str, ...]:
     found = [each for each in properties if each.get("primaryKey")]
     return tuple(each["name"] for each in sorted(found, key=lambda e: e["primaryKeyPosition"]))
-
-
-def _retention(dataset: str, promises: list[Mapping[str, Any]]) -> Mapping[str, int | None]:
-    said = {each["valueExt"]: each["value"] for each in promises if each["property"] == "retention"}
-    days = {tier: None if said[tier] == "kept" else int(said[tier]) for tier in TIERS}
-    check_retention(dataset, days)
-    return days
 
 
 def _promise(promises: list[Mapping[str, Any]], name: str) -> int | None:

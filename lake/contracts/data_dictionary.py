@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS, TIERS, Column, Contract, load
-
-HOT_STAYS = ("ingest_batches", "ledger_minutes", "quarantine")
-"""Datasets whose rows stay in the hot tier beyond the age of their contract: `verify` counts by
-them, and they have no days that could leave as one."""
+from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS, Column, Contract, load
+from lake.contracts.retention import TIERS
 
 
 def kept(contract: Contract, tier: str) -> str:
     """Say how long a row stays in a tier, as it is done and not only promised."""
     if tier in ("hot", "compressed") and contract.name in LAKE_ONLY_DATASETS:
         return "never there"
-    if tier in ("hot", "compressed") and contract.name in HOT_STAYS:
-        return "for good"
     days = contract.retention_days[tier]
     return "for good" if days is None else f"{days} days"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lake.errors import BadInput
+
+TIERS = ("hot", "compressed", "lake", "archive")
 
 ORDER_DATASETS = frozenset(
     {"order_events", "position_events", "orders", "fills", "positions", "positions_history"}
@@ -13,6 +16,14 @@ ORDER_DATASETS = frozenset(
 
 ORDER_DAYS_MIN = 6 * 365 + 2
 """Six years with their leap days: what brokers' records must be kept for (17 CFR 240.17a-4)."""
+
+
+def read_retention(dataset: str, promises: Sequence[Mapping[str, Any]]) -> Mapping[str, int | None]:
+    """Return tier -> age of the promises of a contract (ODCS slaProperties); BadInput as below."""
+    said = {each["valueExt"]: each["value"] for each in promises if each["property"] == "retention"}
+    days = {tier: None if said[tier] == "kept" else int(said[tier]) for tier in TIERS}
+    check_retention(dataset, days)
+    return days
 
 
 def check_retention(dataset: str, days: Mapping[str, int | None]) -> None:

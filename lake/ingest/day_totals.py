@@ -11,6 +11,7 @@ import psycopg
 
 from lake import ledger
 from lake.archive.book import left_content
+from lake.contracts.contract import load
 from lake.hot.chunks import bounds
 from lake.views.client import Client
 from lake.views.engine import file_fault
@@ -39,10 +40,11 @@ def ledger_totals(
 
 def lake_totals(client: Client, dataset: str, day: date) -> Totals:
     """Recompute rows and digest of a day from the lake's files."""
+    time = load(dataset).ledger_time
     start = int(bounds(day)[0].timestamp()) * 1_000_000
     where = (
-        f"event_time >= make_timestamptz({start})"
-        f" AND event_time < make_timestamptz({start + 86_400_000_000})"
+        f"{time} >= make_timestamptz({start})"
+        f" AND {time} < make_timestamptz({start + 86_400_000_000})"
     )
     totals = ledger.totals_sql(dataset, "duckdb", f"lake.{dataset}", where)
     try:

@@ -5,12 +5,14 @@ last bit, and a grace longer than any allowed query has passed since the last ro
 since the lake was first seen to hold that row: a query that began on an older lake has ended. Then,
 in one transaction with a short lock timeout: lock, prove again, drop. The locks keep writers out of
 that day, so a late row either comes before the second proof or makes the day anew, and keep the
-lake's table where it is, so that nobody takes it back to before the proof unseen.
+lake's table where it is, so that nobody takes it back to before the proof unseen. Of a table that
+is not cut by days the proven rows are deleted (lake.ingest.days_in_hot).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -19,15 +21,17 @@ from psycopg import errors
 from psycopg.types.json import Json
 
 from lake.clock import Clock, utc_from_us
-from lake.contracts.contract import TICK_DATASETS
+from lake.contracts.ages import LEAVING_DATASETS, ROW_DATASETS
 from lake.errors import Damaged, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.bars import are_rolled, keep_bars
 from lake.hot.chunks import bounds
-from lake.hot.edition import Edition, ask, leave_age_days
+from lake.hot.edition import ask
 from lake.hot.hot_reader import last_write
-from lake.hot.partitions import drop_partition, existing_partitions, lock_day
+from lake.hot.partitions import drop_partition, lock_day
 from lake.ingest.day_totals import Totals, ledger_totals, totals_with_archived
+from lake.ingest.days_in_hot import delete_rows, due_days
+from lake.parts import ShowPart, by_parts, nobody
 from lake.steps import Steps
 from lake.tables.names import CATALOG, NAMESPACE
 from lake.views.client import Client
@@ -36,6 +40,9 @@ from lake.views.snapshot import Snapshot, goes_on_from
 GRACE_S = 900
 """Seconds since a day's last row, and since the lake holds it: longer than the longest query that
 is allowed on the hot tier."""
+
+BUSY = "hot tier"
+"""What a fault names that is no failed proof: it is proven again the next time."""
 
 DROP_TRIES_MAX = 3
 DROP_PAUSE_S = 0.5
@@ -60,24 +67,17 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was proven of a day: the ledger's totals and every shard's last frame just before."""
+    """What was proven of a day: the ledger's totals and every shard's last frame just before.
+
+    upto: shard -> last frame of those totals.
+    """
 
     dataset: str
     day: date
     promised: Totals
     frames: dict[int, int]
     lake: Snapshot | None
-
-
-def due_days(
-    connection: psycopg.Connection, dataset: str, clock: Clock, edition: Edition
-) -> list[date]:
-    """Return the days whose retention age in the hot tier has passed, oldest first."""
-    age_days = leave_age_days(dataset, edition)
-    if age_days is None:
-        return []
-    horizon = utc_from_us(clock.now_us()) - timedelta(days=age_days + 1)
-    return [day for day in existing_partitions(connection, dataset) if bounds(day)[0] <= horizon]
+    upto: Mapping[int, int] = field(default_factory=dict)
 
 
 def drop_due(
@@ -87,23 +87,29 @@ def drop_due(
     *,
     grace_s: int = GRACE_S,
     steps: Steps | None = None,
+    show: ShowPart = nobody,
 ) -> list[Leaving]:
     """Drop every day that is due and proven; say of the others why they stay.
 
-    connection is in autocommit mode. A failed proof is an open alert until the day has left.
+    connection is in autocommit mode. A failed proof is an open alert until the day has left. show:
+    is told how far it is.
     """
     client.refresh()
     edition = ask(connection)
+    due = [
+        (dataset, day)
+        for dataset in LEAVING_DATASETS
+        for day in due_days(connection, dataset, clock, edition)
+    ]
     found = []
-    for dataset in TICK_DATASETS:
-        for day in due_days(connection, dataset, clock, edition):
-            leaving = _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
-            thing = f"hot {dataset} of {day}"
-            if leaving.failed:
-                raise_alert(connection, clock, thing, leaving.reason, "run `ticklake verify`")
-            elif leaving.dropped:
-                clear_alert(connection, thing)
-            found.append(leaving)
+    for dataset, day in by_parts(due, show):
+        leaving = _leave(connection, client, clock, dataset, day, grace_s, steps or Steps())
+        thing = f"hot {dataset} of {day}"
+        if leaving.failed:
+            raise_alert(connection, clock, thing, leaving.reason, "run `ticklake verify`")
+        elif leaving.dropped:
+            clear_alert(connection, thing)
+        found.append(leaving)
     return found
 
 
@@ -135,7 +141,7 @@ def _leave(
     if dataset == "crypto_trades" and not are_rolled(connection, last_frames):
         return stays("not yet in the roll-ups")
     steps.at("day.drop")
-    proof = Proof(dataset, day, promised, frames, client.snapshots.get(dataset))
+    proof = Proof(dataset, day, promised, frames, client.snapshots.get(dataset), last_frames)
     try:
         if dataset == "crypto_trades":
             keep_bars(connection, day)
@@ -146,7 +152,7 @@ def _leave(
     try:
         left = _drop_in_tries(connection, client, clock, proof)
     except Damaged as error:
-        return stays(error.fault, failed=error.thing.startswith("lake."))
+        return stays(error.fault, failed=error.thing != BUSY)
     return (
         Leaving(dataset, day, promised.rows, True) if left else stays("in use; tried again later")
     )
@@ -212,19 +218,34 @@ def _drop_proven(connection: psycopg.Connection, client: Client, proof: Proof) -
     """Lock, look whether the proof still stands, drop, all or nothing."""
     dataset, day = proof.dataset, proof.day
     with connection.transaction():
-        locked = lock_day(connection, dataset, day)
-        if _has_more(connection, proof):
-            raise Damaged(f"hot {dataset} of {day}", "a late row came in", "prove again")
-        _hold_lake(connection, client, dataset, proof.lake)
-        drop_partition(connection, dataset, day, locked)
+        if dataset in ROW_DATASETS:
+            _hold_lake(connection, client, dataset, proof.lake)
+            gone = _delete_proven(connection, proof)
+        else:
+            locked = lock_day(connection, dataset, day)
+            if _has_more(connection, proof):
+                raise Damaged(BUSY, "a late row came in", "prove again")
+            _hold_lake(connection, client, dataset, proof.lake)
+            drop_partition(connection, dataset, day, locked)
+            gone = beyond_dropped(connection, proof)
         connection.execute(
             "DELETE FROM market.covered_days WHERE dataset = %s AND day = %s", (dataset, day)
         )
         connection.execute(
             "INSERT INTO market.dropped_partitions (dataset, day, rows, digest)"
             " VALUES (%s, %s, %s, %s)",
-            (dataset, day, *beyond_dropped(connection, proof)),
+            (dataset, day, *gone),
         )
+
+
+def _delete_proven(connection: psycopg.Connection, proof: Proof) -> tuple[int, Decimal]:
+    """Delete the rows of the proof; raises Damaged where they are more or fewer than it says."""
+    rows = delete_rows(connection, proof.dataset, proof.day, proof.upto)
+    gone = beyond_dropped(connection, proof)
+    if rows != gone[0]:
+        fault = f"the hot tier has {rows} rows, the ledger {gone[0]}"
+        raise Damaged(f"hot {proof.dataset} of {proof.day}", fault, "run `ticklake verify`")
+    return gone
 
 
 def _last_frames(connection: psycopg.Connection) -> dict[int, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 from lake.clock import Clock
 from lake.errors import TicklakeError
+from lake.every import every
 from lake.hot.lease import boot_id, is_alive
 from lake.ingest.status import Show, Status
 
@@ -135,31 +135,27 @@ def reporting(home: Path, clock: Clock, show: Show) -> Iterator[Show]:
         writer.status = status
         show(status)
 
-    thread = threading.Thread(target=writer.run, daemon=True, name="report")
-    thread.start()
     fault: TicklakeError | None = None
     try:
-        yield shown
+        with every(REPORT_S, writer.say, "report"):
+            yield shown
     except TicklakeError as error:
         fault = error
         raise
     finally:
-        writer.stop.set()
-        thread.join()
         writer.end(fault)
 
 
 class _Writer:
     def __init__(self, home: Path, clock: Clock) -> None:
         self.status: Status | None = None
-        self.stop = threading.Event()
         self._folder = folder(home)
         self._clock = clock
         self._ours = {"pid": os.getpid(), "host": socket.gethostname(), "boot_id": boot_id()}
 
-    def run(self) -> None:
-        while not self.stop.wait(REPORT_S):
-            self._write(None)
+    def say(self) -> None:
+        """Replace the file by what was shown last."""
+        self._write(None)
 
     def end(self, fault: TicklakeError | None) -> None:
         """Leave the fault, or nothing."""

@@ -20,6 +20,7 @@ from lake.errors import Fenced
 from lake.hot.lease import Lease
 from lake.quality.anomaly import AnomalyModel, model_of
 from lake.quality.rule import Result
+from lake.steps import Steps
 from lake.views.union_view import INDEX_BITS
 
 DATASET = "quality_results"
@@ -42,6 +43,7 @@ def record(
     results: Sequence[Result],
     moved: Mapping[int, int],
     now_us: int,
+    steps: Steps | None = None,
 ) -> int:
     """Write a run's results and marks in one transaction; return its number.
 
@@ -70,6 +72,8 @@ def record(
                 " ON CONFLICT (shard) DO UPDATE SET mark = excluded.mark",
                 list(moved.items()),
             )
+        if steps is not None:
+            steps.at("quality.written")
     return run
 
 

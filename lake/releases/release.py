@@ -103,6 +103,17 @@ def create(
     return parts
 
 
+def absent(dsn: str, parts: Iterable[Part]) -> dict[str, str]:
+    """Return the datasets that a release has no part of, and in words what they lack of its cut."""
+    there = {part.dataset: part for part in parts}
+    found = {}
+    with psycopg.connect(dsn) as connection:
+        for dataset in RELEASED_DATASETS:
+            if dataset not in there:
+                found[dataset] = _absence(connection, dataset, there[LAST_DATASET].through)
+    return found
+
+
 def drop(dsn: str, warehouse: Warehouse, name: str) -> int:
     """Forget a release and let its snapshots go; return the tags removed.
 
@@ -161,6 +172,19 @@ def _part(
     # Rows of ticks beyond the cut are left out by whoever reads; what is made of them is not.
     ahead = between(cut, through) if dataset in LAKE_ONLY_DATASETS else None
     return Part(dataset, head.snapshot_id, cut, closed, between(through, cut), ahead)
+
+
+def _absence(connection: psycopg.Connection, dataset: str, cut: Mapping[int, int]) -> str:
+    source = MADE_OF.get(dataset, dataset)
+    rows = sum(
+        int(found[0])
+        for shard, last in cut.items()
+        if (found := connection.execute(_BETWEEN, (source, shard, 0, last, FOREVER)).fetchone())
+        and found[0]
+    )
+    if not rows:
+        return "nothing of it yet"
+    return f"the lake has none of it, for {rows:,} rows of {source}"
 
 
 MADE_OF = {

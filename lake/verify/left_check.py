@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from lake.errors import Damaged
 from lake.verify.difference import difference_fault
+from lake.verify.hot_units import WHOLE
 from lake.verify.marks import DatasetMarks
 from lake.verify.reading import Reading
 from lake.verify.report import Fault
@@ -25,7 +26,7 @@ def check_left(
         if name != dataset or not gone.rows or unit not in hot.units:
             continue
         expected = hot.units[unit].totals
-        shown = lake.units[unit].totals if unit in lake.units else Totals()
+        shown = _shown(lake, unit)
         try:
             shown += reading.staged_new(dataset, unit, lake.frames, staged)
         except Damaged as error:
@@ -35,6 +36,14 @@ def check_left(
         if shown != expected and unit in units:
             shown += reading.hot_new(units[unit], lake.frames)
         if shown != expected:
-            where = f"day {unit}, which was dropped from hot"
+            days = "all days, of which some were" if unit == WHOLE else f"day {unit}, which was"
+            where = f"{days} dropped from hot"
             faults.append(difference_fault("lake", dataset, where, expected, shown))
     return faults
+
+
+def _shown(lake: DatasetMarks, unit: str) -> Totals:
+    """Return what the lake holds of a unit of the hot tier: the lake's own are days."""
+    if unit == WHOLE:
+        return sum((each.totals for each in lake.units.values()), Totals())
+    return lake.units[unit].totals if unit in lake.units else Totals()

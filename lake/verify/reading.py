@@ -13,7 +13,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lake import ledger
-from lake.contracts.contract import load
+from lake.contracts.contract import TICK_DATASETS, load
 from lake.hot.hot_tier import LEDGER
 from lake.verify.hot_units import WHOLE, HotUnit, hot_relation, hot_units, unit_bounds_us
 from lake.verify.totals import Totals
@@ -206,8 +206,10 @@ class Reading:
         both = " UNION ALL ".join(
             f"SELECT dataset, day, rows, digest FROM market.{b}" for b in books
         )
+        ticks = ", ".join(map(quote, TICK_DATASETS))
         rows = self.hot(
-            "SELECT dataset, to_char(day, 'YYYY-MM-DD') AS unit, sum(rows)::bigint AS n, "
+            f"SELECT dataset, CASE WHEN dataset IN ({ticks}) THEN to_char(day, 'YYYY-MM-DD') "
+            f"ELSE {quote(WHOLE)} END AS unit, sum(rows)::bigint AS n, "
             f"sum(digest)::numeric(38, 0) AS d FROM ({both}) AS b GROUP BY 1, 2"
         )
         return {

@@ -13,9 +13,10 @@ import yaml
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from lake.contracts.arrow_schema import arrow_schema
-from lake.contracts.contract import DATASETS, TICK_DATASETS, TIERS, load, parse
+from lake.contracts.contract import DATASETS, TICK_DATASETS, load, parse
 from lake.contracts.data_dictionary import markdown
 from lake.contracts.iceberg_schema import iceberg_schema, partition_spec, sort_order
+from lake.contracts.retention import TIERS
 from lake.contracts.rule_forms import once, row_fault
 from lake.errors import BadInput, WrongUse
 

@@ -130,6 +130,7 @@ WRITES = (
     "UPDATE market.shards SET last_frame = 0",
     "UPDATE market.ingest_batches SET stored = 0",
     "DELETE FROM market.ledger_minutes",
+    "DELETE FROM market.quarantine",
     "DELETE FROM market.leases",
     "DELETE FROM market.sealed_segments",
     "DELETE FROM market.model_predictions",
@@ -215,6 +216,11 @@ def test_readers_see_market_data_fresh(login, name):
     assert found == [(1,)]
     for view in ("feed_gaps", "quarantine", "ingest_batches", "crypto_agg_1m"):
         run(login(name), f"SELECT count(*) FROM market.{view}")
+
+
+def test_the_operator_lets_quarantined_rows_go_that_are_proven(login):
+    """As whoever lets days leave: no other role may (WRITES)."""
+    assert run(login("operator"), "DELETE FROM market.quarantine RETURNING seq") == []
 
 
 def test_predictions_are_added_by_the_service_and_the_operator_alone(edition_dsn):

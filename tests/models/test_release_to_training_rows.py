@@ -111,7 +111,10 @@ def test_the_verb_trains_on_a_release_and_its_receipt_trains_it_again(
     assert run(["train", "direction", *words, *said]) == 0
     made = json.loads(capsys.readouterr().out)
     span = ("--from", "2024-01-01", "--to", "2024-01-03", "--ticker", "X:ETHUSD")
-    assert run(["backtest", "model-signal", "--release", "first", *span, *said, "--json"]) == 0
+    tried = ["backtest", "model-signal", "--release", "first", *span, *said, "--json"]
+    assert run(tried) != 0
+    assert "release first: has bars of 1m of 2024-01-01" in capsys.readouterr().err
+    assert run([*tried, "--partly"]) == 0
     tested = json.loads(capsys.readouterr().out)
     assert tested["partly"] == ["bars X:ETHUSD"]
     inputs = read(Path(tested["receipt"])).inputs

@@ -13,7 +13,7 @@ from flows.new_rows_to_old import write_back
 from flows.old_and_new import Consumer, compare, shadow
 from flows.old_tables_to_journal import Old, follow, import_all
 from flows.place import placed
-from lake.clock import ManualClock, SystemClock
+from lake.clock import ManualClock, SystemClock, utc_from_us
 from lake.errors import Refused, WrongUse
 from lake.history.old_database import MARKET_TABLES
 from lake.hot.imports import begin, followed, move, side_of
@@ -22,6 +22,7 @@ from lake.verify.verify import verify
 from tests.conftest import Databases
 from tests.path.lakehouse import NOW_MS, Lakehouse, frame, quote, stream, trade
 from tests.path.market import Home, ended
+from tests.path.test_bulk import COUNT, Bulk, trades
 
 DAY = datetime(2025, 3, 1, tzinfo=UTC)
 ROWS = 600
@@ -264,4 +265,41 @@ def test_rows_of_our_feeds_are_written_there_once_and_both_sides_stay_equal(
     assert {name: rows for name, rows in followed.items() if rows} == wanted
     assert not any(each.rows for each in write_back(old, place))
     assert {c.table for c in compare(old, place, clock) if not c.equal} == {"orders"}
+    assert verify(home.path).holds
+
+
+@pytest.mark.parametrize("fault", ["", "lake.parquet=kill"])
+def test_history_that_was_staged_as_an_import_began_is_written_there_too(
+    home: Home, olds: dict[str, Old], fault: str
+) -> None:
+    """It never is in hot tables; nor, where the mover was killed, in the lake yet."""
+    old = olds["timescale"]
+    place = placed(Settings(home=home.path), home.dsn)
+    lakehouse = Lakehouse(home.dsn, home.path)
+    lakehouse.journal(stream(0, 2))
+    assert lakehouse.move() == 0
+    assert not any(each.rows for each in write_back(old, place))  # dual-write begins here
+    with psycopg.connect(old.dsn) as there:
+        for table in MARKET_TABLES:
+            there.execute(f"DELETE FROM {table}")
+    Bulk(lakehouse).journal(trades(1, COUNT), live=[frame(trade(99_999))])
+    assert lakehouse.move(fault) == (-9 if fault else 0)
+    with psycopg.connect(home.dsn, autocommit=True) as connection:
+        staged = connection.execute("SELECT sum(rows) FROM market.staged_files").fetchone()
+        begin(connection, old.name, utc_from_us(SystemClock().now_us()))
+    assert staged == (COUNT,)
+    written = sum(each.rows for each in write_back(old, place))
+    assert COUNT <= written <= COUNT + 1  # the live one may come with the next mover
+    assert not any(each.rows for each in write_back(old, place))
+    with psycopg.connect(old.dsn) as there:
+        said = there.execute(
+            'SELECT count(*), count(DISTINCT "timestamp"), sum(price), max(conditions::text)'
+            " FROM crypto_trades WHERE \"timestamp\" < '2024-01-01'"
+        ).fetchone()
+    assert said is not None
+    assert said[:2] == (COUNT, COUNT)
+    assert said[2] == sum(100 + n % 50 for n in range(1, COUNT + 1))
+    assert said[3] is None
+    assert lakehouse.move() == 0
+    assert sum(each.rows for each in write_back(old, place)) == COUNT + 1 - written
     assert verify(home.path).holds

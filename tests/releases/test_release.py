@@ -12,11 +12,12 @@ import pytest
 from lake.clock import SystemClock
 from lake.errors import WrongUse
 from lake.releases.difference import difference
-from lake.releases.release import create, drop, names, parts_of, tag_of
+from lake.releases.release import absent, create, drop, names, parts_of, tag_of
 from lake.tables.catalog import open_catalog
 from lake.views.client import Client
 from tests.bars.test_trades_to_bars import House
-from tests.bars.trading import Row, trades
+from tests.bars.trading import NOON, Row, trades
+from tests.quality.house import quote as quoted
 
 CLOCK = SystemClock()
 
@@ -81,6 +82,18 @@ def test_a_release_says_which_table_lacks_what(house: House) -> None:
     with psycopg.connect(house.dsn) as connection:
         stored = {part.dataset: part for part in parts_of(connection, "early")}
     assert stored == parts
+
+
+def test_a_release_says_which_tables_are_not_in_it_at_all(house: House) -> None:
+    """Quotes that the ledger knows of and no table of the lake has; features that nobody made."""
+    place = {"shard": 0, "seq": (house.frames[0] + 1) << 16}
+    house.take([{**quoted(NOON), **place}], "crypto_quotes")
+    house.commit(["ingest_batches"])
+    lacking = absent(house.dsn, create(house.dsn, house.place, "early", CLOCK))
+    assert lacking["crypto_quotes"] == "the lake has none of it, for 1 rows of crypto_quotes"
+    assert lacking["features_market"].startswith("the lake has none of it, for ")
+    assert lacking["funding_rates"] == "nothing of it yet"
+    assert not {"crypto_trades", "bars", "ingest_batches"} & set(lacking)
 
 
 def test_a_dropped_release_is_gone_with_its_tags_and_a_name_is_taken_once(house: House) -> None:

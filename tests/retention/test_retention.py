@@ -258,6 +258,7 @@ def test_a_day_leaves_files_that_hold_others_too_and_these_stay(house: OldHouse)
     rows = [{**poison(frame, 0), "received_time": at} for frame, at in enumerate(times, 61)]
     house.take(rows, "quarantine")
     house.commit()
+    house.look(datetime(2026, 8, 9, 11, tzinfo=UTC))
     found = house.retain(datetime(2026, 8, 9, 13, tzinfo=UTC))
     assert ("lake", "quarantine", DAY) in gone(found)
     assert [row["received_time"] for row in house.seen("lake.quarantine")] == times[2:]
