@@ -53,7 +53,7 @@ def _as_if(settings: Settings, home: Path, day_us: int, strategies: tuple[str, .
     from lake.client import connect
     from lake.clock import SystemClock
     from serving.risk.given_limits import limits_given
-    from serving.session.champion import models_of
+    from serving.session.model_choice import models_of
     from serving.session.plan import Plan, plan_of_words
     from serving.session.replay import orders_of_day, shards_of_day
     from serving.signals.models import Models
@@ -130,7 +130,7 @@ def _other(home: Path, logged: Logged, name: str) -> Orders:
 def _models(home: Path, logged: Logged) -> Models:
     """Return what the session's strategies are told by: the versions that its log names."""
     from lake.clock import SystemClock
-    from serving.session.champion import models_of
+    from serving.session.model_choice import models_of
     from serving.signals.models import Models
 
     return models_of(logged.start.plan, Models(home), SystemClock())

@@ -36,6 +36,7 @@ from serving.session.rows_to_events import TRADES
 from serving.session.session import Out, Session
 from serving.session.session_log import Logged, SessionLog
 from serving.session.words import Kind, Word, as_they_hold, left_out
+from serving.signals.silence import Silence
 from serving.streams.durable_watch import DurableWatch
 
 LOG = logging.getLogger("ticklake.session")
@@ -77,6 +78,7 @@ class Parts:
     """What a live session works with. lake: opens the lake for the warm-up; None: without.
 
     silent_ms: who has the accounts' turn and is not heard of for so long loses it; see Writer.
+    silence: hears whether the model answers.
     """
 
     home: Path
@@ -90,6 +92,7 @@ class Parts:
     code: str
     lake: Callable[[], Client] | None = None
     silent_ms: int = SILENT_MS_MAX
+    silence: Silence | None = None
 
     @property
     def journal(self) -> ShardJournal:
@@ -111,7 +114,7 @@ class Opened(Closes):
         self.log = log
         self.words = list(logged.words)
         self.once = recalled(parts.journal.directory, parts.shard, start.first_frame)
-        self.answers = Answers(parts.models, unanswered(self.words))
+        self.answers = Answers(parts.models, unanswered(self.words), parts.silence)
         self.session = Session(start, warm.read(parts.home, start.warm), self.answers)
         self.through = start.first_frame - 1
         self.outs: list[Out] = []
@@ -135,9 +138,9 @@ class Opened(Closes):
         self.session.word(self.add(Word(kind, self.through, self.session.clock_us, said)))
         self.outs += self.session.drain()
 
-    def without(self, minutes: list[int], why: str) -> None:
-        """Record minutes of which the model says nothing: the session goes on without."""
-        said = {"minutes": minutes, "why": why[:TEXT_CHARACTERS_MAX]}
+    def without(self, version: str, minutes: list[int], why: str) -> None:
+        """Record minutes of which a version says nothing: the session goes on without."""
+        said = {"version": version, "minutes": minutes, "why": why[:TEXT_CHARACTERS_MAX]}
         self.add(Word("no_answer", self.through, self.session.clock_us, said))
         name = self.session.start.session
         LOG.warning("session %s: a minute without an answer: %s", name, why)

@@ -37,6 +37,8 @@ class Line:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.fault = ""
+        """Why the newest work came to nothing; "" where it came to something."""
         self._free = threading.Semaphore()
         self._asked: SimpleQueue[_Call | None] = SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -47,6 +49,15 @@ class Line:
         ms_max: wait for the work before, and again for this. Work that is late goes on, and what it
         comes to is thrown away.
         """
+        try:
+            found = self._asked_of(work, ms_max)
+        except TicklakeError as error:
+            self.fault = str(error)
+            raise
+        self.fault = ""
+        return found
+
+    def _asked_of(self, work: Callable[[], Float64], ms_max: float) -> Float64:
         if not self._free.acquire(timeout=ms_max / 1_000):
             raise Unavailable(self._name, "is still at work", "see whether the machine is overfull")
         call = _Call(work)
@@ -117,8 +128,15 @@ class Loaded:
             and bool((np.abs(found.sum(axis=1) - 1) <= SUM_ERROR_MAX).all())
         )
         if not fits:
-            raise BadInput(self.words, "says what are no probabilities", "train it again")
+            error = BadInput(self.words, "says what are no probabilities", "train it again")
+            self._line.fault = str(error)
+            raise error
         return found
+
+    @property
+    def fault(self) -> str:
+        """Return why its newest answer was none; "" where it was one."""
+        return self._line.fault
 
     def explain(self, vectors: Float64) -> Float64:
         """Return what each feature adds, a row each; the last column is the rest. Raises as above.

@@ -22,6 +22,7 @@ from serving.signals.outcomes import ByVersion
 from serving.signals.prediction import Prediction
 from serving.signals.recorder import Recorder
 from serving.signals.scoring import Told, beside, decided, is_fresh, told_of
+from serving.signals.silence import Silences, heard
 from serving.signals.told_signals import HELD_MAX, NewestSignals, tell
 from serving.streams import keys
 
@@ -91,7 +92,8 @@ def _rows(fields: Mapping[bytes, bytes], heard_us: int) -> Iterator[Told]:
 class Scorer:
     """Scores rows by what is in use; used by one thread.
 
-    in_use, outcomes: ask for the models by name, and for how their versions came out.
+    in_use, outcomes: ask for the models by name, and for how their versions came out. silences:
+    hears which champions spoke.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class Scorer:
         clock: Clock,
         in_use: Callable[[], Mapping[str, InUse]],
         outcomes: Callable[[], Mapping[str, ByVersion]],
+        silences: Silences | None = None,
     ) -> None:
         self._client = client
         self._recorder = recorder
         self._clock = clock
         self._in_use = in_use
         self._outcomes = outcomes
+        self._silences = silences or Silences(clock)
         self._known: dict[tuple[str, Instrument], int] = {}
 
     def begin(self) -> None:
@@ -126,7 +130,9 @@ class Scorer:
                     tell(self._client, news)
                 told += news
             finally:  # what was said is kept, told or not
-                self._recorder.put([*spoken, *beside(use, rows, spoken, self._clock)])
+                said = [*spoken, *beside(use, rows, spoken, self._clock)]
+                self._recorder.put(said)
+                heard(self._silences, use, rows, said)
         return told
 
     def _is_new(self, said: Prediction) -> bool:

@@ -18,7 +18,7 @@ from lake.journal.segment import segments
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.kill_switch import Word as Said
 from serving.session.answers import Answers
-from serving.session.models import ModelGone
+from serving.session.models import ModelGone, Shared
 from serving.session.opening import KILLED_FRAMES_MAX, opened
 from serving.session.plan import Plan
 from serving.session.play import kept_from, recalled
@@ -136,10 +136,13 @@ class Moody:
     def newest(self) -> str:
         return "moody/1"
 
-    def use(self, version: str) -> None:
+    def use(self, choice: str) -> None:
         pass
 
-    def say(self, features: pa.Table) -> Sequence[Row]:
+    def shared(self, features: pa.Table) -> Shared:
+        return [(("moody/1",), features)]
+
+    def say(self, version: str, features: pa.Table) -> Sequence[Row]:
         self.asked += 1
         if self.may_fail and self.asked % 3 == 0:
             raise Unavailable("moody 1", "did not answer in 200 ms", "see the machine")
@@ -188,10 +191,11 @@ def test_what_was_answered_is_asked_again_until_it_is_there() -> None:
     answers = Answers(models)
     features = features_of_minutes(NOON_US, NOON_US + MINUTE_US)
     assert len(answers.say(features)) == 2
-    assert len(Answers(models, [NOON_US]).say(features)) == 1
+    assert len(Answers(models, [("moody/1", NOON_US)]).say(features)) == 1
+    assert len(Answers(models, [("", NOON_US)]).say(features)) == 1  # as words of before have it
     models.asked = 2
     noted: list[list[int]] = []
-    answers.note = lambda minutes, why: noted.append(minutes)
+    answers.note = lambda version, minutes, why: noted.append(minutes)
     assert list(answers.say(features)) == []
     assert noted == [[NOON_US, NOON_US + MINUTE_US]]
     assert list(answers.say(features)) == []  # once and for all
@@ -234,11 +238,14 @@ class Gone:
     def newest(self) -> str:
         return "direction/7"
 
-    def use(self, version: str) -> None:
-        if version:
-            raise Unavailable(f"version {version}", "is damaged", "train it again")
+    def use(self, choice: str) -> None:
+        if choice:
+            raise Unavailable(f"version {choice}", "is damaged", "train it again")
 
-    def say(self, features: pa.Table) -> Sequence[Row]:
+    def shared(self, features: pa.Table) -> Shared:
+        return ()
+
+    def say(self, version: str, features: pa.Table) -> Sequence[Row]:
         return ()
 
 
