@@ -36,7 +36,16 @@ from serving.signals.route import (
     route_of,
     routed,
 )
-from serving.signals.scoring import ask, has_vector, outcomes_of, predictions, told_of
+from serving.signals.scoring import (
+    ask,
+    has_vector,
+    keep,
+    outcomes_of,
+    predictions,
+    told_of,
+    with_past,
+)
+from serving.signals.windows import NONE, Past, Windows
 
 VALUE = "prediction"
 LOOK_US = 5_000_000
@@ -129,6 +138,8 @@ class ChosenModels:
         self._outcomes = outcomes
         self._found: tuple[InUse, ByVersion, str] | None = None
         self._choice: Choice | None = None
+        self._windows = Windows()
+        self._past: dict[tuple[Instrument, int], Past] = {}
         self._used: dict[str, Loaded] = {}
 
     def newest(self) -> str:
@@ -169,7 +180,16 @@ class ChosenModels:
         self._choice = found
 
     def shared(self, features: pa.Table) -> Shared:
-        """Return rows of features with who is asked of them; nobody is where nothing is used."""
+        """Return rows of features with who is asked of them; nobody is where nothing is used.
+
+        Every row of a session comes here once, so windows are of its own rows from its start on.
+        """
+        told = [told_of(row, 0) for row in feature_rows(features)]
+        keep(self._windows, told)
+        self._past = {
+            (row.instrument, row.t_us): row.past
+            for row in (with_past(self._windows, told) if self._looks_back else ())
+        }
         if self._choice is None or not features.num_rows:
             return []
         names = (features[name].to_pylist() for name in ("ticker", "exchange", "market"))
@@ -179,6 +199,10 @@ class ChosenModels:
             asked.setdefault(self._choice.asked(Instrument(*key), t_us), []).append(row)
         return [(versions, features.take(np.array(rows))) for versions, rows in asked.items()]
 
+    @property
+    def _looks_back(self) -> bool:
+        return any(each.window > 1 for each in self._used.values())
+
     def say(self, version: str, features: pa.Table) -> Sequence[Row]:
         """Return what a version says, as rows of the value "prediction", each with its id.
 
@@ -187,6 +211,7 @@ class ChosenModels:
         """
         found = self._used[version]
         told = [told_of(row, 0) for row in feature_rows(features)]
+        told = [row._replace(past=self._past.get((row.instrument, row.t_us), NONE)) for row in told]
         whole = [row for row in told if has_vector(found, row)]
         if not whole:
             return []

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.feature_set import MARKET
-from feature_repo.models.learner import TREES, Model
+from feature_repo.models.learner import SEQUENCE, TREES, Model
 from feature_repo.models.registry import Card, Version
 from feature_repo.models.takes import beside_market
 from lake.errors import BadInput, TicklakeError, Unavailable
+from serving.signals.windows import WINDOW_MAX
 
 Float64 = npt.NDArray[np.float64]
 
@@ -112,12 +113,18 @@ class Loaded:
         return self._model.names
 
     @property
+    def window(self) -> int:
+        """Return how many rows of a series a prediction is made of."""
+        return self._model.window
+
+    @property
     def words(self) -> str:
         """Return what to call it."""
         return f"{self.version.name} {self.version.version}"
 
     def probabilities(self, vectors: Float64, ms_max: float = ANSWER_MS_MAX) -> Float64:
-        """Return the probability of down, flat and up, a row each.
+        """Return the probability of down, flat and up, a row each; vectors: or windows, oldest
+        row first.
 
         Raises Unavailable where it is late; BadInput where it fails or says what is no probability.
         """
@@ -158,13 +165,16 @@ def loaded(version: Version, model: Model, card: Card) -> Loaded:
     where that is late.
     """
     fault = unfit(card)
+    if model.window > WINDOW_MAX:
+        fault = f"looks at {model.window:,} rows, the speed layer keeps {WINDOW_MAX}"
     if fault:
         raise BadInput(f"{version.name} {version.version}", fault, "give its role to another")
     tickers = frozenset(card.facts["source"]["tickers"])
     words = f"{version.name} {version.version}"
     made = Loaded(version, card, tickers, model, Line(words), Line(words))
     try:
-        made.probabilities(np.zeros((1, len(made.names))), TRIAL_MS_MAX)
+        rows = () if model.window == 1 else (model.window,)
+        made.probabilities(np.zeros((1, *rows, len(made.names))), TRIAL_MS_MAX)
     except TicklakeError:
         made.close()
         raise
@@ -176,8 +186,8 @@ def unfit(card: Card) -> str:
     source = card.facts.get("source")
     if not source:
         return "was trained on a file, so nobody knows its features"
-    if card.facts.get("learner", TREES) != TREES:
-        return "takes more than one row at a time, which is not done live"
+    if (learner := card.facts.get("learner", TREES)) not in (TREES, SEQUENCE):
+        return f"is of the learner {learner}, which the speed layer does not know"
     if sets := beside_market(card):
         return f"takes features of {sets}, which the speed layer does not make"
     took = source.get("feature_set", MARKET.name), source.get("set_version") or MARKET.version

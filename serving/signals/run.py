@@ -24,6 +24,7 @@ from lake.roles import role_dsn
 from lake.state import valkey_url
 from serving.live.process import AGAIN_S, BESIDE, stops_when_told
 from serving.live.report import FAULTS, SIGNALS, saying
+from serving.signals.look_back import LookBack
 from serving.signals.models import Models
 from serving.signals.outcomes import Counter
 from serving.signals.recorder import Recorder
@@ -82,6 +83,7 @@ class Signals:
         turn = owner.take(client, GROUP, TURN)
         if turn is None:
             return
+        look_back = LookBack(lambda: self.models.in_use)
         scorer = Scorer(
             client,
             recorder,
@@ -89,9 +91,10 @@ class Signals:
             lambda: self.models.in_use,
             lambda: counter.found,
             self.silences,
+            look_back,
         )
         scorer.begin()
-        updates = Updates(client, self._clock)
+        updates = Updates(client, self._clock, look_back)
         renewed_us = self._clock.monotonic_us()
         while not self.stop.is_set():
             rows = updates.read()

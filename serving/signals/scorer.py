@@ -17,6 +17,7 @@ from redis import Redis
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
 from serving.live.told import UPDATE
+from serving.signals.look_back import LookBack
 from serving.signals.models import InUse
 from serving.signals.outcomes import ByVersion
 from serving.signals.prediction import Prediction
@@ -42,9 +43,10 @@ HAS_FEATURES = b'"features":[{'
 class Updates:
     """Reads every shard's updates on from where it was; used by one thread."""
 
-    def __init__(self, client: Redis, clock: Clock) -> None:
+    def __init__(self, client: Redis, clock: Clock, look_back: LookBack | None = None) -> None:
         self._client = client
         self._clock = clock
+        self._look_back = look_back
         self._after: dict[str, bytes | str] = {}
         self._looked_us: int | None = None
 
@@ -64,8 +66,10 @@ class Updates:
         for stream, entries in found or ():
             for entry_id, fields in entries:
                 self._after[stream.decode()] = entry_id
-                for row in _rows(fields, heard_us):
-                    rows[row.instrument] = row
+                told = list(_rows(fields, heard_us))
+                rows |= {row.instrument: row for row in told}
+                if self._look_back is not None:
+                    self._look_back.hear(told)
         return [row for row in rows.values() if is_fresh(row, heard_us)]
 
     def _find_shards(self) -> None:
@@ -93,7 +97,7 @@ class Scorer:
     """Scores rows by what is in use; used by one thread.
 
     in_use, outcomes: ask for the models by name, and for how their versions came out. silences:
-    hears which champions spoke.
+    hears which champions spoke. look_back: has heard the rows, and those before them.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Scorer:
         in_use: Callable[[], Mapping[str, InUse]],
         outcomes: Callable[[], Mapping[str, ByVersion]],
         silences: Silences | None = None,
+        look_back: LookBack | None = None,
     ) -> None:
         self._client = client
         self._recorder = recorder
@@ -111,6 +116,7 @@ class Scorer:
         self._in_use = in_use
         self._outcomes = outcomes
         self._silences = silences or Silences(clock)
+        self._look_back = look_back or LookBack(in_use)
         self._known: dict[tuple[str, Instrument], int] = {}
 
     def begin(self) -> None:
@@ -121,6 +127,7 @@ class Scorer:
     def score(self, rows: Sequence[Told]) -> list[Prediction]:
         """Say, tell and keep; return what was told. Raises redis.RedisError."""
         told: list[Prediction] = []
+        rows = self._look_back.ready(rows)
         for use in self._in_use().values():
             outcomes = self._outcomes().get(use.name, {})
             found, spoken = decided(use, rows, outcomes, self._clock)
@@ -133,6 +140,7 @@ class Scorer:
                 said = [*spoken, *beside(use, rows, spoken, self._clock)]
                 self._recorder.put(said)
                 heard(self._silences, use, rows, said)
+        self._look_back.keep()
         return told
 
     def _is_new(self, said: Prediction) -> bool:

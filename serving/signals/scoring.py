@@ -25,6 +25,7 @@ from serving.signals.loaded import INTERVAL, Loaded
 from serving.signals.models import InUse, takes
 from serving.signals.prediction import Prediction, id_of
 from serving.signals.route import ARMS, CHAMPION, Outcomes, routed
+from serving.signals.windows import NONE, PLACES, Past, Windows
 
 Float64 = npt.NDArray[np.float64]
 
@@ -35,7 +36,7 @@ ones are there, if anything was traded."""
 
 class Told(NamedTuple):
     """Features of an instrument's minute. t_us: its end; known_us: when they were; heard_us: here;
-    all UTC.
+    all UTC. past: what was there before it, for versions that look at several rows.
     """
 
     instrument: Instrument
@@ -44,6 +45,7 @@ class Told(NamedTuple):
     heard_us: int
     values: Mapping[str, float | None]
     degraded: frozenset[str]
+    past: Past = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,49 @@ def is_fresh(row: Told, now_us: int) -> bool:
 
 
 def has_vector(version: Loaded, row: Told) -> bool:
-    """Tell whether a version takes a row: its ticker, and all of its features whole."""
+    """Tell whether a version takes a row: its ticker, and all of its features whole, of the rows
+    before it as well where it looks at some.
+    """
     if not takes(version, row.instrument.ticker) or not row.degraded.isdisjoint(version.names):
         return False
     values = (row.values.get(name) for name in version.names)
-    return all(value is not None and np.isfinite(value) for value in values)
+    if not all(value is not None and np.isfinite(value) for value in values):
+        return False
+    return version.window == 1 or row.past.newest(version.names, version.window - 1) is not None
+
+
+def _vectors(version: Loaded, rows: Sequence[Told]) -> Float64:
+    """Return the vectors of rows that a version takes, or the windows that end with them."""
+    own = np.array([[each.values[n] for n in version.names] for each in rows], np.float64)
+    if version.window == 1:
+        return own
+    past = [each.past.newest(version.names, version.window - 1) for each in rows]
+    return np.concatenate([np.array(past, np.float64), own[:, None]], axis=1)
+
+
+def keep(windows: Windows, rows: Sequence[Told]) -> None:
+    """Keep rows, oldest first, for those after them."""
+    for row in rows:
+        found = [row.values.get(name) for name in PLACES]
+        values = np.array([np.nan if each is None else each for each in found], np.float64)
+        degraded = np.array([name in row.degraded for name in PLACES], np.bool_)
+        windows.keep(row.instrument, row.t_us, row.known_us, values, degraded)
+
+
+def with_past(windows: Windows, rows: Sequence[Told]) -> list[Told]:
+    """Return rows with what was kept of before each."""
+    return [row._replace(past=windows.past(row.instrument, row.t_us, row.known_us)) for row in rows]
+
+
+def looks_back(use: InUse) -> bool:
+    """Tell whether a version that may be asked looks at several rows."""
+    seats = use.seats.values()
+    return any(each.window > 1 for seat in seats for each in (seat.now, seat.before) if each)
 
 
 def ask(version: Loaded, role: str, rows: Sequence[Told], clock: Clock) -> Spoken:
     """Return what a version says of rows that it takes, at least one. Raises as Loaded does."""
-    vectors = np.array([[each.values[n] for n in version.names] for each in rows], np.float64)
+    vectors = _vectors(version, rows)
     began_us = clock.monotonic_us()
     probabilities = version.probabilities(vectors)
     spent_us = (clock.monotonic_us() - began_us) // len(rows)
