@@ -38,7 +38,7 @@ from serving.risk.given_limits import limits_given
 from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.session.model_choice import models_of
 from serving.session.models import ModelGone
-from serving.session.opening import Follow, Parts
+from serving.session.parts import Follow, Parts
 from serving.session.plan import Plan, plan_of_words
 from serving.session.turns import run_session
 from serving.signals import models as in_use

@@ -34,7 +34,7 @@ from infra.servers.process import send
 from lake.clock import SystemClock
 from lake.roles import role_dsn
 from serving.desk.rests import REST_S_MAX
-from serving.session.opening import ShardJournal
+from serving.session.parts import ShardJournal
 from tests.service.test_verbs import (
     ANSWER_S_MAX,
     ENDS_S_MAX,

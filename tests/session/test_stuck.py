@@ -18,10 +18,14 @@ from lake.journal.segment import segments
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.kill_switch import Word as Said
 from serving.session.answers import Answers
+from serving.session.forsaking import KILLED_FRAMES_MAX
 from serving.session.models import ModelGone, Shared
-from serving.session.opening import KILLED_FRAMES_MAX, opened
+from serving.session.opening import opened
+from serving.session.orders import first_difference, orders_of_ledger
 from serving.session.plan import Plan
 from serving.session.play import kept_from, recalled
+from serving.session.replay import orders_of_journal
+from serving.session.session_log import Logged
 from serving.session.turns import run_session
 from serving.streams.connect import connected
 from tests.desk.desks import faults_of
@@ -87,9 +91,21 @@ def test_a_kill_does_not_wait_for_a_long_session_that_is_opened_again(
     assert working(world) == 0
     with opened(world.parts()) as found:
         assert not found.outs
-    assert len(world.sessions()) == 2
+    first, _ = world.sessions()
+    assert is_decided_again(world, first) > 0
     assert faults_of(migrated_dsn) == []
     world.close()
+
+
+def is_decided_again(world: World, logged: Logged) -> int:
+    """Hold the ledger against a replay of a session; return how many orders were taken back."""
+    replayed = orders_of_journal(world.folder, logged, world.models)
+    with psycopg.connect(world.dsn) as connection:
+        written = orders_of_ledger(connection, logged.start.session)
+    assert first_difference(replayed, written) is None
+    assert replayed.digest() == written.digest()
+    assert logged.ended is not None
+    return len(logged.ended.said["taken_back"])
 
 
 def test_a_kill_while_a_long_session_is_played_is_not_held_up_by_it(
@@ -108,6 +124,8 @@ def test_a_kill_while_a_long_session_is_played_is_not_held_up_by_it(
     with pytest.raises(Unavailable, match="was closed: trading was stopped"):
         opened(world.parts())
     assert working(world) == 0
+    (logged,) = world.sessions()
+    assert is_decided_again(world, logged) > 0
     world.close()
 
 

@@ -1,4 +1,4 @@
-"""Issue 7, part 3: a version that looks at several rows speaks live, of the windows of the batch."""
+"""Issue 7, part 3: a version of several rows speaks live, of the windows that the batch has."""
 
 from __future__ import annotations
 
