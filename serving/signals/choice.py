@@ -81,7 +81,7 @@ class Choice:
         """Return who is asked of an instrument's minute, in turn."""
         role = routed(self.route, self.model, instrument, t_us, self.outcomes)
         roles = dict.fromkeys((role, CHAMPION))
-        return tuple(self.versions[each] for each in roles if each in self.versions)
+        return tuple(dict.fromkeys(self.versions[each] for each in roles if each in self.versions))
 
 
 def choice_of(text: str) -> Choice:
@@ -184,7 +184,8 @@ class ChosenModels:
 
         Every row of a session comes here once, so windows are of its own rows from its start on.
         """
-        told = [told_of(row, 0) for row in feature_rows(features)]
+        rows = feature_rows(features)
+        told = [told_of(row, 0) for row in rows if row["known"] is not None]
         keep(self._windows, told)
         self._past = {
             (row.instrument, row.t_us): row.past
