@@ -176,7 +176,8 @@ def serving(collector: Collector, host: str, port: int, tls: str = "") -> Iterat
 
     tls: folder of server.crt and server.key, "" for plain; BadInput where they are not that.
     """
-    pair = [str(Path(tls).expanduser() / name) for name in PAIR] if tls else [None, None]
+    folder = Path(tls).expanduser()
+    pair: list[str | None] = [str(folder / name) if tls else None for name in PAIR]
     try:
         server, thread = start_http_server(port, host, _registry(collector), *pair)
     except (FileNotFoundError, ssl.SSLError) as error:
