@@ -1,12 +1,17 @@
 """The live service under listeners: how late they hear, and what the page costs.
 
-    python benchmarks/service.py [--clients 500] [--rate 10] [--seconds 20] [--tickers 100] [--json]
+    python benchmarks/service.py [--clients 500] [--each 1] [--services 1] [--find] [--rate 10]
+        [--seconds 20] [--tickers 100] [--json]
     python benchmarks/service.py --page MINUTES
 
 A worker's updates go through a real Valkey: each ticker changes `rate` times a second, each client
-hears of one ticker. latency: from the update's entry in Redis to the client's next instruction with
-it, over every update that was heard; heard: updates of a client a second. Clients are in processes
-of their own; service_cpu is the service's share of a core. --page: Chromium on the page, `tickers`
+hears of `each` tickers: so many subscriptions. latency: from the update's entry in Redis to the
+client's next instruction with it, over every update that was heard; heard: updates of a
+subscription a second. Clients are in processes of their own, and spread over `services` processes
+of the service, as a balancer with sticky sessions does; service_cpu is each one's share of a core,
+service_mib its memory. --find: clients double from there on until p99 is above 100 ms, fewer than
+95 % of the updates are heard, or one is cut; the largest that held is told, with the first that did
+not. --page: Chromium on the page, `tickers`
 live at 20 updates/s each: work of a frame, and the heap after a collection, minute by minute.
 """
 
@@ -38,6 +43,7 @@ sys.path.insert(0, str(ROOT))
 from _redis import redis_server  # noqa: E402
 
 from infra.servers import ports  # noqa: E402
+from infra.servers.process import memory_bytes  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from serving.risk.kill_switch import KillSwitch  # noqa: E402
 from serving.service.api_keys import KeyBook  # noqa: E402
@@ -50,6 +56,7 @@ from serving.streams import keys  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
 
 WARM_S = 3.0
+P99_MS_MAX, HEARD_SHARE_MIN = 100.0, 0.95
 CONNECT_AT_ONCE = 50
 PROCESSES = 2
 MANY = Limits(10**6, 1e6, 10**6, 1e6, clients_max=100_000, clients_of_one_max=100_000)
@@ -59,17 +66,22 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--each", type=int, default=1)
+    parser.add_argument("--services", type=int, default=1)
+    parser.add_argument("--find", action="store_true")
     parser.add_argument("--rate", type=float, default=10.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--page", type=float, metavar="MINUTES")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with redis_server() as (redis_url, home), service(redis_url, home) as (address, pid):
+    with redis_server() as (redis_url, home), services(redis_url, home, options) as served:
         if options.page:
-            found = page(redis_url, address, options)
+            found = page(redis_url, served[0][0], options)
+        elif options.find:
+            found = largest(redis_url, served, options)
         else:
-            found = listened(redis_url, address, pid, options)
+            found = listened(redis_url, served, options, options.clients)
     if options.json:
         print(json.dumps(found))
         return
@@ -77,18 +89,27 @@ def main() -> None:
         print(f"{name:24} {value}")
 
 
+Served = list[tuple[str, int]]
+"""Address and process of each service."""
+
+
 @contextmanager
-def service(redis_url: str, home: Path) -> Iterator[tuple[str, int]]:
-    """Run the service in a process of its own; give its address and its process."""
-    port = ports.choose(None)
+def services(redis_url: str, home: Path, options: argparse.Namespace) -> Iterator[Served]:
+    """Run services in processes of their own."""
     context = mp.get_context("spawn")
-    child = context.Process(target=serve, args=(redis_url, home, port), daemon=True)
-    child.start()
+    children, found = [], []
+    for _ in range(options.services):
+        port = ports.choose(None)
+        child = context.Process(target=serve, args=(redis_url, home, port), daemon=True)
+        child.start()
+        children.append(child)
+        found.append((f"127.0.0.1:{port}", child.pid or 0))
     try:
-        yield f"127.0.0.1:{port}", child.pid or 0
+        yield found
     finally:
-        child.terminate()
-        child.join()
+        for child in children:
+            child.terminate()
+            child.join()
 
 
 def serve(redis_url: str, home: Path, port: int) -> None:
@@ -139,55 +160,84 @@ def cpu_s(pid: int) -> float:
     return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def listened(redis_url: str, address: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
+def largest(redis_url: str, served: Served, options: argparse.Namespace) -> dict[str, Any]:
+    """Double the clients until one of the bounds is passed; return what held last."""
+    clients, held = options.clients, {}
+    while True:
+        found = listened(redis_url, served, options, clients)
+        print(json.dumps(found), file=sys.stderr, flush=True)
+        is_heard = found["heard_per_s"] >= HEARD_SHARE_MIN * options.rate
+        if found["cut"] or found["p99_ms"] > P99_MS_MAX or not is_heard:
+            return {**held, "not_any_more": found}
+        held, clients = found, 2 * clients
+
+
+def listened(
+    redis_url: str, served: Served, options: argparse.Namespace, clients: int
+) -> dict[str, Any]:
     """Run listeners in processes; return how late they heard."""
     feed = Feed(redis_url, options.tickers, options.rate)
     feed.thread.start()
     context = mp.get_context("spawn")
-    shares = np.array_split(np.arange(options.clients), PROCESSES)
+    shares = np.array_split(np.arange(clients), PROCESSES)
     pipes = []
     for share in shares:
         ours, theirs = context.Pipe()
-        given = (address, share.tolist(), options.tickers, options.seconds, theirs)
+        addresses = [address for address, _ in served]
+        given = (addresses, share.tolist(), options.tickers, options.each, options.seconds, theirs)
         context.Process(target=listen, args=given, daemon=True).start()
         pipes.append(ours)
     for pipe in pipes:
         assert pipe.recv() == "ready"
-    start, used = time.monotonic(), cpu_s(pid)
+    start, used = time.monotonic(), [cpu_s(pid) for _, pid in served]
     for pipe in pipes:
         pipe.send("go")
     answers = [pipe.recv() for pipe in pipes]
-    share_of_core = (cpu_s(pid) - used) / (time.monotonic() - start)
+    took_s = time.monotonic() - start
+    cores = [(cpu_s(pid) - before) / took_s for (_, pid), before in zip(served, used, strict=True)]
     feed.end.set()
     every = np.concatenate([each["ms"] for each in answers])
     p50, p99 = np.percentile(every, [50, 99])
-    heard = len(every) / options.clients / options.seconds
+    subscriptions = clients * options.each
+    heard = len(every) / subscriptions / options.seconds
     return {
-        "clients": options.clients,
+        "services": len(served),
+        "clients": clients,
+        "subscriptions": subscriptions,
         "asked_per_s": options.rate,
         "heard_per_s": round(heard, 2),
         "p50_ms": round(float(p50), 1),
         "p99_ms": round(float(p99), 1),
         "max_ms": round(float(every.max()), 1),
-        "service_cpu": round(share_of_core, 2),
+        "service_cpu": [round(each, 2) for each in cores],
+        "service_mib": [round(memory_bytes(pid) / 2**20) for _, pid in served],
         "cut": sum(each["cut"] for each in answers),
     }
 
 
 def listen(
-    address: str, numbers: list[int], tickers: int, seconds: float, parent: Connection
+    addresses: list[str],
+    numbers: list[int],
+    tickers: int,
+    each: int,
+    seconds: float,
+    parent: Connection,
 ) -> None:
     """Be these clients."""
-    asyncio.run(listen_all(address, numbers, tickers, seconds, parent))
+    asked = [
+        (addresses[n % len(addresses)], [f"T{(n * each + k) % tickers}" for k in range(each)])
+        for n in numbers
+    ]
+    asyncio.run(listen_all(asked, seconds, parent))
 
 
 async def listen_all(
-    address: str, numbers: list[int], tickers: int, seconds: float, parent: Connection
+    clients: list[tuple[str, list[str]]], seconds: float, parent: Connection
 ) -> None:
     """Connect, wait for the others, note how late each update is."""
     streams = []
-    for at in range(0, len(numbers), CONNECT_AT_ONCE):
-        asked = (opened(address, n % tickers) for n in numbers[at : at + CONNECT_AT_ONCE])
+    for at in range(0, len(clients), CONNECT_AT_ONCE):
+        asked = (opened(*each) for each in clients[at : at + CONNECT_AT_ONCE])
         streams += await asyncio.gather(*asked)
     parent.send("ready")
     await asyncio.to_thread(parent.recv)
@@ -197,7 +247,7 @@ async def listen_all(
     parent.send({"ms": ms, "cut": sum(cut for _, cut in found)})
 
 
-async def opened(address: str, ticker: int) -> Any:
+async def opened(address: str, tickers: list[str]) -> Any:
     """Return a client that has subscribed."""
     for _ in range(50):
         try:
@@ -207,7 +257,7 @@ async def opened(address: str, ticker: int) -> Any:
             await asyncio.sleep(0.2)
     else:
         raise AssertionError("the service does not answer")
-    await stream.send(json.dumps({"action": "subscribe", "tickers": [f"T{ticker}"]}))
+    await stream.send(json.dumps({"action": "subscribe", "tickers": tickers}))
     return stream
 
 

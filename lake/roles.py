@@ -35,7 +35,11 @@ ROLES: Mapping[str, Role] = {
     "analyst": Role("reads market data and views; writes nothing", True, QUERY_S_MAX),
     "researcher": Role("an analyst with a schema of its own, research", True, QUERY_S_MAX),
     "operator": Role("maintains everything", True),
-    "service": Role("reads for the live half; adds orders, words, predictions", True, QUERY_S_MAX),
+    "service": Role(
+        "reads for the live half; adds orders, words, predictions, alerts of models",
+        True,
+        QUERY_S_MAX,
+    ),
 }
 
 

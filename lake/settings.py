@@ -95,6 +95,9 @@ class Settings:
         "", "tickers with a slot of their own in new days of the hot tier, joined by commas"
     )
     metrics_host: str = setting("127.0.0.1", "address that an ingest's own metrics are served on")
+    metrics_tls: str = setting(
+        "", "folder with the server.crt and server.key that metrics are served by; none: plain"
+    )
     metrics_port: int = setting(
         0,
         "port that an ingest's own metrics are served on for Prometheus; 0: not at all",

@@ -18,6 +18,10 @@ ORIGIN = ("ticks", "features", "model", "code")
 """What an order rests on, by name: the frames of its ticks, its row of features, version of model
 and of code. Its audit asks for each of them."""
 
+PREDICTION = "prediction"
+"""What an order that followed a model names besides: the id of the prediction, which leads to its
+row of model_predictions. Those of before have none."""
+
 NONE = "none"
 BY_HAND = "by hand: "
 """Stand in an origin for what an order does not rest on, and before the name of who asked for it in
@@ -38,7 +42,7 @@ _ORDERS = uuid.UUID("6f0f7c58-9a54-5c0f-8f3b-5a2f2d1c7e01")
 class Place:
     """Create an order; order.client_id names it within the account, and the command as well.
 
-    origin: some of ORIGIN, what it rests on.
+    origin: some of ORIGIN, what it rests on, and PREDICTION.
     """
 
     account: str
@@ -50,10 +54,10 @@ class Place:
         check_names(self.account, self.order.client_id, *self.order.instrument)
         check_texts(*self.origin.values())
         check_amounts(self.order.size, self.order.price)
-        unknown = set(self.origin) - set(ORIGIN)
+        unknown = set(self.origin) - {*ORIGIN, PREDICTION}
         if unknown:
-            fault = f"has {', '.join(sorted(unknown))}"
-            raise BadInput("origin of an order", fault, f"name {', '.join(ORIGIN)} only")
+            fault, known = f"has {', '.join(sorted(unknown))}", ", ".join((*ORIGIN, PREDICTION))
+            raise BadInput("origin of an order", fault, f"name {known} only")
 
     @property
     def order_id(self) -> str:

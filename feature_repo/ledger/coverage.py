@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import duckdb
 import psycopg
 
-from feature_repo.ledger.commands import BY_HAND, NONE, ORIGIN
+from feature_repo.ledger.commands import BY_HAND, NONE, ORIGIN, PREDICTION
 from feature_repo.ledger.event_rows import CHAINS, ORDERS, POSITIONS, orders_in_turn
 from feature_repo.ledger.lake_copy import copy_faults
 from feature_repo.ledger.order_state import OrderState, fault_of, opened
@@ -166,14 +166,15 @@ def _between(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
 
 def rests_on(origin: Mapping[str, str]) -> bool:
     """Tell whether an origin can be followed: frames, version of code, and of a model that decided
-    the row of features that it spoke of.
+    the row of features that it spoke of, and what it said, where that is named.
     """
-    if set(origin) != set(ORIGIN) or origin["code"] in ("", NONE):
+    if set(origin) - {PREDICTION} != set(ORIGIN) or origin["code"] in ("", NONE):
         return False
     if origin["ticks"] != NONE and not TICKS.fullmatch(origin["ticks"]):
         return False
     is_model = origin["model"] != NONE and not origin["model"].startswith(BY_HAND)
-    return not is_model or origin["features"] not in ("", NONE)
+    rests = origin["features"], origin.get(PREDICTION, "of before")
+    return not is_model or not {"", NONE}.intersection(rests)
 
 
 def _folded(connection: psycopg.Connection, upto: int) -> tuple[Covered, list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from feature_repo.ledger.chain import amount_text, data_text
-from feature_repo.ledger.commands import Change, ImportOrder, OrderCommand, Place
+from feature_repo.ledger.commands import PREDICTION, Change, ImportOrder, OrderCommand, Place
 from feature_repo.ledger.order_event import EventType, OrderEvent
 from feature_repo.trading.money import units
 from feature_repo.trading.order import State
@@ -233,7 +233,15 @@ def _repeated(order: OrderState, known: OrderEvent | None, made: OrderEvent) -> 
 def _content(event: OrderEvent) -> tuple[object, ...]:
     kind = "filled" if event.event_type in FILLS else event.event_type
     amounts = () if kind == "amended" else (event.price, event.size, event.fee)
-    return (kind, event.instrument, event.side, event.kind, *amounts, event.liquidity, event.data)
+    data = _as_before(event.data) if kind == "created" else event.data
+    return (kind, event.instrument, event.side, event.kind, *amounts, event.liquidity, data)
+
+
+def _as_before(data: str) -> str:
+    """Return an order's data without what orders of an earlier version did not name."""
+    said = json.loads(data)
+    said.get("origin", {}).pop(PREDICTION, None)
+    return data_text(said)
 
 
 def _given(size: int | None) -> int:

@@ -55,12 +55,16 @@ class Trade(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Values of features, or of a model, by name; a null is not among them."""
+    """Values of features, or of a model, by name; a null is not among them.
+
+    name: what a model's prediction is called, where it is kept; "" for others.
+    """
 
     instrument: Instrument
     time_us: int
     available_us: int
     values: Mapping[str, float]
+    name: str = ""
 
 
 class Funding(NamedTuple):

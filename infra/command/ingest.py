@@ -158,5 +158,5 @@ def served(settings: Settings, port: int, show: Show) -> Iterator[Show]:
         show(status)
 
     collector = ingest_collector(lambda: as_report(newest[0], clock) if newest else None)
-    with serving(collector, settings.metrics_host, port):
+    with serving(collector, settings.metrics_host, port, settings.metrics_tls):
         yield shown

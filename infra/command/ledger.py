@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +15,9 @@ from infra.command.units import TIME, TIME_HELP, micros
 from infra.command.verb import verb
 from lake.errors import BadInput, WrongUse
 from lake.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROWS_SHOWN = 20
 
@@ -29,7 +34,7 @@ def ledger() -> None:
               help="Orders at most, newest first.")  # fmt: skip
 @verb
 def show(settings: Settings, order: str | None, account: str, limit: int) -> Answer:
-    """List orders, or every event of one: by its id or client order id."""
+    """List orders, or every event of one, and what its model said: by its id or client order id."""
     import psycopg
 
     from feature_repo.ledger.look import events_of, newest_orders
@@ -45,10 +50,35 @@ def show(settings: Settings, order: str | None, account: str, limit: int) -> Ans
             if order
             else newest_orders(connection, account, limit)
         )
+        said = _predictions(connection, rows) if order else {}
     if order and not rows:
         raise BadInput(f"order {order}", "is not in the ledger", "see: ticklake ledger show")
     lines = [" ".join(f"{value}" for value in row.values() if value != "") for row in rows]
-    return Answer({"events" if order else "orders": rows}, lines or ["no order"])
+    lines += [line for line, _ in said.values()]
+    found: dict[str, object] = {"events" if order else "orders": rows}
+    if order:
+        found["predictions"] = {name: row for name, (_, row) in said.items()}
+    return Answer(found, lines or ["no order"])
+
+
+def _predictions(
+    connection: psycopg.Connection[Any], events: list[dict[str, str]]
+) -> dict[str, tuple[str, dict[str, str] | None]]:
+    """Return each prediction that orders followed: in words, and its row where it is stored."""
+    from feature_repo.ledger.commands import PREDICTION
+
+    origins = [json.loads(each["event_data"] or "{}").get("origin", {}) for each in events]
+    names = [origin[PREDICTION] for origin in origins if PREDICTION in origin]
+    if not names:
+        return {}
+    from serving.signals.stored import line_of, stored
+
+    found = {}
+    for name in names:
+        row = stored(connection, name)
+        shown = None if row is None else {key: str(value) for key, value in row.items()}
+        found[name] = line_of(name, row), shown
+    return found
 
 
 @ledger.command()

@@ -192,7 +192,8 @@ def served(settings: Settings, home: Path, port: int) -> Iterator[None]:
     if not port:
         yield
         return
-    with serving(live_collector(home, SystemClock()), settings.metrics_host, port):
+    collector = live_collector(home, SystemClock())
+    with serving(collector, settings.metrics_host, port, settings.metrics_tls):
         yield
 
 

@@ -49,8 +49,12 @@ def metrics(
     if not serve:
         shown = home_text(watcher)
         return Answer({"metrics": samples(shown)}, shown.splitlines())
-    with serving(home_collector(watcher), host, port) as taken, watching(watcher):
-        address = f"http://{host}:{taken}/metrics"
+    with (
+        serving(home_collector(watcher), host, port, settings.metrics_tls) as taken,
+        watching(watcher),
+    ):
+        scheme = "https" if settings.metrics_tls else "http"
+        address = f"{scheme}://{host}:{taken}/metrics"
         note(f"metrics of {settings.home.resolve()} at {address}; Ctrl-C ends it")
         try:
             threading.Event().wait(for_s)

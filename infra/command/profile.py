@@ -8,7 +8,7 @@ from typing import cast
 
 from infra.servers import embedded
 from infra.servers.profile import Profile, profile_of
-from lake.errors import BadInput
+from lake.errors import BadInput, WrongUse
 from lake.settings import Settings
 
 EMBEDDED = "embedded"
@@ -22,6 +22,18 @@ def to_start(settings: Settings, home: Path) -> Profile:
         fault = f"is of the {found} profile, not of {settings.profile}"
         raise BadInput(f"home {home}", fault, "ask for that one, or for another --home")
     return started(settings, home)
+
+
+def of_role(settings: Settings, role: str) -> Profile:
+    """Return the profile given for a home of one role alone; WrongUse for another home."""
+    found = profile_of(settings.home) or settings.profile
+    if found != "given":
+        fault = "is for servers that others run, and prepare"
+        raise WrongUse("--role", fault, "leave it out, or say --profile given")
+    from infra.servers import addresses
+    from infra.servers.given import Given
+
+    return Given(lambda: addresses.from_env(os.environ, role), prepares=False)
 
 
 def started(settings: Settings, home: Path) -> Profile:

@@ -53,7 +53,7 @@ def _as_if(settings: Settings, home: Path, day_us: int, strategies: tuple[str, .
     from lake.client import connect
     from lake.clock import SystemClock
     from serving.risk.given_limits import limits_given
-    from serving.session.champion import models_of
+    from serving.session.model_choice import models_of
     from serving.session.plan import Plan, plan_of_words
     from serving.session.replay import orders_of_day, shards_of_day
     from serving.signals.models import Models
@@ -103,6 +103,7 @@ def _again(home: Path, logged: Logged, against: tuple[str, ...]) -> dict[str, An
         "strategies": {name: dict(params) for name, params in start.plan.strategies.items()},
         "ended": ended is not None,
         "abandoned": "" if ended is None else ended.said.get("broken", ""),
+        "taken_back": None if ended is None else ended.said.get("taken_back"),
         "orders": len(orders),
         "sha256": orders.digest(),
         "from": "journal" if is_kept else "lake",
@@ -130,7 +131,7 @@ def _other(home: Path, logged: Logged, name: str) -> Orders:
 def _models(home: Path, logged: Logged) -> Models:
     """Return what the session's strategies are told by: the versions that its log names."""
     from lake.clock import SystemClock
-    from serving.session.champion import models_of
+    from serving.session.model_choice import models_of
     from serving.signals.models import Models
 
     return models_of(logged.start.plan, Models(home), SystemClock())
@@ -142,7 +143,10 @@ def _lines(each: dict[str, Any]) -> list[str]:
     said = f"{each['orders']:,} orders, {each['sha256']}{running}{from_lake}"
     lines = [f"{each['session']}: {said}"]
     if each["abandoned"]:
-        lines.append(f"  abandoned, its last cancels are the ledger's alone: {each['abandoned']}")
+        taken = "its last cancels are the ledger's alone"
+        if each["taken_back"] is not None:
+            taken = f"{len(each['taken_back']):,} orders taken back as the ledger had them"
+        lines.append(f"  abandoned, {taken}: {each['abandoned']}")
     for name in each["against"]:
         pair = each["differs"].get(name)
         if pair is None:

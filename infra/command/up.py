@@ -10,7 +10,7 @@ import click
 from flows.lineage_to_endpoint import Endpoint
 from flows.receivers import receivers_of, told
 from infra.command.answer import Answer
-from infra.command.profile import to_start
+from infra.command.profile import of_role, to_start
 from infra.command.server_lines import server_lines
 from infra.command.verb import verb
 from infra.recovery.places import wanted
@@ -36,14 +36,23 @@ PUBLISH_S_MAX = 300.0
     show_default=True,
     help="Publish Trino's views; without, Trino need not answer yet.",
 )
+@click.option(
+    "--role",
+    metavar="ROLE",
+    help="With --profile given: a home of this role alone; another `up` prepares the servers.",
+)
 @verb
-def up(settings: Settings, listen: str | None, tls: str | None, views: bool) -> Answer:
+def up(
+    settings: Settings, listen: str | None, tls: str | None, views: bool, role: str | None
+) -> Answer:
     """Start the servers, and prepare database and folders; in the stack, tables and views too.
 
     Safe to call again, and after any crash. --listen 0.0.0.0 --tls made opens the stack to other
     machines, by TLS and passwords only; clients get the home's tls/ca.crt. Prefect and MLflow,
     which ask for no password, stay on loopback.
     """
+    if role:
+        return up_as(settings, role)
     settings = replace(settings, listen=listen or settings.listen, tls=tls or settings.tls)
     from infra.servers.given import Given
 
@@ -93,6 +102,16 @@ def up(settings: Settings, listen: str | None, tls: str | None, views: bool) -> 
             *([flow_line(flows)] if flows else []),
         ],
     )
+
+
+def up_as(settings: Settings, role: str) -> Answer:
+    """Wait for servers that were prepared, and note where they are, as one role reaches them."""
+    profile = of_role(settings, role)
+    report = profile.up(settings.home)
+    servers = profile.status(settings.home)
+    home, words = settings.home.resolve(), dict.fromkeys(servers, "was running")
+    said = {"home": home, "started": report.started, "servers": servers, "role": role}
+    return Answer(said, server_lines(servers, words))
 
 
 def leave_flows(settings: Settings) -> None:

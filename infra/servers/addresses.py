@@ -41,7 +41,7 @@ OPTIONAL = {
 """Servers that may be missing, and the variable of each one's address."""
 
 
-def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
+def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     """Return the state (lake.state) that these variables say; BadInput names one that is missing.
 
     Passwords may hold any character. A role with a password, ANALYST_PASSWORD and so on, has it in
@@ -49,8 +49,11 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
     there, unless it has one of its own. TLS_CA is a file of certificates: the
     servers are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the
-    owner's.
+    owner's. role: the state is of that role alone, whose password stands in the place of the
+    owner's; nobody else's is asked for, or kept.
     """
+    if role:
+        environ = _of_role(environ, role)
     found = {name: environ.get(name) or DEFAULTS.get(name, "") for name in (*REQUIRED, *DEFAULTS)}
     for name in REQUIRED:
         if not found[name]:
@@ -73,13 +76,16 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         "warehouse": {"location": f"s3://{buckets.lake}/warehouse"},
     }
     roles = {name: environ.get(f"{name.upper()}_PASSWORD") for name in ROLES}
-    for name, word in roles.items():
-        if word:
-            state.setdefault("roles", {})[name] = {
-                "dsn": with_user(state["postgres"]["dsn"], database_role(name), word),
-                **_keys(name, environ),
-                **({"trino": {"user": name}} if ROLES[name].asks_trino else {}),
-            }
+    found_roles = {
+        name: {
+            "dsn": with_user(state["postgres"]["dsn"], database_role(name), word),
+            **_keys(name, environ),
+            **({"trino": {"user": name}} if ROLES[name].asks_trino else {}),
+        }
+        for name, word in roles.items()
+        if word
+    }
+    state |= {"roles": found_roles} if found_roles else {}
     mlflow = store_users.MLFLOW.upper()
     if environ.get(f"{mlflow}_PASSWORD") and not environ.get(f"{mlflow}_S3_ACCESS_KEY"):
         state["models"] = {"secret_key": environ[f"{mlflow}_PASSWORD"]}
@@ -91,6 +97,31 @@ def from_env(environ: Mapping[str, str]) -> dict[str, Any]:
         if environ.get("TRINO_PASSWORD"):
             state["trino"]["password"] = environ["TRINO_PASSWORD"]
     return trusting(state, environ.get("TLS_CA") or "", roles)
+
+
+def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
+    """Return an environment in which the owner is a role; without keys of its own, it has those
+    that MinIO gave it.
+    """
+    if role not in ROLES:
+        raise BadInput(f"role {role}", "there is none", f"of {', '.join(ROLES)}")
+    password = environ.get(f"{role.upper()}_PASSWORD") or ""
+    if not password:
+        fault = f"the home is of the role {role} alone"
+        raise BadInput(f"{role.upper()}_PASSWORD", "is not set", fault)
+    keys = _keys(role, environ).get("s3", {"access_key": role, "secret_key": password})
+    others = {f"{name.upper()}_PASSWORD" for name in (*ROLES, store_users.MLFLOW, "trino")}
+    trino = {"TRINO_USER": role} if ROLES[role].asks_trino else {"TRINO_URL": ""}
+    if environ.get("TLS_CA"):  # else it believes the name
+        trino["TRINO_PASSWORD"] = password
+    return {
+        **{name: value for name, value in environ.items() if name not in others},
+        **trino,
+        "POSTGRES_USER": database_role(role),
+        "POSTGRES_PASSWORD": password,
+        "S3_ACCESS_KEY": keys["access_key"],
+        "S3_SECRET_KEY": keys["secret_key"],
+    }
 
 
 def _keys(role: str, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:

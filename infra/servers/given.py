@@ -36,9 +36,13 @@ ANSWER_S_MAX = 120.0
 
 @dataclass(frozen=True)
 class Given:
-    """The profile; addresses are asked for by `up` alone, the others read the home's state."""
+    """The profile; addresses are asked for by `up` alone, the others read the home's state.
+
+    prepares: whether `up` prepares the servers; a home of one role finds them prepared.
+    """
 
     addresses: Callable[[], dict[str, Any]]
+    prepares: bool = True
 
     def up(
         self,
@@ -72,9 +76,13 @@ class Given:
         (home / FOLDERS["given"]).mkdir(exist_ok=True)
         with locked(home, clock, ANSWER_S_MAX):
             state = {**read_state(home), **given}
+            if not self.prepares:
+                state.pop("roles", None)  # of an earlier `up` that knew them
             write_state(home, state)
             await_stores(state, clock)
             require("Redis", redis_version(state["valkey"]["url"]))
+            if not self.prepares:
+                return Report(state, ())
             buckets = Buckets(state["s3"]["bucket"], state["s3"]["models_bucket"])
             see_to_buckets(state["s3"], buckets)
             with psycopg.connect(state["postgres"]["dsn"]) as connection:

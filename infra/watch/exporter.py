@@ -7,6 +7,7 @@ seen for SERVERS_AGE_S_MAX, they count as down.
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -23,7 +24,7 @@ from infra.watch.live_families import add_live, service_families
 from infra.watch.probes import WATCHES_AS, Health, probe_all
 from infra.watch.seen import FlowsSeen, Look, Seen, disk, journals, tried
 from lake.clock import Clock
-from lake.errors import Unavailable
+from lake.errors import BadInput, Unavailable
 from lake.hot.look import HotLook, look
 from lake.hot.standing import Standing, standing
 from lake.ingest.hot_to_lake import LAKE_DATASETS
@@ -35,6 +36,7 @@ from lake.tables.catalog import open_catalog
 from lake.tables.table_size import TableSize, table_size
 from lake.warehouse import warehouse_of
 
+PAIR = ("server.crt", "server.key")
 PERIODS_S = {"servers": 1.0, "hot": 2.0, "lake": 15.0}
 SERVERS_AGE_S_MAX = 5.0
 SLOTS_EVERY = 2
@@ -169,10 +171,18 @@ def text(collector: Collector) -> str:
 
 
 @contextmanager
-def serving(collector: Collector, host: str, port: int) -> Iterator[int]:
-    """Serve /metrics until left; yield the port (0 asks for any). Unavailable when it is taken."""
+def serving(collector: Collector, host: str, port: int, tls: str = "") -> Iterator[int]:
+    """Serve /metrics until left; yield the port (0 asks for any). Unavailable when it is taken.
+
+    tls: folder of server.crt and server.key, "" for plain; BadInput where they are not that.
+    """
+    folder = Path(tls).expanduser()
+    pair: list[str | None] = [str(folder / name) if tls else None for name in PAIR]
     try:
-        server, thread = start_http_server(port, host, _registry(collector))
+        server, thread = start_http_server(port, host, _registry(collector), *pair)
+    except (FileNotFoundError, ssl.SSLError) as error:
+        fault = f"has no {' and '.join(PAIR)} that fit"
+        raise BadInput(f"certificates {tls}", fault, "make them, or copy them") from error
     except OSError as error:
         raise Unavailable(
             f"metrics on {host}:{port}", str(error.strerror or error), "choose another port"

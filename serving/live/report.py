@@ -22,6 +22,9 @@ WORKER, SERVICE, SIGNALS, SESSIONS = "worker", "service", "signals", "sessions"
 BESIDE_SERVICE = (WORKER, SIGNALS, SESSIONS)
 """Processes of `ticklake live` beside the service."""
 
+FAULTS = "faults"
+"""In what a process says: a list of what is wrong with its work, in words."""
+
 REPORT_S = 1.0
 SILENT_S = 5.0
 """Who has said nothing for so long is not up."""
@@ -85,6 +88,12 @@ def processes_of(home: Path, clock: Clock) -> dict[str, bool]:
     """Return whether each process beside the service speaks that has begun to, and did not end."""
     found = {name: read_report(home, name, clock) for name in BESIDE_SERVICE}
     return {name: each.speaks for name, each in found.items() if each is not None}
+
+
+def faults_of(home: Path, clock: Clock) -> list[str]:
+    """Return what processes beside the service say is wrong with their work."""
+    found = (read_report(home, name, clock) for name in BESIDE_SERVICE)
+    return [str(f) for each in found if each and each.speaks for f in each.said.get(FAULTS, ())]
 
 
 def _path(home: Path, name: str) -> Path:

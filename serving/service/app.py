@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from serving.service.answers import answer_errors
 from serving.service.gate import Gate
-from serving.service.market_routes import MarketRoutes, prediction_row
+from serving.service.market_routes import MarketRoutes, prediction_row, sentiment_rows
 from serving.service.models import Refusal
 from serving.service.order_routes import OrderRoutes, kill_routes
 from serving.service.parts import Parts
@@ -30,6 +30,7 @@ END_S, END_TRIES_MAX = 0.25, 40
 ROWS_SHOWN = 50
 OFTEN_S = 0.25
 SELDOM_S = 5.0
+SENTIMENT_S = 10.0
 """Between two looks at what clients hear of as topics."""
 
 POLICY = (
@@ -107,6 +108,7 @@ def _topics(parts: Parts) -> dict[str, tuple[Callable[[], Any], float]]:
     found: dict[str, tuple[Callable[[], Any], float]] = {
         "kill": (parts.stop.state, OFTEN_S),
         "lag": (lambda: lag_of(parts), SELDOM_S),
+        "sentiment": (lambda: sentiment_rows(parts), SENTIMENT_S),
     }
     if given.book is not None:
         book = given.book

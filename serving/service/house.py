@@ -15,7 +15,7 @@ from lake.clock import Clock
 from lake.errors import BadInput, WrongUse
 from lake.roles import role_dsn
 from lake.state import valkey_url
-from serving.live.report import processes_of
+from serving.live.report import faults_of, processes_of
 from serving.risk.given_limits import DEFAULTS
 from serving.risk.kill_switch import KILLED, KillSwitch
 from serving.risk.limits import RiskLimits
@@ -100,6 +100,7 @@ def service_of(
         predictor = stack.enter_context(predictor_of(home, client, clock))
         parts.given = Given(desk, book, predictor, history, watch, Search(home, clock))
         parts.given.processes = partial(processes_of, home, clock)
+        parts.given.faults = partial(faults_of, home, clock)
         stack.enter_context(reported(home, parts, clock))
         tls = address.tls
         certificate = None if tls is None else (str(tls / CERTIFICATE), str(tls / KEY))

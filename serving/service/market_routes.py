@@ -105,10 +105,7 @@ class MarketRoutes:
 
     def sentiment(self, _: Reader) -> Json:
         """Return each asset's sentiment of the last five minutes, by source; older is none."""
-        try:
-            return Json({"rows": sentiments(self._parts.client)})
-        except RedisError as error:
-            raise Unavailable("redis", "does not answer", "start it: ticklake up") from error
+        return Json({"rows": sentiment_rows(self._parts)})
 
     def predict(self, asked: NewPrediction, _: Reader) -> Json:
         """Return what the model in use says of an instrument now."""
@@ -124,6 +121,14 @@ class MarketRoutes:
         """Return the newest predictions."""
         found = there(self._given.predictor, "model").signals(limit)
         return Json({"rows": [prediction_row(each) for each in found]})
+
+
+def sentiment_rows(parts: Parts) -> list[dict[str, Any]]:
+    """Return each asset's sentiment, by source; Unavailable where Redis is away."""
+    try:
+        return sentiments(parts.client)
+    except RedisError as error:
+        raise Unavailable("redis", "does not answer", "start it: ticklake up") from error
 
 
 def prediction_row(found: Prediction) -> dict[str, Any]:

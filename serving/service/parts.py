@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -61,7 +61,8 @@ class Stop:
 class Given:
     """What others bring; None: not there, and its routes say so with 501.
 
-    processes: those beside the service, and whether each says that it works.
+    processes: those beside the service, and whether each says that it works; faults: what they say
+    is wrong with their work.
     """
 
     desk: OrderDesk | None = None
@@ -71,6 +72,7 @@ class Given:
     watch: Watch | None = None
     search: Search | None = None
     processes: Callable[[], Mapping[str, bool]] = dict
+    faults: Callable[[], Sequence[str]] = list
 
 
 @dataclass

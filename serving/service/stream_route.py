@@ -27,7 +27,10 @@ from serving.service.parts import Parts
 from serving.service.server import FRAME
 
 TOPICS = frozenset(
-    {"orders", "events", "positions", "pnl", "breaches", "signals", "alerts", "lag", "kill"}
+    {
+        *("orders", "events", "positions", "pnl", "breaches"),
+        *("signals", "sentiment", "alerts", "lag", "kill"),
+    }
 )
 AUTH_S_MAX = 5.0
 """Time that a client without a key has to say one."""

@@ -29,7 +29,8 @@ def watch_routes(parts: Parts) -> APIRouter:
     async def health() -> Json:
         """Say whether the service can do its work; 503 while Redis is away.
 
-        A process beside it that hangs or was killed is wrong, too, and keeps nobody from asking.
+        A process beside it that hangs or was killed is wrong, too, and a champion that has said
+        nothing for minutes; they keep nobody from asking.
         """
         silent_s = parts.source.silent_s()
         is_away = silent_s is None or silent_s > SILENT_S_MAX
@@ -37,6 +38,7 @@ def watch_routes(parts: Parts) -> APIRouter:
         given = parts.given
         processes = await to_thread.run_sync(given.processes)
         wrong += [f"{name} says nothing" for name, speaks in processes.items() if not speaks]
+        wrong += await to_thread.run_sync(given.faults)
         there_are = {
             "orders": given.desk is not None and given.book is not None,
             "models": given.predictor is not None,

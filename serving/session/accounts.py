@@ -70,6 +70,16 @@ def last_frame(connection: psycopg.Connection[Any], session: str) -> int:
     return int(json.loads(row[0])["origin"]["ticks"].rpartition("-")[2])
 
 
+def events_of(connection: psycopg.Connection[Any], session: str) -> int:
+    """Return how many events of a session's orders the ledger has."""
+    row = connection.execute(
+        b"SELECT count(*) FROM market.order_events WHERE starts_with(client_order_id, %s)",
+        (prefix_of(session),),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def cancels_of_working(
     connection: psycopg.Connection[Any], session: str, now_us: int, reason: str
 ) -> Sequence[Change]:

@@ -24,9 +24,11 @@ from lake.closes import Closes
 from lake.errors import Damaged, Fenced, Unavailable
 from lake.feeds.codec import Frames
 from serving.live.once import merged_runs
+from serving.session.forsaking import take_back
 from serving.session.minutes import GRACE_US
-from serving.session.opening import LATE_US, Follow, Opened, Parts, take_back
+from serving.session.opening import LATE_US, Opened
 from serving.session.outs_to_commands import Commands
+from serving.session.parts import Follow, Parts
 from serving.session.session import Out
 from serving.session.words import Kind, Word, joined
 from serving.streams import keys

@@ -10,20 +10,29 @@ import pyarrow as pa
 from feature_repo.trading.market import Row
 from lake.errors import Unavailable
 
+Shared = Sequence[tuple[Sequence[str], pa.Table]]
+"""Rows of features, each with the versions that are asked of it, in turn, until one answers."""
+
 
 class Models(Protocol):
-    """Scores rows of features. The same version says the same of the same rows, live or not."""
+    """Scores rows of features. The same choice says the same of the same rows, live or not."""
 
     def newest(self) -> str:
-        """Return the version that a live session is to use now; asked between rounds."""
+        """Return the choice of versions that a live session is to use now; asked between rounds."""
 
-    def use(self, version: str) -> None:
-        """Use a version from now on; raises Unavailable where it can't be had."""
+    def use(self, choice: str) -> None:
+        """Use a choice from now on; raises Unavailable where a version of it can't be had."""
 
-    def say(self, features: pa.Table) -> Sequence[Row]:
-        """Return predictions as rows of the value "prediction"; their times are not looked at.
+    def shared(self, features: pa.Table) -> Shared:
+        """Return rows of closed minutes with who is asked of them.
 
-        features: rows of closed minutes, as of serving.live.live_features.
+        features: as of serving.live.live_features.
+        """
+
+    def say(self, version: str, features: pa.Table) -> Sequence[Row]:
+        """Return predictions of a version, as rows of the value "prediction", each with its id.
+
+        Their times are not looked at. Raises Unavailable where it is late or fails.
         """
 
 
@@ -35,12 +44,16 @@ class NoModels:
     """Stands where there are none."""
 
     def newest(self) -> str:
-        """Return no version."""
+        """Return no choice."""
         return ""
 
-    def use(self, version: str) -> None:
+    def use(self, choice: str) -> None:
         """Do nothing."""
 
-    def say(self, features: pa.Table) -> Sequence[Row]:
+    def shared(self, features: pa.Table) -> Shared:
+        """Ask nobody."""
+        return ()
+
+    def say(self, version: str, features: pa.Table) -> Sequence[Row]:
         """Say nothing."""
         return ()

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psycopg
-from redis import Redis
 
 from feature_repo.feature_set import MARKET
 from feature_repo.ledger.beating import beating
-from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX, Change
-from feature_repo.ledger.writer import COMMANDS_MAX, SILENT_MS_MAX, Writer
-from lake.clock import Clock
+from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX
+from feature_repo.ledger.writer import Writer
 from lake.closes import Closes
 from lake.errors import Unavailable
-from lake.feeds.codec import Frames
-from lake.journal.reader import JournalReader
-from lake.views.client import Client
-from serving.live.journal_runs import RECALLED_MAX, journal_runs
+from serving.live.journal_runs import RECALLED_MAX
 from serving.live.seed import seed_of
-from serving.risk.kill_switch import KillSwitch
 from serving.session import accounts, warm
 from serving.session.answers import Answers, unanswered
+from serving.session.forsaking import KILLED_FRAMES_MAX, forsaken, hindrance, is_long
 from serving.session.minutes import GRACE_US
-from serving.session.models import Models
+from serving.session.parts import Follow, Parts, ShardJournal, connected
 from serving.session.plan import Plan, Start
-from serving.session.play import Tables, kept_from, play, recalled, rows_of_journal
+from serving.session.play import Tables, play, recalled, rows_of_journal
 from serving.session.rows_to_events import TRADES
 from serving.session.session import Out, Session
 from serving.session.session_log import Logged, SessionLog
@@ -39,62 +30,8 @@ from serving.session.words import Kind, Word, as_they_hold, left_out
 from serving.streams.durable_watch import DurableWatch
 
 LOG = logging.getLogger("ticklake.session")
-CONNECT_S_MAX = 5
 LATE_US = 5_000_000
 """Frames that the ledger shows nothing of, and are older than this, are not traded on any more."""
-
-KILLED_FRAMES_MAX = 5_000
-"""Frames that are played, in a fraction of a second, before the cancels of a kill. Where there are
-more, what works is taken back as the ledger has it, and the session is closed."""
-
-
-class ShardJournal:
-    """A shard's journal of this machine, as far as it is on the disk."""
-
-    def __init__(self, directory: Path, shard: int) -> None:
-        self.directory = directory
-        self._shard = shard
-
-    def durable(self) -> int:
-        """Return the last frame that is on the disk; 0: none."""
-        reader = JournalReader(self.directory, self._shard)
-        try:
-            return reader.durable()
-        finally:
-            reader.close()
-
-    def runs(self, after: int, through: int) -> Iterator[tuple[str, Frames]]:
-        """Yield its frames; see journal_runs."""
-        return journal_runs(self.directory, self._shard, after, through)
-
-
-Follow = tuple[int, int]
-"""The last frame of the session before, and the moment at which its day ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a live session works with. lake: opens the lake for the warm-up; None: without.
-
-    silent_ms: who has the accounts' turn and is not heard of for so long loses it; see Writer.
-    """
-
-    home: Path
-    shard: int
-    plan: Plan
-    dsn: str
-    client: Redis
-    kill: KillSwitch
-    clock: Clock
-    models: Models
-    code: str
-    lake: Callable[[], Client] | None = None
-    silent_ms: int = SILENT_MS_MAX
-
-    @property
-    def journal(self) -> ShardJournal:
-        """Return the shard's journal."""
-        return ShardJournal(self.home / "journal" / f"shard-{self.shard}", self.shard)
 
 
 class Opened(Closes):
@@ -111,7 +48,7 @@ class Opened(Closes):
         self.log = log
         self.words = list(logged.words)
         self.once = recalled(parts.journal.directory, parts.shard, start.first_frame)
-        self.answers = Answers(parts.models, unanswered(self.words))
+        self.answers = Answers(parts.models, unanswered(self.words), parts.silence)
         self.session = Session(start, warm.read(parts.home, start.warm), self.answers)
         self.through = start.first_frame - 1
         self.outs: list[Out] = []
@@ -135,9 +72,9 @@ class Opened(Closes):
         self.session.word(self.add(Word(kind, self.through, self.session.clock_us, said)))
         self.outs += self.session.drain()
 
-    def without(self, minutes: list[int], why: str) -> None:
-        """Record minutes of which the model says nothing: the session goes on without."""
-        said = {"minutes": minutes, "why": why[:TEXT_CHARACTERS_MAX]}
+    def without(self, version: str, minutes: list[int], why: str) -> None:
+        """Record minutes of which a version says nothing: the session goes on without."""
+        said = {"version": version, "minutes": minutes, "why": why[:TEXT_CHARACTERS_MAX]}
         self.add(Word("no_answer", self.through, self.session.clock_us, said))
         name = self.session.start.session
         LOG.warning("session %s: a minute without an answer: %s", name, why)
@@ -193,47 +130,6 @@ def opened(parts: Parts, follow: Follow | None = None, forsake: str = "") -> Ope
     return found
 
 
-def hindrance(parts: Parts, logged: Logged) -> str:
-    """Return why a session that is not closed can't be gone on with; "" where it can."""
-    first = logged.start.first_frame
-    if kept_from(parts.journal.directory) > first:
-        return "its journal is gone"
-    if not is_long(first, parts.journal.durable()) or not parts.kill.is_on:
-        return ""
-    return "trading was stopped" if cancels_of(parts, logged.start.session, "") else ""
-
-
-def is_long(after: int, through: int) -> bool:
-    """Tell whether there are more frames than a kill waits for."""
-    return through - after > KILLED_FRAMES_MAX
-
-
-def forsaken(parts: Parts, ledger: Writer, log: SessionLog, logged: Logged, why: str) -> None:
-    """Take back what works of a session's orders, as the ledger has them, and close it."""
-    start, now_us = logged.start, parts.clock.now_us()
-    take_back(parts, ledger, start.session, f"its session was abandoned: {why}")
-    with connected(parts.dsn) as connection:
-        frame = max(start.first_frame - 1, accounts.last_frame(connection, start.session))
-    kinds: tuple[Kind, ...] = ("end", "closed")
-    for number, kind in enumerate(kinds, len(logged.words) + 1):
-        word = Word(kind, frame, now_us, {"broken": why})
-        log.add(start.session, number, start.shard, word)
-
-
-def take_back(parts: Parts, ledger: Writer, session: str, reason: str) -> None:
-    """Cancel what works of a session's orders, as the ledger has them."""
-    cancels = cancels_of(parts, session, reason)
-    for i in range(0, len(cancels), COMMANDS_MAX):
-        ledger.commit(cancels[i : i + COMMANDS_MAX])
-
-
-def cancels_of(parts: Parts, session: str, reason: str) -> Sequence[Change]:
-    """Return what ends the orders of a session that work, as the ledger has them."""
-    with connected(parts.dsn) as connection:
-        now_us, words = parts.clock.now_us(), reason[:TEXT_CHARACTERS_MAX]
-        return accounts.cancels_of_working(connection, session, now_us, words)
-
-
 def turns_of(plan: Plan, shard: int) -> list[str]:
     """Return the names of what one process at a time may do: trade for an account on a shard."""
     return [f"account {account} on shard {shard}" for account in plan.strategies]
@@ -282,15 +178,6 @@ def catch_up(found: Opened, durable: int) -> None:
     upto = _last_of_day(parts.journal, found.through, durable, start.day_end_us, now_us)
     found.is_over = found.day_over = upto < durable
     found.play((), upto)
-
-
-def connected(dsn: str) -> psycopg.Connection[Any]:
-    """Return a connection to read with; raises Unavailable where the server is away."""
-    try:
-        return psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_S_MAX)
-    except psycopg.Error as error:
-        said = str(error).splitlines()[0]
-        raise Unavailable("ledger", said, "look at PostgreSQL, see: ticklake status") from error
 
 
 def _warm(parts: Parts, through: int, started_us: int) -> warm.Warm:

@@ -26,10 +26,14 @@ class Listed:
 
 
 class Orders:
-    """Collects the orders of one session, by when they were decided."""
+    """Collects the orders of one session, by when they were decided.
 
-    def __init__(self) -> None:
+    events_max: what comes after so many events of theirs is left; None: nothing.
+    """
+
+    def __init__(self, events_max: int | None = None) -> None:
         self._found: dict[tuple[str, str], Listed] = {}
+        self._left = events_max
 
     def __len__(self) -> int:
         return len(self._found)
@@ -74,6 +78,16 @@ class Orders:
         else:
             self._note(account, name, kind, row["event_us"])
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether what comes is left."""
+        return self._left == 0
+
+    def take_back(self, account: str, name: str, at_us: int) -> None:
+        """Take a cancel that is the ledger's alone, after all else."""
+        self._left = None
+        self._note(account, name, "cancelled", at_us)
+
     def lines(self) -> list[str]:
         """Return all as text, order by order: the canonical form."""
         return [line for each in self._found.values() for line in each.lines]
@@ -83,10 +97,18 @@ class Orders:
         return hashlib.sha256("".join(f"{line}\n" for line in self.lines()).encode()).hexdigest()
 
     def _add(self, key: tuple[str, str], *said: object) -> None:
-        self._found[key] = Listed([_line(*key, *said)])
+        if not self._is_left():
+            self._found[key] = Listed([_line(*key, *said)])
 
     def _note(self, account: str, name: str, *said: object) -> None:
-        self._found[account, name].lines.append(_line(account, name, *said))
+        if not self._is_left():
+            self._found[account, name].lines.append(_line(account, name, *said))
+
+    def _is_left(self) -> bool:
+        if self._left is not None and self._left > 0:
+            self._left -= 1
+            return False
+        return self._left == 0
 
 
 def first_difference(one: Orders, other: Orders) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from feature_repo.ledger.commands import NONE, Change, ChangeType, Command, Place
+from feature_repo.ledger.commands import NONE, PREDICTION, Change, ChangeType, Command, Place
 from feature_repo.trading.order import Ended, Fill
 from feature_repo.trading.simulation import Arrived
 from serving.risk.refusals import COMMAND
@@ -50,6 +50,8 @@ class Commands:
             "model": said.model or NONE,
             "code": start.code,
         }
+        if said.prediction:
+            origin[PREDICTION] = said.prediction
         order = replace(said.order, client_id=name)
         found: list[Command] = [Place(out.account, order, said.placed_us, origin)]
         if said.refusal:

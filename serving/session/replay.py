@@ -11,9 +11,10 @@ from lake.feeds.codec import INDEX_BITS
 from lake.journal.segment import segments
 from lake.views.client import Client
 from serving.session.answers import Answers, unanswered
+from serving.session.forsaking import EVENTS
 from serving.session.models import Models, NoModels
-from serving.session.opening import ShardJournal
 from serving.session.orders import Orders
+from serving.session.parts import ShardJournal
 from serving.session.plan import Opening, Plan, Start
 from serving.session.play import (
     Rows,
@@ -34,8 +35,13 @@ NOT_HELD = "not-held"
 
 
 def end_of(logged: Logged, journal: ShardJournal) -> int:
-    """Return the last frame of a session; of one that goes on, the last that is on the disk."""
+    """Return the last frame of a session; of one that goes on, the last that is on the disk.
+
+    Of one that was forsaken, the last that the ledger may have something of.
+    """
     ended = [each for each in as_they_hold(logged.words) if each.kind == "end"]
+    if ended and EVENTS in ended[0].said:
+        return int(ended[0].said["through"])
     return ended[0].frame if ended else journal.durable()
 
 
@@ -105,13 +111,21 @@ def journal_of(home: Path, logged: Logged) -> ShardJournal:
 
 
 def _orders(home: Path, logged: Logged, through: int, rows: Rows, models: Models | None) -> Orders:
-    start, found = logged.start, Orders()
+    start, ended = logged.start, logged.ended
+    words, said = logged.words, {} if ended is None else ended.said
+    if EVENTS in said:  # the ledger, and not the session, has taken back what worked
+        words = [each for each in words if each.kind not in ("end", "closed")]
+    found = Orders(said.get(EVENTS))
     if start.plan.wants_rows and models is None and _has_model(logged):
         raise WrongUse(f"session {start.session}", "had a model", "give its registry")
     answers = Answers(models or NoModels(), unanswered(logged.words))
     with Session(start, read(home, start.warm), answers) as session:
-        for outs in play(session, logged.words, start.first_frame, through, rows):
+        for outs in play(session, words, start.first_frame, through, rows):
             found.take(outs)
+            if found.is_full:
+                break
+    for account, name, at_us in said.get("taken_back", ()):
+        found.take_back(account, name, at_us)
     return found
 
 

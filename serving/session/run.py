@@ -13,9 +13,11 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from redis import Redis
@@ -31,15 +33,17 @@ from lake.settings import from_env
 from lake.state import valkey_url
 from lake.views.client import Client
 from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
-from serving.live.report import SESSIONS, saying
+from serving.live.report import FAULTS, SESSIONS, saying
 from serving.risk.given_limits import limits_given
 from serving.risk.kill_switch import KILLED, KillSwitch
-from serving.session.champion import models_of
+from serving.session.model_choice import models_of
 from serving.session.models import ModelGone
-from serving.session.opening import Follow, Parts
+from serving.session.parts import Follow, Parts
 from serving.session.plan import Plan, plan_of_words
 from serving.session.turns import run_session
 from serving.signals import models as in_use
+from serving.signals.silence import OF_SESSIONS, Silences, said_of
+from serving.signals.silence_to_alerts import SilenceAlerts, telling
 from serving.streams.connect import connected
 
 LOG = logging.getLogger("ticklake.session")
@@ -56,6 +60,7 @@ class Sessions:
         self._plan = plan
         self._clock = clock
         self._in_use = in_use.Models(home)
+        self.silences = Silences(clock)
         self._code = code_hash((*PACKAGES, "serving"))
         self._share = MILLION
         """What each shard's session has of its accounts: as much as any other's."""
@@ -108,10 +113,15 @@ class Sessions:
     def _parts(self, client: Redis, shard: int) -> Parts:
         dsn = role_dsn(self._home, "service")
         kill = KillSwitch(self._home / KILLED, client, self._clock)
-        models = models_of(self._plan, self._in_use, self._clock)
+        models = models_of(self._plan, self._in_use, self._clock, client)
         plan = replace(self._plan, share=self._share)
         names = self._home, shard, plan, dsn, client, kill, self._clock, models
-        return Parts(*names, self._code, self._lake)
+        silence = self.silences.of(f"{OF_SESSIONS}shard {shard}")
+        return Parts(*names, self._code, self._lake, silence=silence)
+
+    def said(self) -> Mapping[str, Any]:
+        """Return what the process says of itself."""
+        return {"strategies": list(self._plan.strategies), FAULTS: said_of(self.silences)}
 
     def _lake(self) -> Client:
         return connect(self._home, role="service")
@@ -126,7 +136,8 @@ def main() -> None:
     folder, clock = Path(home).resolve(), SystemClock()
     sessions = Sessions(folder, plan, clock)
     stops_when_told(sessions.stop, is_beside=is_beside)
-    with saying(folder, SESSIONS, clock, lambda: {"strategies": list(plan.strategies)}):
+    alerts = SilenceAlerts(role_dsn(folder, "service"), clock, sessions.silences, OF_SESSIONS)
+    with saying(folder, SESSIONS, clock, sessions.said), telling(alerts):
         sessions.run()
 
 

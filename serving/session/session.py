@@ -29,6 +29,7 @@ from serving.session.plan import WITH_ROWS, Start
 from serving.session.rows_to_events import Known, events_of
 from serving.session.warm import NOTHING, Warm
 from serving.session.words import Word
+from serving.signals.prediction import key_of
 
 SAMPLE_US = 60_000_000
 OUT_MAX = 100_000
@@ -39,8 +40,8 @@ OUT_MAX = 100_000
 class Decided:
     """An order that a strategy wants, when, and why it may not go out; "": it does.
 
-    model: the version that was followed, and features: the row that it spoke of, where the strategy
-    decided by one; else "".
+    Where the strategy decided by a model, else "": model: the version that was followed; features:
+    the row that it spoke of; prediction: what it said is called.
     """
 
     order: Order
@@ -48,6 +49,7 @@ class Decided:
     refusal: str = ""
     model: str = ""
     features: str = ""
+    prediction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Session(Closes):
         self.killed = self.late = self.ended = False
         self.unsound = 0
         """Quotes left out: crossed, or without a side."""
-        self.model = self._features = ""
+        self.model = self._features = self._prediction = ""
         self._models = models or NoModels()
         self._minutes = Minutes(
             warm if warm.closed_us else warm.at(start.started_us - GRACE_US),
@@ -164,7 +166,7 @@ class Session(Closes):
     def _hear(self, account: str, said: Placed | Arrived | Report) -> None:
         if isinstance(said, Placed):
             follows = account in WITH_ROWS
-            rests = self.model if follows else "", self._features if follows else ""
+            rests = (self._version(), self._features, self._prediction) if follows else ()
             decided = Decided(said.order, said.placed_us, said.reason, *rests)
             self._out.append(Out(account, self._rests_on, decided))
         else:
@@ -172,6 +174,13 @@ class Session(Closes):
         if len(self._out) > OUT_MAX:
             fault = f"{OUT_MAX:,} of its reports wait"
             raise WrongUse(f"session {self.start.session}", fault, "take them away more often")
+
+    def _version(self) -> str:
+        """Return the version that spoke, of those that share the rows."""
+        if not self._prediction:
+            return self.model
+        spoke = key_of(self._prediction)
+        return f"{spoke.model}/{spoke.version}"
 
     def _take(self, known: Known, at: int, upto: int) -> None:
         """Take events within one minute."""
@@ -200,7 +209,9 @@ class Session(Closes):
         self.clock_us = max(self.clock_us, now_us)
 
     def _feed(self, event: Event) -> None:
-        self._features = row_words(event) if type(event) is Row else ""
+        self._features = self._prediction = ""
+        if type(event) is Row:
+            self._features, self._prediction = row_words(event), event.name
         for seat in self._seats:
             seat.feed(event)
 

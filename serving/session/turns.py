@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 
 from lake.errors import Unavailable
 from serving.session.live_shard import Differs, LiveShard
-from serving.session.opening import Follow, Parts, opened
+from serving.session.opening import opened
+from serving.session.parts import Follow, Parts
 from serving.session.plan import Plan
 from serving.streams import owner
 from serving.streams.reader import ShardReader

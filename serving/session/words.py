@@ -38,8 +38,8 @@ class Word:
     """Something that a session was told.
 
     frame: after which it holds; at_us: UTC microseconds, of a tick the clock's from then on.
-    said: what belongs to it: of left_out its frames, of model its version, of start all of it,
-    of no_answer the minutes of which no model said anything.
+    said: what belongs to it: of left_out its frames, of start all of it, of model the choice of
+    versions (serving.signals.choice), of no_answer the minutes of which a version said nothing.
     """
 
     kind: Kind

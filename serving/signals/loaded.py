@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.feature_set import MARKET
-from feature_repo.models.learner import TREES, Model
+from feature_repo.models.learner import SEQUENCE, TREES, Model
 from feature_repo.models.registry import Card, Version
 from feature_repo.models.takes import beside_market
 from lake.errors import BadInput, TicklakeError, Unavailable
+from serving.signals.windows import WINDOW_MAX
 
 Float64 = npt.NDArray[np.float64]
 
@@ -37,6 +38,8 @@ class Line:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.fault = ""
+        """Why the newest work came to nothing; "" where it came to something."""
         self._free = threading.Semaphore()
         self._asked: SimpleQueue[_Call | None] = SimpleQueue()
         threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -47,6 +50,15 @@ class Line:
         ms_max: wait for the work before, and again for this. Work that is late goes on, and what it
         comes to is thrown away.
         """
+        try:
+            found = self._asked_of(work, ms_max)
+        except TicklakeError as error:
+            self.fault = str(error)
+            raise
+        self.fault = ""
+        return found
+
+    def _asked_of(self, work: Callable[[], Float64], ms_max: float) -> Float64:
         if not self._free.acquire(timeout=ms_max / 1_000):
             raise Unavailable(self._name, "is still at work", "see whether the machine is overfull")
         call = _Call(work)
@@ -105,12 +117,18 @@ class Loaded:
         return self._model.names
 
     @property
+    def window(self) -> int:
+        """Return how many rows of a series a prediction is made of."""
+        return self._model.window
+
+    @property
     def words(self) -> str:
         """Return what to call it."""
         return f"{self.version.name} {self.version.version}"
 
     def probabilities(self, vectors: Float64, ms_max: float | None = None) -> Float64:
-        """Return the probability of down, flat and up, a row each.
+        """Return the probability of down, flat and up, a row each; vectors: or windows, oldest
+        row first.
 
         Raises Unavailable where it is late; BadInput where it fails or says what is no probability.
         """
@@ -122,8 +140,15 @@ class Loaded:
             and bool((np.abs(found.sum(axis=1) - 1) <= SUM_ERROR_MAX).all())
         )
         if not fits:
-            raise BadInput(self.words, "says what are no probabilities", "train it again")
+            error = BadInput(self.words, "says what are no probabilities", "train it again")
+            self._line.fault = str(error)
+            raise error
         return found
+
+    @property
+    def fault(self) -> str:
+        """Return why its newest answer was none; "" where it was one."""
+        return self._line.fault
 
     def explain(self, vectors: Float64) -> Float64:
         """Return what each feature adds, a row each; the last column is the rest. Raises as above.
@@ -147,6 +172,8 @@ def loaded(
     where that is late.
     """
     fault = unfit(card)
+    if model.window > WINDOW_MAX:
+        fault = f"looks at {model.window:,} rows, the speed layer keeps {WINDOW_MAX}"
     if fault:
         raise BadInput(f"{version.name} {version.version}", fault, "give its role to another")
     tickers = frozenset(card.facts["source"]["tickers"])
@@ -154,7 +181,8 @@ def loaded(
     lines = Line(words), Line(words)
     made = Loaded(version, card, tickers, model, *lines, answer_ms_max)
     try:
-        made.probabilities(np.zeros((1, len(made.names))), TRIAL_MS_MAX)
+        rows = () if model.window == 1 else (model.window,)
+        made.probabilities(np.zeros((1, *rows, len(made.names))), TRIAL_MS_MAX)
     except TicklakeError:
         made.close()
         raise
@@ -166,8 +194,8 @@ def unfit(card: Card) -> str:
     source = card.facts.get("source")
     if not source:
         return "was trained on a file, so nobody knows its features"
-    if card.facts.get("learner", TREES) != TREES:
-        return "takes more than one row at a time, which is not done live"
+    if (learner := card.facts.get("learner", TREES)) not in (TREES, SEQUENCE):
+        return f"is of the learner {learner}, which the speed layer does not know"
     if sets := beside_market(card):
         return f"takes features of {sets}, which the speed layer does not make"
     took = source.get("feature_set", MARKET.name), source.get("set_version") or MARKET.version

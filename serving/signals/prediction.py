@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from feature_repo.trading.market import Instrument
+from lake.errors import BadInput
 
+_ID = re.compile(r"(.+?)/(\d+)/([^/]+)/([^/]+)/(.+)/(\d+)/(\d+)")
 INSTRUMENT = ("ticker", "exchange", "market")
 
 
@@ -41,6 +44,26 @@ def id_of(model: str, version: int, instrument: Instrument, t_us: int, known_us:
     """Return a prediction's name: what tells its row of model_predictions from every other."""
     ticker, exchange, market = instrument
     return f"{model}/{version}/{exchange}/{market}/{ticker}/{t_us}/{known_us}"
+
+
+class Key(NamedTuple):
+    """What a prediction's name says: who spoke of which row of features. Times as of id_of."""
+
+    model: str
+    version: int
+    instrument: Instrument
+    t_us: int
+    known_us: int
+
+
+def key_of(prediction_id: str) -> Key:
+    """Return what id_of made a name of; BadInput for anything else."""
+    found = _ID.fullmatch(prediction_id)
+    if found is None:
+        raise BadInput(f"prediction {prediction_id[:100]!r}", "is no prediction's id")
+    model, version, exchange, market, ticker, t_us, known_us = found.groups()
+    where = Instrument(ticker, exchange, market)
+    return Key(model, int(version), where, int(t_us), int(known_us))
 
 
 def as_told(said: Sequence[Prediction]) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ from serving.signals.models import Models
 from serving.signals.outcomes import kept
 from serving.signals.prediction import Prediction
 from serving.signals.route import BANDIT
-from serving.signals.scoring import Spoken, Told, decided, is_fresh, told_of
-from serving.signals.told_signals import NewestSignals
+from serving.signals.scoring import Spoken, Told, decided, is_fresh, looks_back, told_of
+from serving.signals.told_signals import HELD_MAX, NewestSignals
 from serving.streams import keys
 
 
@@ -50,10 +50,20 @@ class LivePredictor:
             outcomes = kept(self._client, use.name) if use.route.kind == BANDIT else {}
         except RedisError as error:
             raise Unavailable("redis", "does not answer", "start it: ticklake up") from error
+        if looks_back(use):
+            return self._told(use.name, row)
         found, spoken = decided(use, [row], outcomes, self._clock)
         if not found:
             return None
         return _explained(found[0], spoken[-1]) if explain else found[0]
+
+    def _told(self, model: str, row: Told) -> Prediction | None:
+        """Return what the process of signals told of a row: it has the rows before it, for a model
+        of which a version looks at some. Without each feature's part, which is in its row.
+        """
+        told = self._signals.newest(HELD_MAX)
+        key = model, row.instrument, row.known_us
+        return next((e for e in told if (e.model, e.instrument, e.known_us) == key), None)
 
     def signals(self, limit: int) -> Sequence[Prediction]:
         """Return the newest predictions, the newest first; Unavailable where Redis is away."""

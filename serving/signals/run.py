@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -21,11 +23,14 @@ from lake.errors import TicklakeError
 from lake.roles import role_dsn
 from lake.state import valkey_url
 from serving.live.process import AGAIN_S, BESIDE, steady, stops_when_told
-from serving.live.report import SIGNALS, saying
+from serving.live.report import FAULTS, SIGNALS, saying
+from serving.signals.look_back import LookBack
 from serving.signals.models import Models
 from serving.signals.outcomes import Counter
 from serving.signals.recorder import Recorder
 from serving.signals.scorer import Scorer, Updates
+from serving.signals.silence import OF_SIGNALS, Silences, look_at_seats, said_of
+from serving.signals.silence_to_alerts import SilenceAlerts, telling
 from serving.streams import owner
 from serving.streams.connect import connected
 
@@ -44,6 +49,7 @@ class Signals:
         self._home = home
         self._clock = clock
         self.models = Models(home)
+        self.silences = Silences(clock)
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -77,11 +83,18 @@ class Signals:
         turn = owner.take(client, GROUP, TURN)
         if turn is None:
             return
+        look_back = LookBack()
         scorer = Scorer(
-            client, recorder, self._clock, lambda: self.models.in_use, lambda: counter.found
+            client,
+            recorder,
+            self._clock,
+            lambda: self.models.in_use,
+            lambda: counter.found,
+            self.silences,
+            look_back,
         )
         scorer.begin()
-        updates = Updates(client, self._clock)
+        updates = Updates(client, self._clock, look_back)
         steady()
         renewed_us = self._clock.monotonic_us()
         while not self.stop.is_set():
@@ -94,13 +107,23 @@ class Signals:
             scorer.foresee(updates.ahead())
         turn.leave()
 
+    def look(self) -> None:
+        """Note champions that can't be used; what the registry did not say yet, nobody knows."""
+        if self.models.looks and not self.models.fault:
+            look_at_seats(self.silences, self.models.in_use)
+
+    def said(self) -> Mapping[str, Any]:
+        """Return what the process says of itself."""
+        return {FAULTS: said_of(self.silences)}
+
 
 def main() -> None:
     """Run until a signal comes."""
     home, clock = Path(sys.argv[1]).resolve(), SystemClock()
     signals = Signals(home, clock)
     stops_when_told(signals.stop, is_beside=sys.argv[2:] == [BESIDE])
-    with saying(home, SIGNALS, clock):
+    alerts = SilenceAlerts(role_dsn(home, ROLE), clock, signals.silences, OF_SIGNALS)
+    with saying(home, SIGNALS, clock, signals.said), telling(alerts, signals.look):
         signals.run()
 
 

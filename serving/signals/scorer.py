@@ -12,7 +12,7 @@ is so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,13 @@ from redis import Redis
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
 from serving.live.told import AHEAD, FEATURES, UPDATE
+from serving.signals.look_back import LookBack
 from serving.signals.models import InUse
 from serving.signals.outcomes import ByVersion
 from serving.signals.prediction import Prediction
 from serving.signals.recorder import Recorder
-from serving.signals.scoring import Spoken, Told, beside, decided, is_fresh, told_of
+from serving.signals.scoring import Spoken, Told, beside, decided, is_fresh, looks_back, told_of
+from serving.signals.silence import Silences, heard
 from serving.signals.told_signals import HELD_MAX, NewestSignals, tell
 from serving.streams import keys
 
@@ -43,9 +45,10 @@ BACK_MS = 70_000
 class Updates:
     """Reads every shard's minutes on from where it was; used by one thread."""
 
-    def __init__(self, client: Redis, clock: Clock) -> None:
+    def __init__(self, client: Redis, clock: Clock, look_back: LookBack | None = None) -> None:
         self._client = client
         self._clock = clock
+        self._look_back = look_back
         self._after: dict[str, bytes | str] = {}
         self._looked_us: int | None = None
         self._ahead: dict[bytes, tuple[bytes, list[Told]]] = {}
@@ -67,15 +70,17 @@ class Updates:
         for stream, entries in found or ():
             for entry_id, fields in entries:
                 self._after[stream.decode()] = entry_id
-                for row in self._rows(stream, fields, heard_us):
-                    rows[row.instrument] = row
+                told = self._rows(stream, fields, heard_us)
+                rows |= {row.instrument: row for row in told}
+                if self._look_back is not None:
+                    self._look_back.hear(told)
         return [row for row in rows.values() if is_fresh(row, heard_us)]
 
     def ahead(self) -> list[list[Told]]:
         """Return what was told ahead and has not come to be yet, of each shard."""
         return [rows for _, rows in self._ahead.values()]
 
-    def _rows(self, stream: bytes, fields: Mapping[bytes, bytes], heard_us: int) -> Iterable[Told]:
+    def _rows(self, stream: bytes, fields: Mapping[bytes, bytes], heard_us: int) -> Sequence[Told]:
         """Return the rows of an update; what is told ahead is kept for one that says the same."""
         ahead = fields.get(AHEAD)
         if ahead is not None:
@@ -119,7 +124,8 @@ class _Foreseen:
 class Scorer:
     """Scores rows by what is in use; used by one thread.
 
-    in_use, outcomes: ask for the models by name, and for how their versions came out.
+    in_use, outcomes: ask for the models by name, and for how their versions came out. silences:
+    hears which champions spoke. look_back: has heard the rows, and those before them.
     """
 
     def __init__(
@@ -129,12 +135,16 @@ class Scorer:
         clock: Clock,
         in_use: Callable[[], Mapping[str, InUse]],
         outcomes: Callable[[], Mapping[str, ByVersion]],
+        silences: Silences | None = None,
+        look_back: LookBack | None = None,
     ) -> None:
         self._client = client
         self._recorder = recorder
         self._clock = clock
         self._in_use = in_use
         self._outcomes = outcomes
+        self._silences = silences or Silences(clock)
+        self._look_back = look_back or LookBack()
         self._known: dict[tuple[str, Instrument], int] = {}
         self._ahead: list[Sequence[Told]] = []
         self._foreseen: list[_Foreseen] = []
@@ -147,7 +157,7 @@ class Scorer:
     def foresee(self, ahead: Sequence[Sequence[Told]]) -> None:
         """Make out what is said of rows that were told ahead; nothing is told or kept.
 
-        ahead: as of Updates.
+        ahead: as of Updates. A model that looks at rows before them waits for the close.
         """
         news = [rows for rows in ahead if not any(rows is known for known in self._ahead)]
         self._ahead = list(ahead)
@@ -156,6 +166,8 @@ class Scorer:
         ]
         for rows in news:
             for use in self._in_use().values():
+                if looks_back(use):
+                    continue
                 outcomes = self._outcomes().get(use.name, {})
                 said = decided(use, rows, outcomes, self._clock)
                 self._foreseen.append(_Foreseen(use, outcomes, rows, *said))
@@ -165,7 +177,8 @@ class Scorer:
         told: list[Prediction] = []
         for use in self._in_use().values():
             outcomes = self._outcomes().get(use.name, {})
-            found, spoken, left = self._known_of(use, outcomes, rows)
+            asked = self._look_back.ready(use, rows)
+            found, spoken, left = self._known_of(use, outcomes, asked)
             more = decided(use, left, outcomes, self._clock) if left else ([], [])
             found, spoken = [*found, *more[0]], [*spoken, *more[1]]
             news = [each for each in found if self._is_new(each)]
@@ -174,7 +187,10 @@ class Scorer:
                     tell(self._client, news)
                 told += news
             finally:  # what was said is kept, told or not
-                self._recorder.put([*spoken, *beside(use, rows, spoken, self._clock)])
+                said = [*spoken, *beside(use, asked, spoken, self._clock)]
+                self._recorder.put(said)
+                heard(self._silences, use, asked, said)
+        self._look_back.keep()
         return told
 
     def _known_of(

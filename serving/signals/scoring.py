@@ -25,6 +25,7 @@ from serving.signals.loaded import INTERVAL, Loaded
 from serving.signals.models import InUse, takes
 from serving.signals.prediction import Prediction, id_of
 from serving.signals.route import ARMS, CHAMPION, Outcomes, routed
+from serving.signals.windows import NONE, PLACES, Past, Windows
 
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -36,7 +37,7 @@ ones are there, if anything was traded."""
 
 class Told(NamedTuple):
     """Features of an instrument's minute. t_us: its end; known_us: when they were; heard_us: here;
-    all UTC.
+    all UTC. past: what was there before it, for versions that look at several rows.
     """
 
     instrument: Instrument
@@ -45,6 +46,7 @@ class Told(NamedTuple):
     heard_us: int
     values: Mapping[str, float | None]
     degraded: frozenset[str]
+    past: Past = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,10 @@ def is_fresh(row: Told, now_us: int) -> bool:
 
 
 def whole(version: Loaded, rows: Sequence[Told]) -> tuple[list[Told], Float64]:
-    """Return the rows that a version takes, and their vectors: its ticker, its features whole."""
+    """Return the rows that a version takes, and their vectors, or the windows that end with them.
+
+    Its ticker, and all of its features whole, of the rows before as well where it looks at some.
+    """
     taken = [
         row
         for row in rows
@@ -104,9 +109,40 @@ def whole(version: Loaded, rows: Sequence[Told]) -> tuple[list[Told], Float64]:
     names = version.names
     vectors = np.array([[each.values.get(name) for name in names] for each in taken], np.float64)
     is_whole: Bool = np.logical_and.reduce(np.isfinite(vectors), axis=1)
-    if is_whole.all():
-        return taken, vectors
-    return [row for row, fits in zip(taken, is_whole, strict=True) if fits], vectors[is_whole]
+    if not is_whole.all():
+        taken = [row for row, fits in zip(taken, is_whole, strict=True) if fits]
+        vectors = vectors[is_whole]
+    return (taken, vectors) if version.window == 1 else _windows(version, taken, vectors)
+
+
+def _windows(version: Loaded, rows: Sequence[Told], vectors: Float64) -> tuple[list[Told], Float64]:
+    """Return the rows before which there are enough, and the windows that end with their vectors."""
+    past = [row.past.newest(version.names, version.window - 1) for row in rows]
+    at = [n for n, found in enumerate(past) if found is not None]
+    if not at:
+        return [], np.zeros((0, version.window, len(version.names)))
+    before = np.array([past[n] for n in at], np.float64)
+    return [rows[n] for n in at], np.concatenate([before, vectors[at][:, None]], axis=1)
+
+
+def keep(windows: Windows, rows: Sequence[Told]) -> None:
+    """Keep rows, oldest first, for those after them."""
+    for row in rows:
+        found = [row.values.get(name) for name in PLACES]
+        values = np.array([np.nan if each is None else each for each in found], np.float64)
+        degraded = np.array([name in row.degraded for name in PLACES], np.bool_)
+        windows.keep(row.instrument, row.t_us, row.known_us, values, degraded)
+
+
+def with_past(windows: Windows, rows: Sequence[Told]) -> list[Told]:
+    """Return rows with what was kept of before each."""
+    return [row._replace(past=windows.past(row.instrument, row.t_us, row.known_us)) for row in rows]
+
+
+def looks_back(use: InUse) -> bool:
+    """Tell whether a version that may be asked looks at several rows."""
+    seats = use.seats.values()
+    return any(each.window > 1 for seat in seats for each in (seat.now, seat.before) if each)
 
 
 def ask(version: Loaded, role: str, rows: Sequence[Told], vectors: Float64, clock: Clock) -> Spoken:

@@ -27,9 +27,11 @@ from lake.clock import SystemClock
 from lake.errors import BadInput, Unavailable, WrongUse
 from lake.hot.recovery import OTHERS, window_s
 from lake.hot.standing import standing
+from lake.roles import ROLES, role_dsn
 from lake.settings import Settings
-from lake.state import write_state
+from lake.state import with_user, write_state
 from lake.warehouse import Bucket, warehouse_of
+from tests.conftest import PASSWORD
 
 GIVEN = dict.fromkeys(REQUIRED, "here")
 
@@ -156,6 +158,50 @@ def test_a_store_that_does_not_answer_in_time_is_not_taken_for_another_kind() ->
         with pytest.raises(Unavailable, match="no answer in"):
             is_minio(address, answer_s_max=0.1)
         over.set()
+
+
+def test_a_home_of_one_role_knows_nobody_else_s_password() -> None:
+    words = {**GIVEN, "POSTGRES_PASSWORD": "", "S3_ACCESS_KEY": "", "S3_SECRET_KEY": ""}
+    passwords = {f"{name.upper()}_PASSWORD": f"of {name}" for name in ROLES}
+    more = {"TRINO_URL": "http://trino:8080", "TRINO_PASSWORD": "owner", "MLFLOW_PASSWORD": "m"}
+    state = from_env({**words, **passwords, **more}, "service")
+    found = psycopg.conninfo.conninfo_to_dict(state["postgres"]["dsn"])
+    assert (found["user"], found["password"]) == ("market_service", "of service")
+    assert (state["s3"]["access_key"], state["s3"]["secret_key"]) == ("service", "of service")
+    assert state["trino"] == {"url": "http://trino:8080", "user": "service"}
+    others = [each for name, each in passwords.items() if name != "SERVICE_PASSWORD"]
+    assert [each for each in (*others, "owner") if each in json.dumps(state)] == []
+    keys = {"SERVICE_S3_ACCESS_KEY": "AKIA2", "SERVICE_S3_SECRET_KEY": "its"}
+    assert from_env({**words, **passwords, **keys}, "service")["s3"]["access_key"] == "AKIA2"
+    with pytest.raises(BadInput, match="SERVICE_PASSWORD: is not set"):
+        from_env(words, "service")
+    with pytest.raises(BadInput, match="role nobody: there is none"):
+        from_env(words, "nobody")
+
+
+def test_a_home_of_one_role_finds_servers_that_were_prepared(
+    tmp_path: Path, migrated_dsn: str, valkey_url: str
+) -> None:
+    with psycopg.connect(migrated_dsn, autocommit=True) as owner:
+        owner.execute(f"ALTER ROLE market_service LOGIN PASSWORD '{PASSWORD}'".encode())
+    dsn = with_user(migrated_dsn, "market_service", PASSWORD)
+    with store(200) as s3:
+        state = from_env({**GIVEN, "S3_ENDPOINT": s3, "SERVICE_PASSWORD": PASSWORD}, "service")
+        state["postgres"]["dsn"], state["valkey"]["url"] = dsn, valkey_url
+        write_state(tmp_path, {"roles": {"operator": {"dsn": "of before"}}})
+        Given(lambda: state, prepares=False).up(tmp_path)
+    for role in ("service", "analyst", "operator"):
+        assert role_dsn(tmp_path, role) == dsn
+        found = warehouse_of(tmp_path, role)
+        assert isinstance(found, Bucket)
+        assert found.access_key == "service"
+
+
+def test_a_role_alone_is_for_servers_that_others_prepare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["up", "--role", "service", "--home", str(tmp_path / "home")]) == 2
+    assert "servers that others run" in capsys.readouterr().err
 
 
 def given_servers(postgres: str, valkey: str, s3: str) -> Given:

@@ -119,6 +119,8 @@ def test_a_fill_that_changed_no_position_is_said(audit: Audit) -> None:
         ({"ticks": "none"}, True),  # told apart by how the order ended
         ({"ticks": "some"}, False),
         ({"code": "none"}, False),
+        ({"prediction": "trees/7/sim/spot/X:BTCUSD/60000000/60000001"}, True),
+        ({"prediction": ""}, False),
     ],
 )
 def test_an_origin_is_whole_where_it_can_be_followed(given: dict[str, str], is_whole: bool) -> None:

@@ -20,6 +20,7 @@ from feature_repo.trading.order import Order
 from infra.servers import ports
 from serving.service.limits import Limits
 from serving.streams import keys
+from serving.streams.latest import SENTIMENT_MS, Value, put
 from tests.chromium import chromium
 from tests.service.serving import CLOCK, VENUE, WAIT_S_MAX, Served, served
 
@@ -48,6 +49,7 @@ def service(
 ) -> Iterator[Served]:
     with served(valkey_url, tmp_path_factory.mktemp("page"), limits=MANY, dsn=ledger_dsn) as found:
         candles(found)
+        sentiment(found)
         found.tell(("X:BTCUSD", "50000"), ("X:ETHUSD", "3000"))
         yield found
 
@@ -60,6 +62,14 @@ def candles(service: Served) -> None:
         bar = {"ticker": "X:BTCUSD", **VENUE, "interval": "1m", "t": now_us - n * MINUTE_US}
         raw = orjson.dumps({**bar, **amounts, "volume": "3", "trades": 5})
         service.client.zadd(keys.bars("coinbase", "spot", "X:BTCUSD", "1m"), {raw: bar["t"]})
+
+
+def sentiment(service: Served) -> None:
+    """Keep a score of ether, as a worker does."""
+    said = {"sentiment_score": "-0.35", "confidence": "0.9"}
+    with service.client.pipeline() as pipe:
+        put(pipe, [Value(keys.sentiment("news", "ETH"), CLOCK.now_us(), 7, said)], SENTIMENT_MS)
+        pipe.execute()
 
 
 @contextmanager
@@ -169,6 +179,7 @@ def test_what_is_told_is_shown(browser: Browser, service: Served) -> None:
         service.tell(features=[{"ticker": "X:BTCUSD", **VENUE, **made}])
         page.wait_for_selector("#features-list [data-degraded] dd:has-text('61.25')")
         page.wait_for_selector("#alerts li:has-text('7 of 9 rules hold')")
+        page.wait_for_selector("#sentiment li:has-text('ETH') b.down:has-text('-0.35')")
         with service.http("trade") as http:
             order = {"ticker": "X:BTCUSD", "side": "buy", "size": "0.5"}
             service.tell_fresh("X:BTCUSD", "50123.5")

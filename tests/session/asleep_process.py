@@ -12,7 +12,7 @@ from lake.clock import ManualClock, SystemClock
 from lake.errors import TicklakeError
 from serving.risk.kill_switch import KillSwitch
 from serving.session.models import NoModels
-from serving.session.opening import Parts
+from serving.session.parts import Parts
 from serving.session.turns import run_session
 from serving.streams.connect import connected
 from tests.session.market import CODE, NOON_US, PLAN

@@ -18,10 +18,14 @@ from lake.journal.segment import segments
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.kill_switch import Word as Said
 from serving.session.answers import Answers
-from serving.session.models import ModelGone
-from serving.session.opening import KILLED_FRAMES_MAX, opened
+from serving.session.forsaking import KILLED_FRAMES_MAX
+from serving.session.models import ModelGone, Shared
+from serving.session.opening import opened
+from serving.session.orders import first_difference, orders_of_ledger
 from serving.session.plan import Plan
 from serving.session.play import kept_from, recalled
+from serving.session.replay import orders_of_journal
+from serving.session.session_log import Logged
 from serving.session.turns import run_session
 from serving.streams.connect import connected
 from tests.desk.desks import faults_of
@@ -87,9 +91,21 @@ def test_a_kill_does_not_wait_for_a_long_session_that_is_opened_again(
     assert working(world) == 0
     with opened(world.parts()) as found:
         assert not found.outs
-    assert len(world.sessions()) == 2
+    first, _ = world.sessions()
+    assert is_decided_again(world, first) > 0
     assert faults_of(migrated_dsn) == []
     world.close()
+
+
+def is_decided_again(world: World, logged: Logged) -> int:
+    """Hold the ledger against a replay of a session; return how many orders were taken back."""
+    replayed = orders_of_journal(world.folder, logged, world.models)
+    with psycopg.connect(world.dsn) as connection:
+        written = orders_of_ledger(connection, logged.start.session)
+    assert first_difference(replayed, written) is None
+    assert replayed.digest() == written.digest()
+    assert logged.ended is not None
+    return len(logged.ended.said["taken_back"])
 
 
 def test_a_kill_while_a_long_session_is_played_is_not_held_up_by_it(
@@ -108,6 +124,8 @@ def test_a_kill_while_a_long_session_is_played_is_not_held_up_by_it(
     with pytest.raises(Unavailable, match="was closed: trading was stopped"):
         opened(world.parts())
     assert working(world) == 0
+    (logged,) = world.sessions()
+    assert is_decided_again(world, logged) > 0
     world.close()
 
 
@@ -136,10 +154,13 @@ class Moody:
     def newest(self) -> str:
         return "moody/1"
 
-    def use(self, version: str) -> None:
+    def use(self, choice: str) -> None:
         pass
 
-    def say(self, features: pa.Table) -> Sequence[Row]:
+    def shared(self, features: pa.Table) -> Shared:
+        return [(("moody/1",), features)]
+
+    def say(self, version: str, features: pa.Table) -> Sequence[Row]:
         self.asked += 1
         if self.may_fail and self.asked % 3 == 0:
             raise Unavailable("moody 1", "did not answer in 200 ms", "see the machine")
@@ -188,10 +209,11 @@ def test_what_was_answered_is_asked_again_until_it_is_there() -> None:
     answers = Answers(models)
     features = features_of_minutes(NOON_US, NOON_US + MINUTE_US)
     assert len(answers.say(features)) == 2
-    assert len(Answers(models, [NOON_US]).say(features)) == 1
+    assert len(Answers(models, [("moody/1", NOON_US)]).say(features)) == 1
+    assert len(Answers(models, [("", NOON_US)]).say(features)) == 1  # as words of before have it
     models.asked = 2
     noted: list[list[int]] = []
-    answers.note = lambda minutes, why: noted.append(minutes)
+    answers.note = lambda version, minutes, why: noted.append(minutes)
     assert list(answers.say(features)) == []
     assert noted == [[NOON_US, NOON_US + MINUTE_US]]
     assert list(answers.say(features)) == []  # once and for all
@@ -234,11 +256,14 @@ class Gone:
     def newest(self) -> str:
         return "direction/7"
 
-    def use(self, version: str) -> None:
-        if version:
-            raise Unavailable(f"version {version}", "is damaged", "train it again")
+    def use(self, choice: str) -> None:
+        if choice:
+            raise Unavailable(f"version {choice}", "is damaged", "train it again")
 
-    def say(self, features: pa.Table) -> Sequence[Row]:
+    def shared(self, features: pa.Table) -> Shared:
+        return ()
+
+    def say(self, version: str, features: pa.Table) -> Sequence[Row]:
         return ()
 
 

@@ -26,8 +26,9 @@ from lake.journal.journal import Journal
 from serving.risk.kill_switch import KillSwitch
 from serving.session.live_shard import LiveShard
 from serving.session.models import Models, NoModels
-from serving.session.opening import Follow, Parts, opened
+from serving.session.opening import opened
 from serving.session.orders import Orders, first_difference, orders_of_ledger
+from serving.session.parts import Follow, Parts
 from serving.session.plan import Plan
 from serving.session.replay import orders_of_journal
 from serving.session.session_log import Logged, SessionLog

@@ -35,6 +35,7 @@ class Line:
     fails: bool = False
     hangs: threading.Event = field(default_factory=threading.Event)
     is_hanging: bool = False
+    window: int = 1
 
     def probabilities(self, features: Any) -> Any:
         if self.fails:

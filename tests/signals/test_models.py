@@ -15,7 +15,7 @@ from infra.command.main import run
 from lake.clock import ManualClock
 from lake.errors import BadInput, Damaged, Unavailable, WrongUse
 from serving.live.told import feature_rows
-from serving.signals.champion import ChampionModels
+from serving.signals.choice import ChosenModels
 from serving.signals.loaded import Loaded
 from serving.signals.models import InUse, Models, taken
 from serving.signals.route import CANARY, Route
@@ -106,7 +106,7 @@ def test_without_a_registry_none_is_made_and_it_is_one_sentence(tmp_path: Path) 
         models.model("X:BTCUSD")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Unavailable, match="no registry"):
-        ChampionModels(models, ManualClock()).use("direction/1")
+        ChosenModels(models, ManualClock()).use("direction/1")
 
 
 def test_what_is_away_is_tried_again_and_what_is_broken_is_not() -> None:
@@ -175,17 +175,18 @@ def test_a_champion_says_the_same_of_the_same_rows_in_a_replay(
 ) -> None:
     house.train("champion")
     models.look()
-    live = ChampionModels(models, ManualClock())
-    assert (live.newest(), live.say(computed(walk(50), MARKET))) == ("direction/1", [])
+    live, rows = ChosenModels(models, ManualClock()), computed(walk(50), MARKET)
+    assert (live.newest(), live.shared(rows)) == ("direction/1", [])
     live.use(live.newest())
-    rows = computed(walk(50), MARKET)
-    said = live.say(rows)
+    ((versions, asked),) = live.shared(rows)
+    assert (versions, asked.num_rows) == (("direction/1",), rows.num_rows)
+    said = live.say("direction/1", rows)
     whole = [row for row in feature_rows(rows) if row["values"]["realised_volatility_30"]]
     assert [row.time_us for row in said] == [row["t"] for row in whole]
     assert [row.available_us for row in said] == [row["known"] for row in whole]
-    replay = ChampionModels(Models(house.home), ManualClock(), "direction")
+    replay = ChosenModels(Models(house.home), ManualClock(), "direction")
     replay.use("direction/1")  # which nothing has looked for yet
-    assert replay.say(rows) == said
+    assert replay.say("direction/1", rows) == said
     for wrong in ("direction", "direction/9", "other/1"):
         with pytest.raises(Unavailable, match=f"version {wrong}"):
             replay.use(wrong)

@@ -9,7 +9,7 @@ import { Search } from "./search.js";
 import { Stream } from "./stream.js";
 import { age, nowUs, put } from "./words.js";
 
-const TOPICS = ["orders", "events", "positions", "pnl", "breaches", "signals", "alerts", "lag", "kill"];
+const TOPICS = ["orders", "events", "positions", "pnl", "breaches", "signals", "sentiment", "alerts", "lag", "kill"];
 const LISTS = new Set(["type", "prices", "bars", "gone", "features"]);
 const at = (id) => document.getElementById(id);
 

@@ -148,6 +148,18 @@ export class Panels {
     )));
   }
 
+  // Scores from -1, bearish, to 1, bullish: an asset's of each source.
+  sentiment(said) {
+    fill("sentiment", rows(said).slice(0, LIST_MAX).map((row) => {
+      const entry = made("li", row.asset);
+      const sure = row.confidence === null ? "" : `, confidence ${Number(row.confidence).toFixed(2)}`;
+      entry.title = `of ${clock(row.event_time_us)}${sure}`;
+      entry.append(made("small", row.source), track(Number(row.sentiment_score)));
+      entry.append(made("b", signed(row.sentiment_score, 2), way(row.sentiment_score)));
+      return entry;
+    }));
+  }
+
   lag(said) {
     fill("freshness", rows(said.freshness ?? []).map((row) => {
       const entry = made("li", row.dataset);
@@ -209,10 +221,7 @@ export class Panels {
     const most = Math.abs(parts[0]?.[1] ?? 1) || 1;
     at("reasons").replaceChildren(...parts.slice(0, REASONS_MAX).map(([name, value]) => {
       const entry = made("div", "", "reason");
-      const track = made("span", "", "track");
-      const part = track.appendChild(made("span", "", `part ${value < 0 ? "down" : "up"}`));
-      part.style.width = `${((50 * Math.abs(value)) / most).toFixed(1)}%`;
-      entry.append(made("span", name), track, made("span", signed(value, 3)));
+      entry.append(made("span", name), track(value / most), made("span", signed(value, 3)));
       return entry;
     }));
   }
@@ -237,6 +246,14 @@ function head(id, names, before) {
     return th;
   }));
   at(id).replaceChildren(...(all.length ? [tr] : []));
+}
+
+// A bar from the middle, to the right for what is above zero; share: of its half, -1 to 1.
+function track(share) {
+  const found = made("span", "", "track");
+  const part = found.appendChild(made("span", "", `part ${share < 0 ? "down" : "up"}`));
+  part.style.width = `${(50 * Math.min(1, Math.abs(share))).toFixed(1)}%`;
+  return found;
 }
 
 function line(cells) {
