@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import redis
 from feast import RepoConfig
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 
 from feature_repo.store.place import home_of
-from feature_repo.store.served import connect, fault_of
+from feature_repo.store.served import FAULTS, connect, fault_of
 from lake.state import valkey_url
 
 
@@ -44,14 +43,14 @@ class HomeOnlineStore(RedisOnlineStore):
     def _read_hash_fields(self, config: RepoConfig, commands: Any) -> Any:
         try:
             return super()._read_hash_fields(config, commands)
-        except (redis.RedisError, OSError) as error:
+        except FAULTS as error:
             raise fault_of(self._url, error) from error
 
     def online_write_batch(self, config: RepoConfig, table: Any, data: Any, progress: Any) -> None:
         """Write pushed values, but for those that are older than what is there."""
         try:
             super().online_write_batch(config, table, data, progress)
-        except (redis.RedisError, OSError) as error:
+        except FAULTS as error:
             raise fault_of(self._url, error) from error
 
     def update(

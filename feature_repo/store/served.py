@@ -8,7 +8,7 @@ leaves the joins, whatever other views of its series hold: the server forgets ea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import redis
+from redis.exceptions import RedisClusterException
 
 from feature_repo.store import wire
 from feature_repo.store.place import PROJECT
@@ -56,6 +57,9 @@ return 1
 A server older than Redis 7.4 or Valkey 9 forgets no fields: there a series leaves as a whole, with
 the view of it that lives longest.
 """
+
+FAULTS = (redis.RedisError, RedisClusterException, OSError)
+"""What a server, or a cluster of them, may say; the second is no RedisError."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -104,7 +108,7 @@ def faults_of(url: str) -> Iterator[None]:
     """Say in one sentence what is wrong with the server at this address."""
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    except FAULTS as error:
         raise fault_of(url, error) from error
 
 
@@ -116,11 +120,20 @@ def fault_of(url: str, error: Exception) -> Unavailable:
     return Unavailable(place, said, remedy(said, RUN_UP))
 
 
-def connect(url: str) -> redis.Redis:
-    """Return a client that says at once when the server is not there."""
-    return redis.Redis.from_url(
-        url, socket_timeout=ANSWER_S_MAX, socket_connect_timeout=ANSWER_S_MAX, retry=None
-    )
+def connect(url: str) -> redis.Redis | redis.RedisCluster:
+    """Return a client that says at once when the server is not there.
+
+    Where the server is a node of a Redis Cluster, it is one of the cluster: every command of ours
+    is about one key. Raises Unavailable for a cluster that is not whole.
+    """
+    waits = {"socket_timeout": ANSWER_S_MAX, "socket_connect_timeout": ANSWER_S_MAX}
+    client = redis.Redis.from_url(url, **waits, retry=None)
+    with suppress(redis.RedisError, OSError):  # who is away says so when it is asked
+        if client.info("cluster").get("cluster_enabled"):
+            client.close()
+            with faults_of(url):
+                return redis.RedisCluster.from_url(url, **waits)
+    return client
 
 
 class Served(Closes):
