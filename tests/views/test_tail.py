@@ -131,7 +131,7 @@ def test_days_that_are_whole_in_the_lake_are_not_looked_into(
             " SELECT * FROM market.crypto_trades_tail WHERE snapshot_id = 7"
         )
     ]
-    scans = [line for line in plan if re.search(r"Scan .*on (crypto_trades_p|_hyper)", line)]
+    scans = [line for line in plan if re.search(r"Scan (using \S+ )?on \S+ r(_\d+)? ", line)]
     read = [line for line in scans if "never executed" not in line]
     assert len(read) == 1, "\n".join(plan)
     assert tail(connection, 7) == {0: 4}
