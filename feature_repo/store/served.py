@@ -219,7 +219,9 @@ class Served(Closes):
                 newer += len(todo) - len(older)
                 pipe = self._redis.pipeline(transaction=False)
                 for n, was in older:
-                    pipe.eval(_PUT, 1, batch.keys[n], *batch.arguments(n, was, now_us))
+                    # in a cluster's pipeline `eval` is no command of its own
+                    words = batch.arguments(n, was, now_us)
+                    pipe.execute_command("EVAL", _PUT, 1, batch.keys[n], *words)
                 took = pipe.execute()
             written += sum(took)
             todo = [n for (n, _), done in zip(older, took, strict=True) if not done]

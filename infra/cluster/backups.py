@@ -32,16 +32,18 @@ UNFINISHED = "base-*"
 
 
 class Rounds:
-    """The rounds of one server whose log is left in a spool."""
+    """The rounds of one server whose log is left in a spool.
+
+    environ: what it is told, libpq's variables of the operator among it. Raises BadInput.
+    """
 
     def __init__(self, environ: Mapping[str, str], clock: Clock, spool: Path = SPOOL) -> None:
-        """environ: libpq's variables of the operator among it. Raises BadInput."""
         self._address = environ.get("TICKLAKE_BACKUP") or OFF
         self._spool = spool
         self._backups: Backups | None = None
         if self._address not in (OFF, OTHERS):
             place = place_from(environ, self._address, spool)
-            server = RemotePostgres(environ["BACKUP_PASSWORD"])
+            server = RemotePostgres(environ)
             kept = Kept(lambda: "", lambda: seen_to(place), lambda: server, "this container's log")
             self._backups = Backups(kept, clock)
         for rest in spool.parent.glob(UNFINISHED):
@@ -71,13 +73,13 @@ def seen_to(place: BucketPlace) -> BucketPlace:
     return place
 
 
-def main() -> None:
+def run_from_env(environ: Mapping[str, str]) -> None:
     """Run until a signal comes; the first process of a container is ended by none it has not asked
     for.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     clock = SystemClock()
-    rounds = Rounds(os.environ, clock)
+    rounds = Rounds(environ, clock)
     while True:
         rounds.round()
         clock.sleep(ROUND_S)
@@ -85,6 +87,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        run_from_env(os.environ)
     except TicklakeError as error:
         sys.exit(f"backups: {error}")

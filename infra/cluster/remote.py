@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +27,11 @@ WANTED = ("PGHOST", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY")
 
 @dataclass(frozen=True)
 class RemotePostgres:
-    """The server at PGHOST; libpq's own variables say the rest. data: its volume, where that is
-    mounted.
+    """The server that libpq's variables name; BACKUP_PASSWORD is the copier's. data: its folder,
+    where its volume is mounted.
     """
 
-    password: str = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
     data: Path = DATA
     spool: Path = SPOOL
 
@@ -47,7 +46,7 @@ class RemotePostgres:
 
     def run(self, program: str, *words: str, seconds_max: float) -> None:
         """Run one of PostgreSQL's client programs."""
-        environment = {**os.environ, "PGPASSWORD": self.password}
+        environment = {**self.environ, "PGPASSWORD": self.environ.get("BACKUP_PASSWORD", "")}
         run_to_end([program, *words], program, seconds_max, environment)
 
 

@@ -98,19 +98,19 @@ def require_stopped(host: str, port: int) -> None:
     raise WrongUse("restore", f"a server answers at {host}:{port}", "stop it: docker compose stop")
 
 
-def main(environ: Mapping[str, str]) -> None:
+def lay_out_from_env(environ: Mapping[str, str]) -> None:
     """Lay out as the environment says."""
     if not environ.get("RESTORE_TO"):
         raise WrongUse("RESTORE_TO", "is not set", "write it as 2026-11-25T16:20:00Z")
     place = place_from(environ, environ.get("TICKLAKE_BACKUP", ""))
     require_stopped(environ["PGHOST"], int(environ.get("PGPORT") or 5432))
-    server = RemotePostgres("")
+    server = RemotePostgres(environ)
     for line in lay_out(server, place, parsed(environ["RESTORE_TO"]), SystemClock()):
         print(line)
 
 
 if __name__ == "__main__":
     try:
-        main(os.environ)
+        lay_out_from_env(os.environ)
     except TicklakeError as error:
         sys.exit(f"restore: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import yaml
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 
 
-def documents() -> Iterator[dict[str, Any]]:
-    for path in sorted((INFRA / "kubernetes").glob("*.yaml")):
-        yield from (each for each in yaml.safe_load_all(path.read_text()) if each)
+@cache
+def documents() -> list[dict[str, Any]]:
+    """Return every object; nobody changes one."""
+    texts = [path.read_text() for path in sorted((INFRA / "kubernetes").glob("*.yaml"))]
+    return [each for text in texts for each in yaml.safe_load_all(text) if each]
 
 
 def named(document: dict[str, Any]) -> str:

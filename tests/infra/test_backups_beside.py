@@ -50,15 +50,14 @@ def test_a_folder_is_no_place_of_a_container_s_backups() -> None:
         place_from(GIVEN, "/backups")
 
 
-def test_a_program_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
+def test_a_program_that_is_not_installed_is_named() -> None:
     with pytest.raises(Unavailable, match=r"^pg_basebackup: is not here"):
-        RemotePostgres("word").run("pg_basebackup", seconds_max=1)
+        RemotePostgres({"PATH": "/nowhere"}).run("pg_basebackup", seconds_max=1)
 
 
 def test_a_restore_without_a_moment_touches_nothing(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match=r"^RESTORE_TO: is not set"):
-        restore.main(GIVEN)
+        restore.lay_out_from_env(GIVEN)
     done = subprocess.run(
         ["sh", str(SCRIPT)],
         capture_output=True,

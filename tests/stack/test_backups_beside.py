@@ -128,7 +128,7 @@ def test_compose_s_programs_back_up_and_bring_back_and_the_journal_closes_the_re
     server.down()
     require_stopped("127.0.0.1", port)
 
-    beside = RemotePostgres("", server.data, spool)
+    beside = RemotePostgres(words, server.data, spool)
     place = place_from(words, words["TICKLAKE_BACKUP"], spool)
     said = lay_out(beside, place, moment, CLOCK, home / "journal")
     assert "shard 0: the journal is at frame 61" in said

@@ -119,6 +119,8 @@ def day_after(lakehouse: Lakehouse, days: int, frames: int = 2) -> dict[str, Any
 def test_days_that_are_whole_in_the_lake_are_not_looked_into(
     lakehouse: Lakehouse, connection: psycopg.Connection
 ) -> None:
+    """As on an edition that compresses, whatever this one does."""
+    connection.execute("SELECT market.make_tick_tails(true)")
     lakehouse.write(frames=10)
     lakehouse.write(frames=2, tables=day_after(lakehouse, 1))
     note_mark(lakehouse.catalog, "crypto_trades", 7, lakehouse.frames)
@@ -138,9 +140,11 @@ def test_days_that_are_whole_in_the_lake_are_not_looked_into(
     assert tail(connection, 0) == {0: 38}
 
 
+@pytest.mark.parametrize("by_time", [False, True])
 def test_a_late_row_of_a_day_that_was_whole_is_in_the_tail(
-    lakehouse: Lakehouse, connection: psycopg.Connection
+    lakehouse: Lakehouse, connection: psycopg.Connection, by_time: bool
 ) -> None:
+    connection.execute("SELECT market.make_tick_tails(%s)", (by_time,))
     lakehouse.write(frames=2, tables=day_after(lakehouse, 5))
     note_mark(lakehouse.catalog, "crypto_trades", 7, lakehouse.frames)
     lakehouse.write(frames=2, tables=day_after(lakehouse, 5))
@@ -148,9 +152,11 @@ def test_a_late_row_of_a_day_that_was_whole_is_in_the_tail(
     assert tail(connection, 7) == {0: 6}
 
 
+@pytest.mark.parametrize("by_time", [False, True])
 def test_rows_after_what_only_a_file_holds_wait_for_the_lake(
-    lakehouse: Lakehouse, connection: psycopg.Connection
+    lakehouse: Lakehouse, connection: psycopg.Connection, by_time: bool
 ) -> None:
+    connection.execute("SELECT market.make_tick_tails(%s)", (by_time,))
     lakehouse.write(frames=4)
     lakehouse.write(frames=4, shard=1)
     note_mark(lakehouse.catalog, "crypto_trades", 7, {0: 2, 1: 2})
