@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import redis
 from feast import RepoConfig
 from feast.infra.online_stores.helpers import _redis_key
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.utils import make_tzaware
 
 from feature_repo.store.place import home_of
-from feature_repo.store.served import connect, expire, fault_of
+from feature_repo.store.served import FAULTS, connect, expire, fault_of
 from feature_repo.store.wire import SECOND_US
 from lake.clock import Clock, SystemClock
 from lake.state import valkey_url
@@ -49,7 +48,7 @@ class HomeOnlineStore(RedisOnlineStore):
     def _read_hash_fields(self, config: RepoConfig, commands: Any) -> Any:
         try:
             return super()._read_hash_fields(config, commands)
-        except (redis.RedisError, OSError) as error:
+        except FAULTS as error:
             raise fault_of(self._url, error) from error
 
     def online_write_batch(self, config: RepoConfig, table: Any, data: Any, progress: Any) -> None:
@@ -60,7 +59,7 @@ class HomeOnlineStore(RedisOnlineStore):
         try:
             super().online_write_batch(config, table, data, progress)
             self._expire(config, table, data)
-        except (redis.RedisError, OSError) as error:
+        except FAULTS as error:
             raise fault_of(self._url, error) from error
 
     def _expire(self, config: RepoConfig, table: Any, data: Any) -> None:

@@ -8,7 +8,7 @@ leaves the joins, whatever other views of its series hold: the server forgets ea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import redis
+from redis.exceptions import RedisClusterException
 
 from feature_repo.store import wire
 from feature_repo.store.place import PROJECT
@@ -70,6 +71,9 @@ local fields = {{unpack(ARGV, 4)}}
 {_LEAVES}"""
 """ARGV, then: fields."""
 
+FAULTS = (redis.RedisError, RedisClusterException, OSError)
+"""What a server, or a cluster of them, may say; the second is no RedisError."""
+
 Bools = npt.NDArray[np.bool_]
 
 
@@ -117,7 +121,7 @@ def faults_of(url: str) -> Iterator[None]:
     """Say in one sentence what is wrong with the server at this address."""
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    except FAULTS as error:
         raise fault_of(url, error) from error
 
 
@@ -151,11 +155,20 @@ def expire(
     pipe.execute()
 
 
-def connect(url: str) -> redis.Redis:
-    """Return a client that says at once when the server is not there."""
-    return redis.Redis.from_url(
-        url, socket_timeout=ANSWER_S_MAX, socket_connect_timeout=ANSWER_S_MAX, retry=None
-    )
+def connect(url: str) -> redis.Redis | redis.RedisCluster:
+    """Return a client that says at once when the server is not there.
+
+    Where the server is a node of a Redis Cluster, it is one of the cluster: every command of ours
+    is about one key. Raises Unavailable for a cluster that is not whole.
+    """
+    waits = {"socket_timeout": ANSWER_S_MAX, "socket_connect_timeout": ANSWER_S_MAX}
+    client = redis.Redis.from_url(url, **waits, retry=None)
+    with suppress(redis.RedisError, OSError):  # who is away says so when it is asked
+        if client.info("cluster").get("cluster_enabled"):
+            client.close()
+            with faults_of(url):
+                return redis.RedisCluster.from_url(url, **waits)
+    return client
 
 
 class Served(Closes):
@@ -241,7 +254,9 @@ class Served(Closes):
                 newer += len(todo) - len(older)
                 pipe = self._redis.pipeline(transaction=False)
                 for n, was in older:
-                    pipe.eval(_PUT, 1, batch.keys[n], *batch.arguments(n, was, now_us))
+                    # in a cluster's pipeline `eval` is no command of its own
+                    words = batch.arguments(n, was, now_us)
+                    pipe.execute_command("EVAL", _PUT, 1, batch.keys[n], *words)
                 took = pipe.execute()
             written += sum(took)
             todo = [n for (n, _), done in zip(older, took, strict=True) if not done]

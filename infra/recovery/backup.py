@@ -12,8 +12,7 @@ from datetime import timedelta
 
 import psycopg
 
-from infra.recovery.place import Backup, Place, expendable
-from infra.servers.postgres_server import PostgresServer
+from infra.recovery.place import Backup, Place, Source, expendable
 from lake.clock import Clock, utc_from_us
 from lake.errors import Unavailable, WrongUse
 from lake.hot.recovery import window_s
@@ -32,7 +31,7 @@ class Taken:
     deleted: Sequence[Backup]
 
 
-def backup_now(dsn: str, place: Place, server: PostgresServer, clock: Clock) -> Taken:
+def backup_now(dsn: str, place: Place, server: Source, clock: Clock) -> Taken:
     """Take a base backup, note it, and delete what is older than the recovery window needs.
 
     dsn: of the owner or the operator. Raises Unavailable, also while another one is being taken;

@@ -26,8 +26,7 @@ from infra.recovery.folder_place import (
     copy_command,
     unpack,
 )
-from infra.recovery.place import Backup, name_of
-from infra.servers.postgres_server import PostgresServer
+from infra.recovery.place import Backup, Source, name_of
 from lake.clock import Clock, utc_from_us
 from lake.errors import Unavailable
 from lake.warehouse import S3_SCHEME
@@ -75,7 +74,7 @@ class BucketPlace:
         """Return a command that copies from what was fetched, the spool, the last server's own."""
         return copy_command(self._fetched, self.spool, beside)
 
-    def take(self, server: PostgresServer, clock: Clock) -> Backup:
+    def take(self, server: Source, clock: Clock) -> Backup:
         """Take a base backup; its note comes last."""
         began_at = utc_from_us(clock.now_us())
         name = name_of(began_at)
@@ -104,7 +103,7 @@ class BucketPlace:
                 found.append(Backup(told["name"], *times))
         return found
 
-    def fetch(self, backup: Backup, server: PostgresServer) -> None:
+    def fetch(self, backup: Backup, server: Source) -> None:
         """Fetch a base backup and the log since; unpack it."""
         shutil.rmtree(self._fetched, ignore_errors=True)
         self._fetched.mkdir()
@@ -117,7 +116,7 @@ class BucketPlace:
                 server.account().own(self._fetched / Path(path).name)
             unpack(archive, backup.name, server)
 
-    def forget(self, gone: list[Backup], oldest_kept: Backup, server: PostgresServer) -> None:
+    def forget(self, gone: list[Backup], oldest_kept: Backup, server: Source) -> None:
         """Delete base backups, and the log before the oldest that stays."""
         with store_faults():
             for backup in gone:

@@ -11,13 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from infra.recovery.place import ARCHIVING, Backup, name_of
+from infra.recovery.place import ARCHIVING, Backup, Source, name_of
 from infra.servers.account import account_for
-from infra.servers.postgres_files import SUPERUSER
-from infra.servers.postgres_server import PostgresServer
 from lake.clock import Clock, utc_from_us
-from lake.errors import BadInput, Damaged, Unavailable
-from lake.state import RUN_UP
+from lake.errors import BadInput, Damaged
 
 BACKUP_S_MAX = 6 * 3_600.0
 CLEAN_S_MAX = 600.0
@@ -51,7 +48,7 @@ class FolderPlace:
         """Return a command that copies from the archive, else from the last server's folder."""
         return copy_command(self.log, beside)
 
-    def take(self, server: PostgresServer, clock: Clock) -> Backup:
+    def take(self, server: Source, clock: Clock) -> Backup:
         """Take a base backup, compressed."""
         began_at = utc_from_us(clock.now_us())
         name = name_of(began_at)
@@ -77,11 +74,11 @@ class FolderPlace:
                 found.append(Backup(told["name"], *times))
         return found
 
-    def fetch(self, backup: Backup, server: PostgresServer) -> None:
+    def fetch(self, backup: Backup, server: Source) -> None:
         """Unpack a base backup."""
         unpack(self.folder / "base" / backup.name / ARCHIVE, backup.name, server)
 
-    def forget(self, gone: list[Backup], oldest_kept: Backup, server: PostgresServer) -> None:
+    def forget(self, gone: list[Backup], oldest_kept: Backup, server: Source) -> None:
         """Delete base backups, and the log before the oldest that stays."""
         for backup in gone:
             shutil.rmtree(self.folder / "base" / backup.name)
@@ -92,20 +89,17 @@ class FolderPlace:
             server.run("pg_archivecleanup", *words, seconds_max=CLEAN_S_MAX)
 
 
-def base_backup(server: PostgresServer, folder: Path, label: str) -> None:
+def base_backup(server: Source, folder: Path, label: str) -> None:
     """Take a base backup of a running server into a new folder; raises Unavailable."""
-    master = server.running()
-    if master is None:
-        raise Unavailable("PostgreSQL", "not started", RUN_UP)
     server.run(
         "pg_basebackup",
-        *("-h", str(master.socket_dir), "-p", str(master.port), "-U", SUPERUSER, "-w"),
+        *(*server.reached_by(), "-w"),
         *("-D", str(folder), "-F", "tar", "-z", "-X", "none", "-c", "fast", "-l", label),
         seconds_max=BACKUP_S_MAX,
     )
 
 
-def unpack(archive: Path, name: str, server: PostgresServer) -> None:
+def unpack(archive: Path, name: str, server: Source) -> None:
     """Make a server's data folder anew from a base backup; its files belong to its account."""
     account = server.account()
     server.data.mkdir(mode=0o700)
@@ -134,6 +128,11 @@ def basic_archive(folder: Path) -> dict[str, str]:
         raise BadInput(
             str(folder), str(error.strerror), "choose another TICKLAKE_BACKUP"
         ) from error
+    return archived_to(folder)
+
+
+def archived_to(folder: Path) -> dict[str, str]:
+    """Return the settings of a server that archives its log to this folder, which is there."""
     return {
         **ARCHIVING,
         "archive_library": "basic_archive",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from infra.servers.postgres_server import PostgresServer
+from infra.servers.account import Account
 from lake.clock import Clock
 
 ARCHIVING = {
@@ -30,6 +30,23 @@ class Backup:
     ended_at: datetime
 
 
+class Source(Protocol):
+    """The server that is backed up, or brought back, as a place of backups sees it."""
+
+    @property
+    def data(self) -> Path:
+        """Return its data folder, where a base backup is unpacked."""
+
+    def account(self) -> Account:
+        """Return the account that its files belong to."""
+
+    def reached_by(self) -> Sequence[str]:
+        """Return the words by which its programs reach it; Unavailable when it is not up."""
+
+    def run(self, program: str, *words: str, seconds_max: float) -> None:
+        """Run one of its programs to the end; Unavailable when it fails."""
+
+
 class Place(Protocol):
     """A place of backups."""
 
@@ -42,16 +59,16 @@ class Place(Protocol):
     def restore_command(self, beside: Path) -> str:
         """Return what fetches a segment of the log; beside: where the last server's own lie."""
 
-    def take(self, server: PostgresServer, clock: Clock) -> Backup:
+    def take(self, server: Source, clock: Clock) -> Backup:
         """Take a base backup; it counts once it is whole. Raises Unavailable."""
 
     def backups(self) -> list[Backup]:
         """Return the completed ones, oldest first."""
 
-    def fetch(self, backup: Backup, server: PostgresServer) -> None:
+    def fetch(self, backup: Backup, server: Source) -> None:
         """Make the data folder of a server anew from a base backup. Raises Damaged."""
 
-    def forget(self, gone: list[Backup], oldest_kept: Backup, server: PostgresServer) -> None:
+    def forget(self, gone: list[Backup], oldest_kept: Backup, server: Source) -> None:
         """Delete base backups, and the log that only they need."""
 
 

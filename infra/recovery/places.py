@@ -32,8 +32,8 @@ def wanted(
         return None
     if settings.backup == OFF:
         return {}
-    if settings.backup == OTHERS and given:
-        return {"place": OTHERS, "hours": settings.recovery_hours, "settings": {}}
+    if given and (settings.backup == OTHERS or settings.backup.startswith(S3_SCHEME)):
+        return {"place": settings.backup, "hours": settings.recovery_hours, "settings": {}}
     if settings.backup == OTHERS:
         fault = f"{OTHERS!r} is for servers that others run"
         raise BadInput("TICKLAKE_BACKUP", fault, "name a folder or s3://")
@@ -59,14 +59,19 @@ def place_at(address: str, home: Path, state: Mapping[str, Any]) -> Place:
         raise BadInput("TICKLAKE_BACKUP", f"{address!r} is no place of backups", "folder or s3://")
     store = state.get("s3", {})
     keys = {**store, **state.get("roles", {}).get("operator", {}).get("s3", {})}
-    files = S3FileSystem(
+    return BucketPlace(address, store_of(keys), home / "archive" / "wal")
+
+
+def store_of(keys: Mapping[str, Any], *, makes_buckets: bool = False) -> S3FileSystem:
+    """Return the store of these keys, in the state's words (lake.state)."""
+    return S3FileSystem(
         access_key=keys.get("access_key"),
         secret_key=keys.get("secret_key"),
-        endpoint_override=store.get("endpoint"),
-        region=store.get("region"),
-        tls_ca_file_path=store.get("ca"),
+        endpoint_override=keys.get("endpoint"),
+        region=keys.get("region"),
+        tls_ca_file_path=keys.get("ca"),
+        allow_bucket_creation=makes_buckets,
     )
-    return BucketPlace(address, files, home / "archive" / "wal")
 
 
 def place_of(home: Path) -> Place:

@@ -57,13 +57,13 @@ def restore_to(
     to: UTC, exclusive of what was committed later. What was there is kept aside, and put back when
     the restore fails. Raises BadInput for a moment that no backup reaches; Unavailable, Damaged.
     """
-    backup = _base_for(place, to, clock)
+    backup = base_for(place, to, clock)
     server = make_server({})
     said, not_archived = _say_goodbye(server, clock)
-    frames_before = said or _acknowledged(home / "journal")
+    frames_before = said or acknowledged(home / "journal")
     server.down()
     data = server.data
-    before = _aside(data, utc_from_us(clock.now_us()))
+    before = aside(data, utc_from_us(clock.now_us()))
     if data.exists():
         data.rename(before)
     try:
@@ -78,14 +78,15 @@ def restore_to(
     return Restored(to, backup, number, frames_before, frames_after, before, not_archived)
 
 
-def _aside(data: Path, now: datetime) -> Path:
+def aside(data: Path, now: datetime) -> Path:
     """Return a free name beside a data folder; a second restore within a second gets its own."""
     named = data.with_name(f"{data.name}.before-{name_of(now)}")
     free = (named.with_name(f"{named.name}-{n}") for n in itertools.count(2))
     return next(path for path in itertools.chain((named,), free) if not path.exists())
 
 
-def _base_for(place: Place, to: datetime, clock: Clock) -> Backup:
+def base_for(place: Place, to: datetime, clock: Clock) -> Backup:
+    """Return the backup that a restore begins with; BadInput for a moment that none reaches."""
     there = place.backups()
     ended = [each for each in there if each.ended_at <= to]
     if to > utc_from_us(clock.now_us()):
@@ -119,7 +120,7 @@ def _say_goodbye(server: PostgresServer, clock: Clock) -> tuple[Mapping[int, int
     return frames, ""
 
 
-def _acknowledged(journal: Path) -> dict[int, int]:
+def acknowledged(journal: Path) -> dict[int, int]:
     """Return shard -> the journal's last durable frame, where the server can't be asked."""
     found = {}
     for folder in journal.glob("shard-*"):

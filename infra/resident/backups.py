@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import psycopg
 
 from infra.command.profile import started
 from infra.recovery.backup import backup_now, ship_now
+from infra.recovery.place import Place, Source
 from infra.recovery.places import place_of
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import TicklakeError, Unavailable
@@ -36,12 +38,34 @@ RETRY_S_MAX = 3_600.0
 """A base backup that failed is tried again after 1, 2, 4 ... minutes, an hour at most."""
 
 
-class Backups:
-    """One home's backups, round by round."""
+@dataclass(frozen=True)
+class Kept:
+    """What is backed up: the operator's libpq address, where backups rest, the server as it is to
+    be reached now, and where is said what became of it.
+    """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
-        self._home = settings.home.resolve()
+    dsn: Callable[[], str]
+    place: Callable[[], Place]
+    server: Callable[[], Source]
+    log: str
+
+
+def of_home(settings: Settings, clock: Clock) -> Kept:
+    """Return a home's own server and place."""
+    home = settings.home.resolve()
+    return Kept(
+        lambda: role_dsn(home, "operator"),
+        lambda: place_of(home),
+        lambda: started(settings, home).postgres_of(home, clock),
+        str(home / "log" / "backups.log"),
+    )
+
+
+class Backups:
+    """The backups of one server, round by round."""
+
+    def __init__(self, kept: Kept, clock: Clock) -> None:
+        self._kept = kept
         self._clock = clock
         self._again_us = 0
         self._failures = 0
@@ -66,12 +90,12 @@ class Backups:
         return False
 
     def _take(self) -> None:
-        server = started(self._settings, self._home).postgres_of(self._home, self._clock)
-        taken = backup_now(self._dsn, place_of(self._home), server, self._clock)
+        kept = self._kept
+        taken = backup_now(kept.dsn(), kept.place(), kept.server(), self._clock)
         print(f"backups: took {taken.backup.name}", flush=True)
 
     def _ship(self) -> None:
-        ship_now(self._dsn, place_of(self._home))
+        ship_now(self._kept.dsn(), self._kept.place())
 
     def _watched(self, thing: str, work: Callable[[], None]) -> bool:
         """Do it; what fails is an alert of this thing until it is done."""
@@ -81,19 +105,15 @@ class Backups:
             fault = " ".join(str(error).split()) or type(error).__name__
             print(f"backups: {thing}: {fault}", file=sys.stderr, flush=True)
             with suppress(psycopg.Error, Unavailable), self._connected() as connection:
-                remedy = f"see {self._home / 'log' / 'backups.log'}; it is tried again"
+                remedy = f"see {self._kept.log}; it is tried again"
                 raise_alert(connection, self._clock, thing, fault, remedy)
             return False
         with suppress(psycopg.Error, Unavailable), self._connected() as connection:
             clear_alert(connection, thing)
         return True
 
-    @property
-    def _dsn(self) -> str:
-        return role_dsn(self._home, "operator")
-
     def _connected(self) -> psycopg.Connection:
-        return psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_S_MAX)
+        return psycopg.connect(self._kept.dsn(), autocommit=True, connect_timeout=CONNECT_S_MAX)
 
 
 CONNECT_S_MAX = 5
@@ -102,7 +122,8 @@ CONNECT_S_MAX = 5
 def main() -> None:
     """Run until a signal comes."""
     clock = SystemClock()
-    backups = Backups(from_env(os.environ, home=Path(sys.argv[1])), clock)
+    settings = from_env(os.environ, home=Path(sys.argv[1]))
+    backups = Backups(of_home(settings, clock), clock)
     while True:
         backups.round()
         clock.sleep(ROUND_S)

@@ -49,7 +49,8 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
     there, unless it has one of its own. TLS_CA is a file of certificates: the
     servers are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the
-    owner's. role: the state is of that role alone, whose password stands in the place of the
+    owner's. TRINO_CA is one for Trino alone, where the others are reached as they are.
+    role: the state is of that role alone, whose password stands in the place of the
     owner's; nobody else's is asked for, or kept.
     """
     if role:
@@ -96,7 +97,8 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
         state["trino"]["user"] = environ.get("TRINO_USER") or "ticklake"
         if environ.get("TRINO_PASSWORD"):
             state["trino"]["password"] = environ["TRINO_PASSWORD"]
-    return trusting(state, environ.get("TLS_CA") or "", roles)
+    ca = environ.get("TLS_CA") or ""
+    return by_password(trusting(state, ca), environ.get("TRINO_CA") or ca, roles)
 
 
 def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
@@ -112,7 +114,7 @@ def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
     keys = _keys(role, environ).get("s3", {"access_key": role, "secret_key": password})
     others = {f"{name.upper()}_PASSWORD" for name in (*ROLES, store_users.MLFLOW, "trino")}
     trino = {"TRINO_USER": role} if ROLES[role].asks_trino else {"TRINO_URL": ""}
-    if environ.get("TLS_CA"):  # else it believes the name
+    if environ.get("TLS_CA") or environ.get("TRINO_CA"):  # else it believes the name
         trino["TRINO_PASSWORD"] = password
     return {
         **{name: value for name, value in environ.items() if name not in others},
@@ -136,11 +138,10 @@ def _keys(role: str, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {"s3": found}
 
 
-def trusting(state: dict[str, Any], ca: str, passwords: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the state with the servers reached by TLS, vouched for by this file; "": as they are.
+def trusting(state: dict[str, Any], ca: str) -> dict[str, Any]:
+    """Return the state with the stores reached by TLS, vouched for by this file; "": as they are.
 
-    S3, Trino and the others are by their own scheme; a role has its password in Trino then too.
-    passwords: by role.
+    S3 is by its own scheme.
     """
     if not ca:
         return state
@@ -148,11 +149,24 @@ def trusting(state: dict[str, Any], ca: str, passwords: Mapping[str, str | None]
     state["postgres"]["dsn"] += libpq
     url = state["valkey"]["url"].replace("redis://", "rediss://", 1)
     state["valkey"]["url"] = f"{url}?ssl_ca_certs={quote(ca, safe='')}"
-    for server, key in (("s3", "endpoint"), ("trino", "url")):
-        if state.get(server, {}).get(key, "").startswith("https://"):
-            state[server]["ca"] = ca
-    for name, each in state.get("roles", {}).items():
+    if state["s3"]["endpoint"].startswith("https://"):
+        state["s3"]["ca"] = ca
+    for each in state.get("roles", {}).values():
         each["dsn"] += libpq
-        if "trino" in each and "ca" in state.get("trino", {}):
-            each["trino"]["password"] = passwords[name]
+    return state
+
+
+def by_password(
+    state: dict[str, Any], ca: str, passwords: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the state with Trino vouched for by this file, where it is reached by TLS; each role
+    has its password there then too.
+
+    passwords: by role.
+    """
+    if ca and state.get("trino", {}).get("url", "").startswith("https://"):
+        state["trino"]["ca"] = ca
+        for name, each in state.get("roles", {}).items():
+            if "trino" in each:
+                each["trino"]["password"] = passwords[name]
     return state

@@ -26,7 +26,7 @@ from infra.watch.probes import Health, probe_all
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable, WrongUse
 from lake.hot.arrange import CHUNK_HOURS, prepare
-from lake.hot.recovery import OTHERS, keep_for
+from lake.hot.recovery import OTHERS, keep_for, shipped
 from lake.roles import database_role
 from lake.state import read_state, write_state
 
@@ -58,12 +58,13 @@ class Given:
 
         Raises BadInput when an address is missing or a server too old, Unavailable when a store
         does not answer;
-        backup: where who runs the database backs it up, how far back a restore must reach; None
-        leaves that as it is. WrongUse for a place of ours, which we could not fill.
+        backup: where the database is backed up by who runs it, or by infra.cluster.backups beside
+        it, and how far back a restore must reach; None leaves that as it is. WrongUse for a folder,
+        which the server could not fill.
         """
-        if backup and backup["place"] != OTHERS:
+        if backup and backup["place"] != OTHERS and not shipped(backup["place"]):
             fault = "can't be on servers that others run"
-            remedy = f"have them backed up and say {OTHERS!r}, or leave it out"
+            remedy = f"have them backed up and say {OTHERS!r}, or name a bucket"
             raise WrongUse("TICKLAKE_BACKUP", fault, remedy)
         if any(door):
             fault = "are not for servers that others run"

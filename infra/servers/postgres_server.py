@@ -30,8 +30,10 @@ from infra.servers.postgres_files import (
     write_settings,
 )
 from infra.servers.process import Process, launch, processes, read_process, send, tail, wait_until
+from infra.servers.to_end import run_to_end
 from lake.clock import Clock
 from lake.errors import BadInput, Unavailable
+from lake.state import RUN_UP
 
 READY_S_MAX = 60.0
 """Recovery after a crash replays up to max_wal_size; it is waited for this long."""
@@ -150,19 +152,14 @@ class PostgresServer:
     def run(self, program: str, *words: str, seconds_max: float) -> None:
         """Run one of its programs as ourselves to the end; Unavailable when it fails."""
         path = str(self._programs.binaries / program)
-        try:
-            done = subprocess.run(
-                [*as_we_are(self._programs.usr).becoming, path, *words],
-                capture_output=True,
-                text=True,
-                timeout=seconds_max,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Unavailable(program, f"took more than {seconds_max:g} s", "try again") from error
-        if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise Unavailable(program, said, "is the server up? (`ticklake status`)")
+        run_to_end([*as_we_are(self._programs.usr).becoming, path, *words], program, seconds_max)
+
+    def reached_by(self) -> tuple[str, ...]:
+        """Return the words by which its programs reach it, over the socket."""
+        master = self.running()
+        if master is None:
+            raise Unavailable("PostgreSQL", "not started", RUN_UP)
+        return ("-h", str(master.socket_dir), "-p", str(master.port), "-U", SUPERUSER)
 
     def _program(self) -> str:
         return str(self._programs.binaries / "postgres")

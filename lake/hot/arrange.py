@@ -76,6 +76,7 @@ def arrange(
         if make_bars(connection, continuous=continuous) and continuous:
             _refresh(connection, edition)
         connection.execute("SELECT market.make_bar_tails()")
+        connection.execute("SELECT market.make_tick_tails(%s)", (edition.compresses,))
         connection.execute("SELECT market.grant_roles()")
     return edition
 

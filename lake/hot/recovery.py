@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
+from psycopg import sql
 
 from lake.errors import BadInput
 
@@ -42,30 +43,40 @@ def begin_incarnation(
     it is one beyond every timeline in the archive.
     """
     with connection.transaction():
-        row = connection.execute(
-            "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
-        ).fetchone()
-        assert row is not None
-        number = max(incarnation(connection).number + 1, row[0])
-        connection.execute(
-            "SELECT market.begin_incarnation(%s, %s, %s::jsonb)",
-            (number, restored_to, json.dumps(was_written)),
-        )
-    return int(number)
+        connection.execute(beginning(restored_to=restored_to, was_written=was_written))
+        return incarnation(connection).number
+
+
+def beginning(*, restored_to: datetime, was_written: Mapping[int, int]) -> sql.Composed:
+    """Return the statement that begins an incarnation, for whom no connection of ours reaches."""
+    return sql.SQL(
+        "SELECT market.begin_incarnation(greatest("
+        "(SELECT max(incarnation) + 1 FROM market.incarnations),"
+        " ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int),"
+        " {restored_to}::timestamptz, {was_written}::jsonb)"
+    ).format(
+        restored_to=sql.Literal(restored_to.isoformat()),
+        was_written=sql.Literal(json.dumps(was_written)),
+    )
 
 
 OTHERS = "others"
 """The place of backups where who runs the server takes them; we see its archived log alone."""
 
 
+def shipped(place: str) -> bool:
+    """Tell whether the log is brought to this place by a process beside the server."""
+    return "://" in place
+
+
 def keep_for(connection: psycopg.Connection, window_hours: int | None, place: str) -> None:
     """Set the recovery window; None where backups are off.
 
-    Raises BadInput where others back the server up, and it archives no log: nothing would ever be
-    let go of.
+    Raises BadInput where others run the server, and it archives no log: nothing would ever be let
+    go of.
     """
     row = connection.execute("SHOW archive_mode").fetchone()
-    if window_hours is not None and place == OTHERS and row == ("off",):
+    if window_hours is not None and (place == OTHERS or shipped(place)) and row == ("off",):
         raise BadInput("TICKLAKE_BACKUP", "the server archives no log", "set up its backups first")
     with connection.transaction():
         if window_hours is None:

@@ -38,7 +38,7 @@ from lake.views.snapshot import (
     require_manifests,
 )
 from lake.views.staged import frames_and_files, frames_and_files_sql
-from lake.views.union_view import view_statements
+from lake.views.union_view import end_statements, view_statements
 from lake.warehouse import Warehouse, readable
 
 if TYPE_CHECKING:
@@ -104,15 +104,16 @@ class Client(Closes):
 
     @property
     def frames(self) -> dict[int, int]:
-        """Shard -> last frame, inclusive, through which the views show every row; later hot rows
-        may show too. As of the last `refresh`.
+        """Shard -> last frame, inclusive, through which the views show every row, and none of a
+        later one. As of the last `refresh`.
         """
         return dict(self._frames)
 
     def refresh(self) -> bool:
         """Look at the catalog again and rebuild the views if it moved; tell whether it did.
 
-        Hot rows are live without it. Raises Damaged where a table's metadata or manifests are gone.
+        The union views end with the frame that is last now, `hot.<dataset>` is live without it.
+        Raises Damaged where a table's metadata or manifests are gone.
         """
         # Places before shards: a shard that starts in between is then listed with no watermark,
         # and shows all of its hot rows, none of which that older lake can hold.
@@ -121,6 +122,8 @@ class Client(Closes):
         through = {dataset: each.through for dataset, each in snapshots.items()}
         frames, staged = frames_and_files(hot_query(self._duckdb, frames_and_files_sql(through)))
         tables = [str(name) for (name,) in hot_query(self._duckdb, _TABLES)]
+        for statement in end_statements(frames) if frames != self._frames else ():
+            self._duckdb.execute(statement)
         seen = (places, list(frames), staged, sorted(tables))
         if seen == self._seen:
             self._require_manifests()

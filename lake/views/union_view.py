@@ -2,8 +2,9 @@
 
 A hot row is visible when its seq lies beyond `through` of its shard, as named by the very metadata
 that the lake part is read from; so no row is shown twice and none is missing, whatever commits
-meanwhile. So is a staged file (lake.views.staged) whose batch lies beyond it. The comparisons are
-plain, so that DuckDB pushes them into PostgreSQL.
+meanwhile. So is a staged file (lake.views.staged) whose batch lies beyond it. Hot rows end with the
+frame that was last when the book of these files was read: what is seen of a shard is all of it up
+to a frame. The comparisons are plain, so that DuckDB pushes them into PostgreSQL.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ AGGREGATE_COLUMNS = (
 )
 
 SCHEMA = "market"
+
+SEQ_MAX = 2**63 - 1
 
 INDEX_BITS = 16
 """As in lake.feeds.codec, which is not imported: a query that needs no Arrow should not load it."""
@@ -85,7 +88,8 @@ def _union_statements(
     yield _view(f"lake.{dataset}", lake_sql(dataset, snapshot))
     if dataset in hot_tables:
         yield _view(f"hot.{dataset}", hot_sql(dataset))
-        yield _view(dataset, current_sql(dataset, union_sql(dataset, snapshot, shards, staged)))
+        union = union_sql(dataset, snapshot, shards, staged, ends=True)
+        yield _view(dataset, current_sql(dataset, union))
     else:
         yield _view(f"hot.{dataset}", lake_sql(dataset, None))
         yield _view(dataset, current_sql(dataset, lake_sql(dataset, snapshot)))
@@ -114,15 +118,44 @@ def union_sql(
     snapshot: Snapshot | None,
     shards: Collection[int],
     staged: Collection[Staged] = (),
+    *,
+    ends: bool = False,
 ) -> str:
     """Select the lake's rows, and each shard's hot and staged rows beyond what that lake says it
     holds.
+
+    ends: whether hot rows end where end_statements says; else they are all that there are.
     """
     through = snapshot.through if snapshot else {}
-    hot = [hot_sql(dataset, beyond_sql(shard, through.get(shard))) for shard in sorted(shards)]
+    hot = [
+        hot_sql(
+            dataset,
+            beyond_sql(shard, through.get(shard))
+            + (f" AND seq <= {end_of(shard)}" if ends else ""),
+        )
+        for shard in sorted(shards)
+    ]
     files = beyond(dataset, through, staged)
     waiting = [staged_sql(dataset, files)] if files else []
     return " UNION ALL ".join([lake_sql(dataset, snapshot), *hot, *waiting])
+
+
+def end_statements(frames: Mapping[int, int]) -> Iterator[str]:
+    """Yield the statements that say with which frame the hot rows of each shard end."""
+    for shard, frame in frames.items():
+        yield f"SET VARIABLE {_end(shard)} = {last_seq(frame)}"
+
+
+def end_of(shard: int) -> str:
+    """Return DuckDB's words for the largest seq that the views show of a shard.
+
+    A cursor of another's connection has no variables of it: there hot rows have no end.
+    """
+    return f"coalesce(getvariable('{_end(shard)}'), {SEQ_MAX})"
+
+
+def _end(shard: int) -> str:
+    return f"ticklake_end_{shard}"
 
 
 def staged_sql(dataset: str, paths: Sequence[str]) -> str:

@@ -116,7 +116,7 @@ def whole(version: Loaded, rows: Sequence[Told]) -> tuple[list[Told], Float64]:
 
 
 def _windows(version: Loaded, rows: Sequence[Told], vectors: Float64) -> tuple[list[Told], Float64]:
-    """Return the rows before which there are enough, and the windows that end with their vectors."""
+    """Return the rows before which there are enough, and the windows that they end."""
     past = [row.past.newest(version.names, version.window - 1) for row in rows]
     at = [n for n, found in enumerate(past) if found is not None]
     if not at:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from infra.recovery.places import place_of, wanted
-from infra.resident.backups import EVERY, ROUND_S, Backups
+from infra.resident.backups import EVERY, ROUND_S, Backups, of_home
 from infra.servers import embedded
 from infra.servers.backup_process import MODULE
 from infra.servers.process import processes, wait_until
@@ -42,6 +42,10 @@ def home(tmp_path: Path) -> Iterator[Path]:
         embedded.down(path)
 
 
+def backups_of(home: Path, clock: ManualClock) -> Backups:
+    return Backups(of_home(Settings(home=home), clock), clock)
+
+
 def alerts(home: Path) -> list[str]:
     with psycopg.connect(postgres_dsn(home)) as connection:
         return [each.thing for each in open_alerts(connection)]
@@ -49,18 +53,18 @@ def alerts(home: Path) -> list[str]:
 
 def test_one_is_taken_at_once_and_then_one_a_day_over_restarts(home: Path) -> None:
     clock = ManualClock(CLOCK.now_us())
-    taken = [Backups(Settings(home=home), clock).round() for _ in range(3)]
+    taken = [backups_of(home, clock).round() for _ in range(3)]
     assert taken == [True, False, False]
     clock.sleep(EVERY.total_seconds() - ROUND_S)
-    assert not Backups(Settings(home=home), clock).round()
+    assert not backups_of(home, clock).round()
     clock.sleep(ROUND_S)
-    assert Backups(Settings(home=home), clock).round()
+    assert backups_of(home, clock).round()
     assert len(place_of(home).backups()) == 2
 
 
 def test_what_fails_is_an_alert_and_is_tried_again_later_and_later(home: Path) -> None:
     clock = ManualClock(CLOCK.now_us())
-    backups = Backups(Settings(home=home), clock)
+    backups = backups_of(home, clock)
     folder = home.parent / "backup"
     folder.rename(home.parent / "aside")
     folder.write_text("a file where the folder was")
@@ -75,7 +79,7 @@ def test_what_fails_is_an_alert_and_is_tried_again_later_and_later(home: Path) -
 
 
 def test_a_database_that_is_away_is_waited_for(home: Path) -> None:
-    backups = Backups(Settings(home=home), ManualClock(CLOCK.now_us()))
+    backups = backups_of(home, ManualClock(CLOCK.now_us()))
     embedded.down(home)
     assert not backups.round()
 

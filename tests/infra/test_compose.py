@@ -31,7 +31,10 @@ DOCKERFILE = (INFRA / "Dockerfile").read_text()
 COMPOSE = Path(compose.__file__).parent / "docker-compose"
 TLS_FILE = INFRA / "compose.tls.yaml"
 TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET")
-ONCE = {"set-up", "views"}
+ONCE = {"set-up", "views", "restore", "recover"}
+"""Services that end; the last two only where somebody asks for a restore."""
+
+UPS = ("set-up", "views")
 LOOPBACK = "127.0.0.1"
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|_KEY$|DATABASE_CONNECTION_URL|STORE_URI")
 OTHER_PROGRAMS = ("prefect-worker", "flows")
@@ -44,7 +47,8 @@ MAY_BE_EMPTY = {"TICKLAKE_MASSIVE_API_KEY", "AWS_ACCESS_KEY_ID"}
 def config(env_file: Path, *over: Path) -> subprocess.CompletedProcess[str]:
     """Let compose read the file, with those laid over it; it needs no daemon for that."""
     named = [word for path in (FILE, *over) for word in ("-f", str(path))]
-    words = [str(COMPOSE), *named, "--env-file", str(env_file), "--profile", "watch"]
+    words = [str(COMPOSE), *named, "--env-file", str(env_file)]
+    words += ["--profile", "watch", "--profile", "restore"]
     return subprocess.run(
         [*words, "config", "--format", "json"],
         capture_output=True,
@@ -214,7 +218,7 @@ def test_versions_are_those_of_the_native_stack(services: dict[str, dict[str, An
 
 
 def test_what_the_given_profile_needs_is_given(services: dict[str, dict[str, Any]]) -> None:
-    for once in ONCE:
+    for once in UPS:
         environment = services[once]["environment"]
         assert [name for name in REQUIRED if not environment.get(name)] == []
 
@@ -292,9 +296,11 @@ def test_images_hold_what_they_need_and_run_as_nobody_in_particular() -> None:
         assert (ROOT / name).exists(), name
         assert f"!{name.split('/')[0]}" in ignored, name
     stages = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
-    final = [stage for stage in stages if re.match(r"\S+ AS (ticklake|servers)\n", stage)]
-    assert len(final) == 2
-    assert all("\nUSER 10001:10001\n" in stage for stage in final)
+    final = [stage for stage in stages if re.match(r"\S+ AS (ticklake|servers|backups)\n", stage)]
+    assert len(final) == 3
+    for stage in final:
+        user = "70:70" if " AS backups\n" in stage else "10001:10001"
+        assert f"\nUSER {user}\n" in stage
 
 
 @pytest.mark.parametrize("missing", TLS_ONLY)
@@ -327,6 +333,9 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
             "https://minio:9000",
         )
         assert given["TLS_CA"] == "/etc/ticklake/trust/ca.crt"
+    for name in ("backups", "restore"):
+        given = behind_tls[name]["environment"]
+        assert (given["S3_ENDPOINT"], given["PGSSLMODE"]) == ("https://minio:9000", "verify-full")
     readers = {
         name for name, each in behind_tls.items() if "TLS_CA" in (each.get("environment") or {})
     }

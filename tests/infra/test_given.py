@@ -297,3 +297,18 @@ def test_with_a_ca_every_server_must_prove_that_it_is_the_one_meant() -> None:
     assert state["s3"]["ca"] == state["trino"]["ca"] == "/etc/a ca.crt"
     assert state["trino"]["password"] == "owner"
     assert state["roles"]["analyst"]["trino"] == {"user": "analyst", "password": "word"}
+
+
+def test_trino_alone_may_be_behind_tls() -> None:
+    words = {**GIVEN, "TRINO_URL": "https://trino:8443", "ANALYST_PASSWORD": "word"}
+    state = from_env({**words, "TRINO_CA": "/ca.crt", "TRINO_PASSWORD": "owner"})
+    assert state["trino"] == {
+        "url": "https://trino:8443",
+        "user": "ticklake",
+        "password": "owner",
+        "ca": "/ca.crt",
+    }
+    assert state["roles"]["analyst"]["trino"] == {"user": "analyst", "password": "word"}
+    assert "ca" not in state["s3"]
+    assert "sslmode" not in state["postgres"]["dsn"] + state["roles"]["analyst"]["dsn"]
+    assert state["valkey"]["url"].startswith("redis://")

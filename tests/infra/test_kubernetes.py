@@ -23,10 +23,9 @@ from infra.servers.addresses import REQUIRED
 from infra.watch.metrics import BY_NAME
 from lake.audit.signing import public_path
 from lake.hot.recovery import OTHERS
+from tests.infra.manifests import INFRA, containers, documents, everywhere, named, pods
 from tests.test_readme import parsed
 
-ROOT = Path(__file__).resolve().parents[2]
-INFRA = ROOT / "infra"
 VERSION = "1.33"
 CUSTOM = {
     ("postgresql.cnpg.io/v1", "Cluster"),
@@ -43,38 +42,6 @@ OF_ROLE = {"POSTGRES_HOST", "REDIS_HOST", "REDIS_PASSWORD", "S3_ENDPOINT", "SERV
 """What a home of the role service alone needs; its keys in the store may be MinIO's."""
 
 KUSTOMIZATION = yaml.safe_load((INFRA / "kustomization.yaml").read_text())
-
-
-def documents() -> Iterator[dict[str, Any]]:
-    for path in sorted((INFRA / "kubernetes").glob("*.yaml")):
-        yield from (each for each in yaml.safe_load_all(path.read_text()) if each)
-
-
-def named(document: dict[str, Any]) -> str:
-    return f"{document['kind']}/{document['metadata']['name']}"
-
-
-def pods() -> dict[str, dict[str, Any]]:
-    """Return the template of everything that runs pods."""
-    kinds = ("Deployment", "StatefulSet", "Job")
-    return {named(each): each["spec"]["template"] for each in documents() if each["kind"] in kinds}
-
-
-def containers(template: dict[str, Any]) -> list[dict[str, Any]]:
-    spec = template["spec"]
-    return [*spec.get("initContainers", ()), *spec["containers"]]
-
-
-def everywhere(node: object, key: str) -> Iterator[Any]:
-    """Yield every value of a key, however deep."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            if name == key:
-                yield value
-            yield from everywhere(value, key)
-    elif isinstance(node, list):
-        for each in node:
-            yield from everywhere(each, key)
 
 
 @pytest.mark.parametrize("document", list(documents()), ids=named)
@@ -127,17 +94,6 @@ def test_every_pod_is_closed_bounded_and_probed(name: str) -> None:
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= main.keys()
 
 
-@pytest.mark.parametrize("name", pods())
-def test_every_pod_has_a_network_policy_of_its_own(name: str) -> None:
-    labels = pods()[name]["metadata"]["labels"]
-    policies = [
-        each["spec"]["podSelector"] for each in documents() if each["kind"] == "NetworkPolicy"
-    ]
-    chosen = [each["matchLabels"] for each in policies if each.get("matchLabels")]
-    assert [each for each in chosen if each.items() <= labels.items()]
-    assert {} in policies  # and what no policy names is closed
-
-
 def test_what_the_given_profile_needs_is_given_wherever_it_starts() -> None:
     maps = {
         each["metadata"]["name"]: each["data"]
@@ -171,49 +127,6 @@ def test_the_live_half_is_given_no_password_but_the_service_s() -> None:
     assert list(everywhere(template["spec"], "secretRef")) == []
 
 
-LABELS = {"hot-rw": {"cnpg.io/cluster": "hot"}}
-"""Of the pods behind a host's name, where they are not its own."""
-
-
-def allowed(way: str, end: str, of: dict[str, str], other: dict[str, str], port: int) -> bool:
-    """Tell whether a policy of these pods lets traffic of that way to or from the others."""
-    rules = [
-        rule
-        for each in documents()
-        if each["kind"] == "NetworkPolicy"
-        and each["spec"]["podSelector"].get("matchLabels", {"": ""}).items() <= of.items()
-        for rule in each["spec"].get(way, ())
-    ]
-    return any(
-        port in [one["port"] for one in rule["ports"]]
-        and any(
-            peer["podSelector"]["matchLabels"].items() <= other.items()
-            for peer in rule.get(end, ())
-            if peer.get("podSelector", {}).get("matchLabels")
-        )
-        for rule in rules
-    )
-
-
-def test_who_starts_may_reach_every_server_that_it_asks_then() -> None:
-    servers = next(each for each in documents() if named(each) == "ConfigMap/servers")["data"]
-    asked = []
-    for name, template in pods().items():
-        for each in containers(template):
-            if each.get("args", [])[:1] == ["up"]:
-                own = {one["name"]: one.get("value") for one in each["env"]}
-                given = {**servers, **{key: value for key, value in own.items() if value}}
-                hosts = [(given["POSTGRES_HOST"], 5432), (given["REDIS_HOST"], 6379)]
-                if not {"--no-views", "--role"} & {*each["args"]}:
-                    hosts.append(("trino", 8080))
-                asked += [(name, template["metadata"]["labels"], *host) for host in hosts]
-    assert len(asked) == 13
-    for name, labels, host, port in asked:
-        target = LABELS.get(host, {"app": host})
-        assert allowed("egress", "to", labels, target, port), (name, host)
-        assert allowed("ingress", "from", target, labels, port), (name, host)
-
-
 def test_trino_is_told_all_that_its_files_ask_for() -> None:
     listed = {
         file for each in KUSTOMIZATION["configMapGenerator"] for file in each.get("files", ())
@@ -221,13 +134,18 @@ def test_trino_is_told_all_that_its_files_ask_for() -> None:
     files = [*(INFRA / "config" / "trino" / "catalog").iterdir()]
     assert {f"config/trino/catalog/{file.name}" for file in files} <= listed
     assert {"config/trino/access-control.properties", "config/trino/rules.json"} <= listed
-    files += [INFRA / "config" / "trino" / "config.properties"]
-    files += [INFRA / "kubernetes" / "trino-worker.properties"]
-    asked = {name for file in files for name in re.findall(r"\$\{ENV:(\w+)\}", file.read_text())}
     servers = next(each for each in documents() if named(each) == "ConfigMap/servers")
     for role in ("coordinator", "worker"):
+        own = [INFRA / "kubernetes" / f"trino-{role}.properties"]
+        if role == "coordinator":
+            own += [INFRA / "config" / "trino" / "password-authenticator.properties"]
+            assert str(own[1].relative_to(INFRA)) in listed
+        words = [file.read_text() for file in (*files, *own)]
+        asked = {name for text in words for name in re.findall(r"\$\{ENV:(\w+)\}", text)}
         (trino,) = pods()[f"Deployment/trino-{role}"]["spec"]["containers"]
         assert asked <= servers["data"].keys() | {each["name"] for each in trino["env"]}
+        assert f"-Dconfig=/etc/ticklake/trino/{role}.properties" in trino["command"][-1]
+        assert f"{role}.properties=kubernetes/trino-{role}.properties" in listed
 
 
 def test_the_hot_tier_is_backed_up_for_longer_than_the_window_that_is_kept() -> None:

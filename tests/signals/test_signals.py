@@ -292,7 +292,11 @@ def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_anoth
 
     def told_ahead(rows: list[dict[str, Any]]) -> list[Told]:
         client.xadd(keys.minutes(shard), {"f": orjson.dumps(rows)})
-        until(lambda: hear() or any(len(each) == len(rows) for each in updates.ahead()))
+        assert wait_until(
+            CLOCK,
+            lambda: hear() or any(len(each) == len(rows) for each in updates.ahead()),
+            ENDS_S_MAX,
+        )
         scorer.foresee(updates.ahead())
         assert mine == []
         (found,) = (each for each in updates.ahead() if each[0].instrument.ticker == name)
@@ -302,7 +306,7 @@ def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_anoth
     foreseen = told_ahead([row(name, now_us)])
     foreseen_us = CLOCK.now_us()
     tell(client, shard, row(name, now_us))
-    until(hear)
+    assert wait_until(CLOCK, hear, ENDS_S_MAX)
     assert mine[0] is foreseen[0]
     (said,) = scorer.score(mine)
     assert said.made_us <= foreseen_us
@@ -310,7 +314,7 @@ def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_anoth
     told_ahead([row(name, now_us + 10)])
     foreseen_us = CLOCK.now_us()
     tell(client, shard, row(name, now_us + 20))
-    until(hear)
+    assert wait_until(CLOCK, hear, ENDS_S_MAX)
     (said,) = scorer.score(mine)
     assert said.made_us >= foreseen_us
     assert said.prediction_id == f"direction/1/sim/spot/{name}/{now_us + 20}/{now_us + 21}"

@@ -1,9 +1,15 @@
-"""The drill on the real servers: TimescaleDB with its own log archive, the lake in S3."""
+"""The drill on the real servers: TimescaleDB with its own log archive, the lake in S3.
+
+How far it goes back is DRILL_S, by default seconds: TICKLAKE_TEST_DRILL_S=600 makes it the ten
+minutes of an operator who looks at the clock.
+"""
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -20,17 +26,23 @@ from infra.recovery.folder_place import FolderPlace
 from infra.recovery.place import Place
 from infra.recovery.restore import restore_to
 from infra.servers.postgres_server import PostgresServer, admin_dsn, dsn
+from infra.servers.process import wait_until
 from lake.clock import SystemClock, utc_from_us
 from lake.hot.arrange import prepare
 from lake.hot.recovery import keep_for
 from lake.settings import Settings
 from lake.verify.verify import verify
 from lake.warehouse import Bucket, warehouse_of
+from tests.infra.test_recovery import assert_fenced
 from tests.path.lakehouse import Lakehouse, stream
 
 CLOCK = SystemClock()
 PASSWORD = "only-for-tests"
-
+DRILL_S = float(os.environ.get("TICKLAKE_TEST_DRILL_S") or 12)
+BEFORE_S = 5.0
+SHIP_EVERY_S = 60.0
+STORED_S_MAX = 60.0
+FRAME_S = 0.7
 
 PROFILE = Stack(Software(Settings().stack_software.resolve()))
 
@@ -89,6 +101,63 @@ def test_what_a_restore_took_the_journal_gives_back_to_timescaledb_and_s3(stack,
     assert lakehouse.stored("crypto_trades") == before
 
 
+@pytest.mark.parametrize("place", ["bucket"], indirect=True)
+def test_some_time_back_writers_are_fenced_what_is_missing_is_said_and_the_journal_closes_it(
+    stack, server, place
+):
+    home, postgres = server
+    lakehouse = started(postgres, place, home, bucket(stack))
+    lakehouse.journal(stream(0, 10))
+    assert lakehouse.move() == 0
+    backup_now(lakehouse.dsn, place, postgres, CLOCK)
+    ship_now(lakehouse.dsn, place)
+    old = lakehouse.start()
+    seen = written_for(lakehouse, place, BEFORE_S + DRILL_S)
+    before = lakehouse.stored("crypto_trades")
+
+    moment = utc_from_us(CLOCK.now_us()) - timedelta(seconds=DRILL_S)
+    master = postgres.running()
+    assert master is not None
+    done = restore_to(home, moment, place, partial(PROFILE.postgres_of, home, CLOCK), CLOCK)
+    last, was = done.frames_after[0], done.frames_before[0]
+    assert seen[max(at for at in seen if at <= moment)] <= last
+    assert last <= seen[min(at for at in seen if at > moment)] < was
+
+    lakehouse = started(postgres, place, home, lakehouse.place, master.port)
+    assert_fenced(old)
+    report = verify(dsn=lakehouse.dsn, journal=home / "journal", warehouse=lakehouse.place)
+    said = f"frames {last + 1} to {was} are missing since the restore to {moment:%FT%TZ}"
+    assert [said in str(fault) for fault in report.faults] == [True], str(report)
+    assert lakehouse.move() == 0
+    lakehouse.assert_whole()
+    assert lakehouse.stored("crypto_trades") == before
+
+
+def written_for(lakehouse: Lakehouse, place: Place, seconds: float) -> dict[datetime, int]:
+    """Journal a frame about every second, which a mover writes; return time -> last frame stored.
+
+    The log is shipped meanwhile, as the process that backs a home up does.
+    """
+    seen: dict[datetime, int] = {}
+    start_us, shipped_us, frame = CLOCK.monotonic_us(), CLOCK.monotonic_us(), 10
+    while (now_us := CLOCK.monotonic_us()) < start_us + int(seconds * 1e6):
+        lakehouse.journal(stream(frame, 1), up=False)
+        frame += 1
+        assert wait_until(CLOCK, partial(is_stored, lakehouse.dsn, frame + 1), STORED_S_MAX)
+        seen[utc_from_us(CLOCK.now_us())] = frame + 1
+        if now_us - shipped_us > SHIP_EVERY_S * 1e6:
+            ship_now(lakehouse.dsn, place)
+            shipped_us = now_us
+        CLOCK.sleep(FRAME_S)
+    return seen
+
+
+def is_stored(dsn: str, frame: int) -> bool:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT last_frame FROM market.shards WHERE shard = 0").fetchone()
+    return row is not None and int(row[0]) >= frame
+
+
 def test_a_bucket_holds_all_that_was_shipped_and_only_what_a_restore_needs(server, place, stack):
     home, postgres = server
     dsn = started(postgres, place, home, bucket(stack)).dsn
@@ -107,9 +176,11 @@ def test_a_bucket_holds_all_that_was_shipped_and_only_what_a_restore_needs(serve
     assert safe == (True,)
 
 
-def started(postgres: PostgresServer, place: Place, home: Path, warehouse: Bucket) -> Lakehouse:
+def started(
+    postgres: PostgresServer, place: Place, home: Path, warehouse: Bucket, port: int | None = None
+) -> Lakehouse:
     """Start the server and arrange its database."""
-    master = postgres.up(None, PASSWORD)
+    master = postgres.up(port, PASSWORD)
     timescale.see_to_databases(master, {})
     address = dsn(master, PASSWORD)
     where = place.location if isinstance(place, BucketPlace) else str(home)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -20,7 +21,7 @@ from lake.hot.numbered import append
 from lake.tables.lake_marks import forget_marks, note_mark
 from lake.views.client import Client
 from lake.views.union_view import AGGREGATE_COLUMNS, AGGREGATES, UNION_DATASETS
-from tests.verify.lakehouse import NOON, Lakehouse
+from tests.verify.lakehouse import NOON, Lakehouse, trade
 
 OLD_FRAMES = 4_000
 FAR = 20_000
@@ -102,6 +103,72 @@ def test_old_rows_of_a_shard_that_is_far_on_are_not_read_for_a_young_one(
     assert pages is not None
     assert sum(blocks) < pages[0] / 10, plan
     assert tail(connection, 7) == {1: 6}
+
+
+def day_after(lakehouse: Lakehouse, days: int, frames: int = 2) -> dict[str, Any]:
+    """Return the tables of a batch whose trades are of a later day."""
+    first = lakehouse.frames.get(0, 0) + 1
+    rows = [
+        {**row, "event_time": row["event_time"] + timedelta(days=days)}
+        for frame in range(first, first + frames)
+        for row in (trade(frame, 0), trade(frame, 1))
+    ]
+    return {"crypto_trades": rows}
+
+
+def test_days_that_are_whole_in_the_lake_are_not_looked_into(
+    lakehouse: Lakehouse, connection: psycopg.Connection
+) -> None:
+    """As on an edition that compresses, whatever this one does."""
+    connection.execute("SELECT market.make_tick_tails(true)")
+    lakehouse.write(frames=10)
+    lakehouse.write(frames=2, tables=day_after(lakehouse, 1))
+    note_mark(lakehouse.catalog, "crypto_trades", 7, lakehouse.frames)
+    lakehouse.write(frames=2, tables=day_after(lakehouse, 2))
+
+    plan = [
+        str(line)
+        for (line,) in connection.execute(
+            "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off)"
+            " SELECT * FROM market.crypto_trades_tail WHERE snapshot_id = 7"
+        )
+    ]
+    scans = [line for line in plan if re.search(r"Scan (using \S+ )?on \S+ r(_\d+)? ", line)]
+    read = [line for line in scans if "never executed" not in line]
+    assert len(read) == 1, "\n".join(plan)
+    assert tail(connection, 7) == {0: 4}
+    assert tail(connection, 0) == {0: 38}
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+def test_a_late_row_of_a_day_that_was_whole_is_in_the_tail(
+    lakehouse: Lakehouse, connection: psycopg.Connection, by_time: bool
+) -> None:
+    connection.execute("SELECT market.make_tick_tails(%s)", (by_time,))
+    lakehouse.write(frames=2, tables=day_after(lakehouse, 5))
+    note_mark(lakehouse.catalog, "crypto_trades", 7, lakehouse.frames)
+    lakehouse.write(frames=2, tables=day_after(lakehouse, 5))
+    lakehouse.write(frames=1, tables=day_after(lakehouse, 0, 1))
+    assert tail(connection, 7) == {0: 6}
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+def test_rows_after_what_only_a_file_holds_wait_for_the_lake(
+    lakehouse: Lakehouse, connection: psycopg.Connection, by_time: bool
+) -> None:
+    connection.execute("SELECT market.make_tick_tails(%s)", (by_time,))
+    lakehouse.write(frames=4)
+    lakehouse.write(frames=4, shard=1)
+    note_mark(lakehouse.catalog, "crypto_trades", 7, {0: 2, 1: 2})
+    lakehouse.sql(
+        "INSERT INTO market.staged_files (dataset, shard, first_frame, last_frame, day, path, rows,"
+        " digest) VALUES ('crypto_trades', 0, 5, 9, '2023-01-01', 'file:///staged', 1, 0)"
+    )
+    lakehouse.frames[0] = 9
+    lakehouse.write(frames=3)
+    assert tail(connection, 7) == {0: 6, 1: 6}  # of shard 0 through frame 4
+    note_mark(lakehouse.catalog, "crypto_trades", 8, {0: 9, 1: 4})
+    assert tail(connection, 8) == {0: 9}
 
 
 def test_notes_are_forgotten_once_old_and_not_kept(

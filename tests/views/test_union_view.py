@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,26 @@ def test_rows_are_seen_once_before_and_after_each_lake_commit(
     assert counts(client) == (93, 90, 93)
     keys = client.arrow("SELECT DISTINCT shard, seq FROM crypto_trades")
     assert keys.num_rows == 93
+
+
+def test_what_is_seen_ends_with_the_frame_of_the_last_look_and_hot_is_live(
+    lakehouse: Lakehouse, client: Client
+) -> None:
+    lakehouse.write()
+    lakehouse.commit()
+    lakehouse.write()
+    assert counts(client) == (60, 30, 60)
+    lakehouse.write()  # while a query is under way, and with it what only a file might hold
+
+    def count(view: str) -> object:
+        return client.duckdb.execute(f"SELECT count(*) FROM {view}").fetchone()
+
+    assert (count("crypto_trades"), count("hot.crypto_trades")) == ((60,), (90,))
+    assert client.frames == {0: 20}
+    assert not client.refresh()  # the book has not moved, so no view is made anew
+    assert (count("crypto_trades"), client.frames) == ((90,), {0: 30})
+    with closing(client.duckdb.cursor()) as cursor:  # it has no variables of its own
+        assert cursor.execute("SELECT count(*) FROM crypto_trades").fetchone() == (90,)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +186,8 @@ def test_predicates_and_columns_are_pushed_into_postgresql_and_parquet(
     scans = {each["name"].strip(): str(each["extra_info"]) for each in nodes(json.loads(plan))}
     hot, lake = scans["POSTGRES_SCAN"], scans["ICEBERG_SCAN"]
     assert "FILTER" not in scans
-    assert all(part in hot for part in ("shard=0", f"seq>{10 << 16 | 65535}"))
+    bounds = (f"seq>{10 << 16 | 65535}", f"seq<={20 << 16 | 65535}")
+    assert all(part in hot for part in ("shard=0", *bounds))
     for scan in (hot, lake):
         assert "ticker='X:BTCUSD'" in scan
         assert "event_time>='2024-08-08 12:00:00" in scan
