@@ -177,9 +177,9 @@ def serving(collector: Collector, host: str, port: int, tls: str = "") -> Iterat
     tls: folder of server.crt and server.key, "" for plain; BadInput where they are not that.
     """
     folder = Path(tls).expanduser()
-    pair: list[str | None] = [str(folder / name) if tls else None for name in PAIR]
+    certificate, key = (str(folder / name) if tls else None for name in PAIR)
     try:
-        server, thread = start_http_server(port, host, _registry(collector), *pair)
+        server, thread = start_http_server(port, host, _registry(collector), certificate, key)
     except (FileNotFoundError, ssl.SSLError) as error:
         fault = f"has no {' and '.join(PAIR)} that fit"
         raise BadInput(f"certificates {tls}", fault, "make them, or copy them") from error

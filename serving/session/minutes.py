@@ -18,7 +18,7 @@ from lake.bars.kernel import MINUTE_US
 from lake.closes import Closes
 from serving.live.live_bars import CHANGE, CLOSED, BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
-from serving.session.models import Models
+from serving.session.answers import Answers
 from serving.session.warm import Warm
 
 GRACE_US = 1_000_000
@@ -34,7 +34,7 @@ class Minutes(Closes):
     """
 
     def __init__(
-        self, warm: Warm, models: Models, *, rows: bool, features: FeatureSet = MARKET
+        self, warm: Warm, models: Answers, *, rows: bool, features: FeatureSet = MARKET
     ) -> None:
         self._bars = LiveBars(warm.closed_us)
         self._bars.take(warm.waiting)

@@ -22,9 +22,10 @@ from lake.closes import Closes
 from lake.errors import Unavailable, WrongUse
 from lake.feeds.codec import INDEX_BITS
 from serving.risk.prices import Prices, is_sound
+from serving.session.answers import Answers
 from serving.session.gate import Gate
 from serving.session.minutes import GRACE_US, INTERVAL, Minutes, bars_of_minutes
-from serving.session.models import ModelGone, Models, NoModels
+from serving.session.models import ModelGone, NoModels
 from serving.session.plan import WITH_ROWS, Start
 from serving.session.rows_to_events import Known, events_of
 from serving.session.warm import NOTHING, Warm
@@ -67,7 +68,7 @@ class Session(Closes):
     warm: what is known before the first row; models: where predictions come from.
     """
 
-    def __init__(self, start: Start, warm: Warm = NOTHING, models: Models | None = None) -> None:
+    def __init__(self, start: Start, warm: Warm = NOTHING, models: Answers | None = None) -> None:
         self.start = start
         self.clock_us = start.started_us
         self.frame = start.first_frame - 1
@@ -77,7 +78,7 @@ class Session(Closes):
         self.unsound = 0
         """Quotes left out: crossed, or without a side."""
         self.model = self._features = self._prediction = ""
-        self._models = models or NoModels()
+        self._models = models or Answers(NoModels())
         self._minutes = Minutes(
             warm if warm.closed_us else warm.at(start.started_us - GRACE_US),
             self._models,

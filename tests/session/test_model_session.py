@@ -28,6 +28,7 @@ from serving.live.live_bars import CHANGE, CLOSED, LiveBars
 from serving.live.live_features import LiveFeatures
 from serving.live.once import Once
 from serving.live.told import feature_rows
+from serving.session.answers import Answers
 from serving.session.minutes import GRACE_US
 from serving.session.model_choice import models_of
 from serving.session.models import NoModels
@@ -57,7 +58,7 @@ def decided(home: Path, version: str, cuts: tuple[int, ...]) -> list[Out]:
     found, once, at = market(11, FRAMES, step_us=STEP_US), Once(exact=True), 0
     models = models_of(FOLLOWS, Models(home), SystemClock())
     outs: list[Out] = []
-    with Session(start(FOLLOWS), models=models) as session:
+    with Session(start(FOLLOWS), models=Answers(models)) as session:
         session.word(Word("model", 0, NOON_US, {"version": version}))
         for place in (*cuts, FRAMES):
             session.take(once.take([(FEED, found.frames(at, place))]).tables)
