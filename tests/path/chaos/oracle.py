@@ -211,11 +211,8 @@ def _assert_books(client: Client) -> None:
 
 def _assert_hot(client: Client, dataset: str, wanted: list[Row], gone: Gone) -> None:
     """Hot holds the wanted rows; of days that left it, verify knows how many."""
-    stays = [
-        row
-        for row in wanted
-        if "event_time" not in row or (dataset, row["event_time"].date()) not in gone
-    ]
+    time = load(dataset).ledger_time
+    stays = [row for row in wanted if (dataset, row[time].date()) not in gone]
     if len(stays) == len(wanted):
         _assert_rows(client, f"hot.{dataset}", dataset, wanted)
         return
