@@ -36,6 +36,7 @@ import pyarrow.parquet as pq
 from benchmarks.commits import DATASET, rows_of
 from flows.small_files_to_large import KEPT_DATASETS, keep
 from infra.servers.embedded import down, up
+from infra.servers.process import wait_until
 from lake.clock import SystemClock
 from lake.contracts.contract import load
 from lake.feeds.scaled import decimals
@@ -56,11 +57,10 @@ from lake.warehouse import warehouse_of
 CLOCK = SystemClock()
 AT = pa.timestamp("us", "UTC")
 RELEASE = "pinned"
-WARM_S = 8
+START_S_MAX = 120.0
 GRACE_S = 5.0
 SAMPLE_S = 0.25
-MERGE_FILES = 20
-TRIES = 3
+MERGE_FILES, TRIES = 20, 3
 COMMITS_PER_UNIT = 48
 FIRST_UNITS = 10
 GROWTH_MAX, OVER_RAW_MIN, LAG_MAX = 1.2, 0.7, 2.0
@@ -89,19 +89,18 @@ def command(*words: str, home: Path) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def ingest(home: Path, rate: int) -> Iterator[None]:
-    """Run an exchange and an ingest of it; leaving drains the ingest."""
+def ingest(home: Path, rate: int, dsn: str) -> Iterator[None]:
+    """Run an exchange and an ingest of it, once trades come to the lake; leaving drains it."""
     exchange = command("sim", "--rate", str(rate), home=home)
     time.sleep(2)
     taking = command("ingest", "sim", home=home)
     try:
-        time.sleep(WARM_S)
+        assert wait_until(CLOCK, lambda: has_trades(home, dsn), START_S_MAX), "no trade came"
         yield
     finally:
-        taking.send_signal(2)
-        taking.wait(120)
-        exchange.send_signal(2)
-        exchange.wait(30)
+        for process, seconds_max in ((taking, 120), (exchange, 30)):
+            process.send_signal(2)
+            process.wait(seconds_max)
 
 
 class Lags:
@@ -161,10 +160,16 @@ def files_unaccounted(home: Path, dsn: str) -> int:
     return found
 
 
+def has_trades(home: Path, dsn: str) -> bool:
+    """Tell whether a trade has come as far as the lake."""
+    with Client(dsn, warehouse_of(home)) as client:
+        return "crypto_trades" in client.snapshots
+
+
 def measure_cycles(cycles: int, rate: int, home: Path, dsn: str) -> dict[str, Any]:
     """Keep all tables beside ingest; return the figures."""
     merged = removed = 0
-    with ingest(home, rate):
+    with ingest(home, rate, dsn):
         create(dsn, warehouse_of(home), RELEASE, CLOCK)
         before = hash_of_release(home, dsn)
         with Lags(home) as alone:
