@@ -192,7 +192,12 @@ class Upkeep:
         files = metadata_files(table, going)
         self._steps.at("upkeep.expire")
         # On this head only: by then others may have rolled back to one of those that go.
-        commit_on_head(table, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": going}))
+        try:
+            commit_on_head(table, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": going}))
+        except ValueError as error:  # the library's word for one that is not there any more
+            raise Unavailable(
+                f"lake.{self.dataset}", "others expired snapshots meanwhile", "expire anew"
+            ) from error
         table = self.load()
         kept = metadata_files(table, (s.snapshot_id for s in table.metadata.snapshots))
         return sorted(files - kept)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -14,13 +16,16 @@ import pytest
 from flows.small_files_to_large import FLOW_DATASETS, KEPT_DATASETS, keep
 from flows.trades_to_bars import TradesToBars
 from lake.clock import SystemClock
+from lake.contracts.contract import load
 from lake.errors import Unavailable
 from lake.hot.turn import turn
 from lake.ingest.lake_files import RemovalBook
 from lake.releases.release import create, parts_of
+from lake.steps import Steps
 from lake.tables.account import unaccounted
 from lake.tables.catalog import open_catalog
 from lake.tables.names import NAMESPACE
+from lake.tables.upkeep import LIMITS, Upkeep
 from lake.views.client import Client
 from tests.path.lakehouse import MOVE_S_MAX, Lakehouse, stream
 
@@ -147,3 +152,43 @@ def test_upkeep_of_bars_holds_up_its_makers_for_a_commit_only(lakehouse: Lakehou
     ):
         keep(lakehouse.dsn, lakehouse.place, CLOCK, dataset, wait_s=0.1)
     assert keep(lakehouse.dsn, lakehouse.place, CLOCK, dataset).dataset == dataset
+
+
+class AsOthers(Steps):
+    """Lets somebody else go first where snapshots are about to be expired."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    def at(self, name: str) -> None:
+        if name == "upkeep.expire":
+            self._act()
+
+
+def test_who_expires_after_others_did_is_told_to_try_again(lakehouse: Lakehouse) -> None:
+    """A mover and a flow keep a table at once; an ingest once ended by it."""
+    for number in range(3):
+        lakehouse.journal(stream(number * FRAMES_PER_CYCLE, FRAMES_PER_CYCLE))
+        assert lakehouse.move() == 0
+    few = replace(LIMITS, snapshots_max=1, snapshots_kept=1)
+    freed: list[str] = []
+    with closing(open_catalog(lakehouse.dsn, lakehouse.place)) as catalog:
+        sort = load("crypto_trades").sort
+        made = [
+            Upkeep(
+                catalog,
+                "crypto_trades",
+                sort,
+                epoch=1,
+                commit_lock=threading.Lock(),
+                steps=steps,
+                limits=few,
+            )
+            for steps in (None, AsOthers(lambda: freed.extend(made[0].expire())))
+        ]
+        with pytest.raises(Unavailable, match="others expired snapshots meanwhile"):
+            made[1].expire()
+        assert made[1].expire() == []
+        assert made[0].remove(freed) == len(freed) > 0
+    lakehouse.assert_whole()
