@@ -6,6 +6,7 @@ and a copy of the public one somewhere else.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from dataclasses import dataclass
@@ -97,7 +98,18 @@ def public_path(path: Path) -> Path:
 
 
 def _make(path: Path) -> None:
+    """Make a key and its public half where there is none by then; who comes second finds it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not path.exists():
+            _write(path)
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     public_path(path).write_bytes(public)

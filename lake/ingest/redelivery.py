@@ -29,6 +29,7 @@ from lake.ingest.seen_ids import ID_MAX, Hole, SeenIds
 
 Bool = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
+AsText = Callable[[Int64], pl.DataFrame]
 
 PLAIN_NUMBER = r"\A(0|[1-9][0-9]{0,13})\z"
 """A text that is how its number is written, and of no more digits than ID_MAX."""
@@ -193,11 +194,7 @@ class Redelivery:
         return np.concatenate(parts)
 
     def take_numbered(
-        self,
-        dataset: str,
-        instruments: Sequence[str],
-        ids: Int64,
-        text: Callable[[Int64], pl.DataFrame],
+        self, dataset: str, instruments: Sequence[str], ids: Int64, text: AsText
     ) -> Bool:
         """Tell which rows are new, and take them, where every one has a number as its key.
 
@@ -209,12 +206,7 @@ class Redelivery:
         return self._fresh_numbers(dataset, codes, ids, text, False)[0]
 
     def _fresh_numbers(
-        self,
-        dataset: str,
-        codes: Int64,
-        ids: Int64,
-        text: Callable[[Int64], pl.DataFrame],
-        contiguous: bool,
+        self, dataset: str, codes: Int64, ids: Int64, text: AsText, contiguous: bool
     ) -> tuple[Bool, list[Hole]]:
         seen = self._seen[dataset]
         new = ~seen.seen(codes, ids)

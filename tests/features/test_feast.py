@@ -32,6 +32,7 @@ from flows.scheduled.online import compare_served
 from infra.command.main import run
 from lake.clock import ManualClock
 from lake.errors import TicklakeError, Unavailable, WrongUse
+from lake.parts import nobody
 from lake.training.training_set import training_set
 from lake.views.client import Client
 from tests.bars.trading import EPOCH
@@ -224,7 +225,7 @@ def test_the_audit_asks_feast_too_and_names_who_answers_otherwise(house: FeastHo
     assert any(row["fault"].startswith("other bits in") for row in found.rows)
     assert any(row["fault"].startswith("served is that of") for row in found.rows)
     assert house.audit().result.holds
-    assert compare_served.fn(house.home).result.holds  # as the flow does it, of rows of now
+    assert compare_served.fn(house.home, nobody).result.holds  # as the flow does it, of rows of now
 
 
 def test_feast_s_own_writer_and_ours_write_the_same(house: FeastHome, store: FeatureStore) -> None:

@@ -133,11 +133,11 @@ def test_a_bandit_s_arms_are_versions_so_a_new_one_begins_anew() -> None:
     "facts",
     [
         {"source": None},
-        {"learner": "sequence"},
+        {"learner": "of nobody"},
         {"source": {"interval": "1h", "tickers": []}},
         {"source": {"interval": "1m", "tickers": [], "feature_set": "microstructure"}},
     ],
-    ids=["file", "windows", "interval", "set"],
+    ids=["file", "learner", "interval", "set"],
 )
 def test_a_version_that_the_speed_layer_has_no_rows_for_is_not_loaded(
     facts: dict[str, object],
