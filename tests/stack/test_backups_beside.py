@@ -47,6 +47,7 @@ def spool(tmp_path: Path) -> Path:
     """Return the folder that the volume `archive` is in compose, of the server's account."""
     found = tmp_path / "archive" / "wal"
     found.mkdir(parents=True)
+    (tmp_path / "home").mkdir()
     for path in (found.parent, found):
         PROFILE.postgres_of(tmp_path / "home", CLOCK).account().own(path)
     return found
@@ -57,7 +58,7 @@ def server(spool: Path, tmp_path: Path) -> Iterator[PostgresServer]:
     """Run a TimescaleDB as compose does: by its rules of who may connect, with its archive."""
     home = tmp_path / "home"
     for name in ("log", "run", "journal"):
-        (home / name).mkdir(parents=True)
+        (home / name).mkdir()
     made = PROFILE.postgres_of(home, CLOCK, archived_to(spool))
     try:
         master = made.up(None, WORD)
