@@ -43,7 +43,7 @@ from lake.feeds.scaled import decimals
 from lake.hot.lease import COMMITTER, take
 from lake.ingest.lake_files import RemovalBook
 from lake.ingest.report import read_reports
-from lake.releases.release import create, parts_of
+from lake.releases.release import LAST_DATASET, create, parts_of
 from lake.tables.account import unaccounted
 from lake.tables.catalog import open_catalog
 from lake.tables.data_file import DAY_US, ROW_GROUP_ROWS, parquet_options
@@ -58,8 +58,7 @@ CLOCK = SystemClock()
 AT = pa.timestamp("us", "UTC")
 RELEASE = "pinned"
 START_S_MAX = 120.0
-GRACE_S = 5.0
-SAMPLE_S = 0.25
+GRACE_S, SAMPLE_S = 5.0, 0.25
 MERGE_FILES, TRIES = 20, 3
 COMMITS_PER_UNIT = 48
 FIRST_UNITS = 10
@@ -161,9 +160,10 @@ def files_unaccounted(home: Path, dsn: str) -> int:
 
 
 def has_trades(home: Path, dsn: str) -> bool:
-    """Tell whether a trade has come as far as the lake."""
-    with Client(dsn, warehouse_of(home)) as client:
-        return "crypto_trades" in client.snapshots
+    """Tell whether all that a commit brings has come as far as the lake."""
+    with closing(open_catalog(dsn, warehouse_of(home))) as catalog:
+        name = (NAMESPACE, LAST_DATASET)
+        return catalog.table_exists(name) and bool(catalog.load_table(name).current_snapshot())
 
 
 def measure_cycles(cycles: int, rate: int, home: Path, dsn: str) -> dict[str, Any]:
