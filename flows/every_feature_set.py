@@ -11,7 +11,7 @@ from flows.feature_maker import Step
 from flows.quotes_to_features import QuotesToFeatures
 from lake.clock import Clock
 from lake.lineage.destination import NAMESPACE
-from lake.parts import ShowPart, nobody, within
+from lake.parts import ShowPart, each_within, nobody
 from lake.warehouse import Warehouse
 
 
@@ -44,9 +44,8 @@ def every_set(
     was first: call it again.
     """
     done = []
-    for number, name in enumerate(names):
+    for name, part in each_within(names, show):
         made = feature_set(name)
-        part = within(show, number / len(names), (number + 1) / len(names))
         if name == MICROSTRUCTURE.name:
             with QuotesToFeatures(
                 dsn, warehouse, clock=clock, namespace=namespace, made=made

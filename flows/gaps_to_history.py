@@ -28,7 +28,7 @@ from lake.ingest.feed_gap import TIMES
 from lake.ingest.held import Held
 from lake.ingest.parcels_to_journal import Parcel
 from lake.ingest.status import Show
-from lake.parts import ShowPart, by_parts, nobody, within
+from lake.parts import ShowPart, by_parts, each_within, nobody
 
 GAPS_MAX = 500
 """Gaps of one feed and shard looked at in one run: the newest, so that old ones whose history can't
@@ -104,8 +104,7 @@ def fill_gaps(
     with psycopg.connect(place.dsn, autocommit=True) as connection:
         found = unfilled(connection, clock, urls or {})
         with closing(Held(place.dsn, place.warehouse)) as held:
-            for number, gaps in enumerate(found):
-                part = within(parts, number / len(found), (number + 1) / len(found))
+            for gaps, part in each_within(found, parts):
                 _fill(gaps, connection, held, place, clock, show, part)
     return found
 

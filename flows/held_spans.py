@@ -8,6 +8,7 @@ whatever the ticker, does not hold the span, and is refused unless a part is ask
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,6 +48,13 @@ def texts(spans: Mapping[str, Span]) -> dict[str, str]:
         name: "/".join(utc_from_us(each).isoformat() for each in span)
         for name, span in spans.items()
     }
+
+
+def span_of_text(text: str) -> Span:
+    """Return the span that texts() wrote."""
+    ends = map(datetime.fromisoformat, text.split("/"))
+    first, last = (int(each.timestamp() * 1_000_000) for each in ends)
+    return first, last
 
 
 def partly(spans: Mapping[str, Span], asked: Span, slack_us: int) -> dict[str, Span]:

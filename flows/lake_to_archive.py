@@ -50,7 +50,7 @@ from lake.hot.turn import TURN_S_MAX, turn
 from lake.ingest.days_in_hot import hot_days
 from lake.ingest.lake_files import RemovalBook
 from lake.ledger import MEASURES
-from lake.parts import ShowPart, by_parts, nobody, within
+from lake.parts import ShowPart, by_parts, each_within, nobody
 from lake.steps import Steps
 from lake.tables.catalog import known_table, open_catalog
 from lake.tables.commit import faults_of
@@ -144,12 +144,11 @@ class LakeToArchive:
                 open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=LEASE)
             ) as catalog,
         ):
-            for done, dataset in enumerate(AGING_DATASETS):
+            for dataset, part in each_within(AGING_DATASETS, show):
                 table = known_table(catalog, dataset)
                 if table is None:
                     continue
                 self._clear_up(connection, dataset, table)
-                part = within(show, *(n / len(AGING_DATASETS) for n in (done, done + 1)))
                 for day in by_parts(self._due(connection, dataset, table), part):
                     with self._turn_of(dataset):
                         moved = self._leave(connection, catalog, day, held.epoch)

@@ -31,6 +31,12 @@ def within(show: ShowPart, first: float, last: float) -> ShowPart:
     return shown
 
 
+def each_within(things: Sequence[T], show: ShowPart) -> Iterator[tuple[T, ShowPart]]:
+    """Yield things in turn, each with what tells its own parts: equal shares of the whole."""
+    for done, each in enumerate(things):
+        yield each, within(show, done / len(things), (done + 1) / len(things))
+
+
 class Through:
     """How far a mover is through the frames that waited when it began."""
 

@@ -24,8 +24,10 @@ from infra.servers.postgres_server import PostgresServer, Postmaster, admin_dsn
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import SystemClock
 from lake.errors import Unavailable
-from lake.state import read_state
+from lake.roles import database_role
+from lake.state import read_state, with_user
 from lake.warehouse import Bucket, Folder, Warehouse, warehouse_of
+from serving.streams.connect import connected
 
 os.environ.setdefault("TICKLAKE_FLOWS", "off")
 """What `up` starts for a test is what the test is about."""
@@ -150,6 +152,15 @@ def migrated_dsn(databases: Databases, migrated_template: str) -> Iterator[str]:
     databases.drop(name)
 
 
+@pytest.fixture
+def service_dsn(migrated_dsn: str) -> str:
+    """Return the address of that database by which the live half connects."""
+    role = database_role("service")
+    with psycopg.connect(migrated_dsn, autocommit=True) as owner:
+        owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'".encode())
+    return with_user(migrated_dsn, role, PASSWORD)
+
+
 @pytest.fixture(params=("plain", "apache", "community"))
 def edition(request: pytest.FixtureRequest) -> str:
     """Return the name of an edition of the hot tier's server; a test that asks runs on each."""
@@ -182,6 +193,14 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
     finally:
         server.down()
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[Redis]:
+    """Return a client of that Valkey, as patient as ours are."""
+    client = connected(valkey_url)
+    yield client
+    client.close()
 
 
 @pytest.fixture(params=("folder", "bucket"))

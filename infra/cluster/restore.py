@@ -20,7 +20,7 @@ from infra.cluster.remote import RemotePostgres, place_from
 from infra.command.restore import parsed
 from infra.recovery.bucket_place import BucketPlace
 from infra.recovery.folder_place import archived_to
-from infra.recovery.restore import acknowledged, aside, base_for
+from infra.recovery.restore import acknowledged, aside, base_for, reaching
 from infra.servers.postgres_files import quoted
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.errors import TicklakeError, WrongUse
@@ -73,12 +73,7 @@ def write_plan(
 
     plan: its settings by which it finds its log, and keeps it.
     """
-    settings = {
-        **plan,
-        "recovery_target_time": to.isoformat(),
-        "recovery_target_action": "promote",
-        "hot_standby": "off",
-    }
+    settings = {**plan, **reaching(to)}
     own = data / CONFIGURATION
     shutil.copyfile(own, own.with_suffix(".own"))
     lines = [f"{name} = '{quoted(value)}'\n" for name, value in settings.items()]

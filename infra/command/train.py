@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,17 +205,16 @@ def spanned(inputs: Inputs, order: Order) -> str:
 
 def warned(inputs: Inputs, order: Order) -> list[str]:
     """Return a sentence where the rows cover a part only of what was asked for."""
-    from flows.held_spans import words
+    from flows.held_spans import span_of_text, words
     from flows.release_to_training_rows import ask_of, lacking
 
     if not order.source:
         return []
-    ends = inputs.spans["training_rows"].split("/")
-    first, last = (int(datetime.fromisoformat(each).timestamp() * 1_000_000) for each in ends)
-    asked = lacking((first, last), ask_of(order.source))
+    held = span_of_text(inputs.spans["training_rows"])
+    asked = lacking(held, ask_of(order.source))
     if asked is None:
         return []
-    return [f"warning: rows of {words((first, last))} only, of {words(asked)} asked for"]
+    return [f"warning: rows of {words(held)} only, of {words(asked)} asked for"]
 
 
 def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path | None) -> Answer:

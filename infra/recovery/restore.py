@@ -120,6 +120,17 @@ def _say_goodbye(server: PostgresServer, clock: Clock) -> tuple[Mapping[int, int
     return frames, ""
 
 
+def reaching(to: datetime) -> dict[str, str]:
+    """Return the settings of a server that reads its log up to a moment, lets nobody in before, and
+    goes on from there.
+    """
+    return {
+        "hot_standby": "off",
+        "recovery_target_time": to.isoformat(),
+        "recovery_target_action": "promote",
+    }
+
+
 def acknowledged(journal: Path) -> dict[int, int]:
     """Return shard -> the journal's last durable frame, where the server can't be asked."""
     found = {}
@@ -145,10 +156,8 @@ def _recover(
         {
             **place.settings(),
             "listen_addresses": "",
-            "hot_standby": "off",
             "restore_command": place.restore_command(before / "pg_wal"),
-            "recovery_target_time": to.isoformat(),
-            "recovery_target_action": "promote",
+            **reaching(to),
         }
     )
     postmaster = server.recover(RECOVER_S_MAX)

@@ -178,11 +178,14 @@ def serving(collector: Collector, host: str, port: int, tls: str = "") -> Iterat
     """
     folder = Path(tls).expanduser()
     certificate, key = (str(folder / name) if tls else None for name in PAIR)
+    if certificate is not None:
+        try:  # before there is a socket: the server would leave it open
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except (FileNotFoundError, ssl.SSLError) as error:
+            fault = f"has no {' and '.join(PAIR)} that fit"
+            raise BadInput(f"certificates {tls}", fault, "make them, or copy them") from error
     try:
         server, thread = start_http_server(port, host, _registry(collector), certificate, key)
-    except (FileNotFoundError, ssl.SSLError) as error:
-        fault = f"has no {' and '.join(PAIR)} that fit"
-        raise BadInput(f"certificates {tls}", fault, "make them, or copy them") from error
     except OSError as error:
         raise Unavailable(
             f"metrics on {host}:{port}", str(error.strerror or error), "choose another port"

@@ -83,6 +83,3 @@ def _column(values: Texts | Int64 | None, kind: pa.DataType, length: int) -> pa.
     if isinstance(values, list):
         return pa.array(values, kind)
     return decimals(values) if pa.types.is_decimal(kind) else values
-
-
-__all__ = ["Plain", "joined"]

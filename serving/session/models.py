@@ -9,9 +9,7 @@ import pyarrow as pa
 
 from feature_repo.trading.market import Row
 from lake.errors import Unavailable
-
-Shared = Sequence[tuple[Sequence[str], pa.Table]]
-"""Rows of features, each with the versions that are asked of it, in turn, until one answers."""
+from serving.signals.choice import Shared
 
 
 class Models(Protocol):

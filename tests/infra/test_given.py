@@ -29,7 +29,7 @@ from lake.hot.recovery import OTHERS, window_s
 from lake.hot.standing import standing
 from lake.roles import ROLES, role_dsn
 from lake.settings import Settings
-from lake.state import with_user, write_state
+from lake.state import write_state
 from lake.warehouse import Bucket, warehouse_of
 from tests.conftest import PASSWORD
 
@@ -180,18 +180,15 @@ def test_a_home_of_one_role_knows_nobody_else_s_password() -> None:
 
 
 def test_a_home_of_one_role_finds_servers_that_were_prepared(
-    tmp_path: Path, migrated_dsn: str, valkey_url: str
+    tmp_path: Path, service_dsn: str, valkey_url: str
 ) -> None:
-    with psycopg.connect(migrated_dsn, autocommit=True) as owner:
-        owner.execute(f"ALTER ROLE market_service LOGIN PASSWORD '{PASSWORD}'".encode())
-    dsn = with_user(migrated_dsn, "market_service", PASSWORD)
     with store(200) as s3:
         state = from_env({**GIVEN, "S3_ENDPOINT": s3, "SERVICE_PASSWORD": PASSWORD}, "service")
-        state["postgres"]["dsn"], state["valkey"]["url"] = dsn, valkey_url
+        state["postgres"]["dsn"], state["valkey"]["url"] = service_dsn, valkey_url
         write_state(tmp_path, {"roles": {"operator": {"dsn": "of before"}}})
         Given(lambda: state, prepares=False).up(tmp_path)
     for role in ("service", "analyst", "operator"):
-        assert role_dsn(tmp_path, role) == dsn
+        assert role_dsn(tmp_path, role) == service_dsn
         found = warehouse_of(tmp_path, role)
         assert isinstance(found, Bucket)
         assert found.access_key == "service"

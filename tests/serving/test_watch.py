@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from redis import Redis
@@ -13,13 +13,6 @@ from serving.streams.connect import connected
 from serving.streams.watch import Watch
 
 NUMBERS = itertools.count()
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

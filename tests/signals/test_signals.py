@@ -24,8 +24,6 @@ from flows.features_to_predictions import score
 from infra.servers.process import wait_until
 from lake import state
 from lake.clock import SystemClock
-from lake.roles import database_role
-from lake.state import with_user
 from serving.live.told import feature_rows
 from serving.signals.models import Models
 from serving.signals.predictor import LivePredictor
@@ -35,7 +33,7 @@ from serving.signals.scoring import FRESH_US, Told, decided, told_of
 from serving.signals.told_signals import NewestSignals
 from serving.streams import keys
 from serving.streams.connect import connected
-from tests.conftest import PASSWORD, Databases
+from tests.conftest import Databases
 from tests.models.watched_house import WatchedHouse, watched_house
 from tests.service.serving import served
 from tests.signals.in_use import in_use, told, version
@@ -244,11 +242,8 @@ def test_what_was_said_live_the_batch_does_not_say_again(house: WatchedHouse) ->
     assert both == 0
 
 
-def test_what_waits_is_bounded_and_goes_once_the_database_is_back(migrated_dsn: str) -> None:
-    role = database_role("service")
-    with psycopg.connect(migrated_dsn, autocommit=True) as owner:
-        owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'".encode())
-    recorder = Recorder(with_user(migrated_dsn, role, PASSWORD))
+def test_what_waits_is_bounded_and_goes_once_the_database_is_back(service_dsn: str) -> None:
+    recorder = Recorder(service_dsn)
     _, spoken = decided(in_use(champion=version(1)), [told(n) for n in range(30)], {}, CLOCK)
     for _ in range(2_000):
         recorder.put(spoken)

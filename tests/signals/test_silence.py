@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +17,10 @@ from flows.receivers import receivers_of
 from lake.clock import ManualClock, SystemClock
 from lake.errors import Unavailable
 from lake.hot.alerts import clear_alert, open_alerts, raise_alert
-from lake.roles import database_role
 from lake.settings import Settings
-from lake.state import with_user
 from serving.live.report import FAULTS, SIGNALS, faults_of, write_report
 from serving.session.answers import Answers
-from serving.session.models import Shared
+from serving.signals.choice import Shared
 from serving.signals.models import InUse, Seat
 from serving.signals.recorder import Recorder
 from serving.signals.scorer import Scorer
@@ -35,30 +33,12 @@ from serving.signals.silence import (
     said_of,
 )
 from serving.signals.silence_to_alerts import SilenceAlerts
-from serving.streams.connect import connected
 from tests.alerts.receiving import webhook
-from tests.conftest import PASSWORD
 from tests.service.serving import served
 from tests.signals.in_use import START_US, Line, in_use, told, version
 
 MINUTE_US = 60_000_000
 THING = f"{OF_SIGNALS}direction"
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def service_dsn(migrated_dsn: str) -> str:
-    """Return the address by which the live half connects."""
-    role = database_role("service")
-    with psycopg.connect(migrated_dsn, autocommit=True) as owner:
-        owner.execute(f"ALTER ROLE {role} LOGIN PASSWORD '{PASSWORD}'".encode())
-    return with_user(migrated_dsn, role, PASSWORD)
 
 
 class Minutes:
