@@ -12,7 +12,10 @@ STACK_HOME := .ticklake/test-stack
 STACK_TESTS_BESIDE := tests/hot tests/tables tests/warehouse tests/views/test_tail.py \
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py \
 	tests/models/test_sequences.py tests/models/test_sequence_predictions.py \
-	tests/service/test_page.py tests/catalog/test_browser.py
+	tests/service/test_page.py tests/catalog/test_browser.py \
+	$(patsubst %,tests/stack/test_%.py,archive at_rest backups_beside faulty_store ledger_place \
+	queries recovery trino_nodes)
+STACK_TESTS_ALONE := $(filter-out $(STACK_TESTS_BESIDE),$(wildcard tests/stack/test_*.py))
 LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
 RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)
 
@@ -58,7 +61,7 @@ stack: $(STAMP)  ## install and start the stack profile's servers, natively on D
 test: $(STAMP) lint  ## run all checks and tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-# what only lies on the servers at once, then what stops and kills them one after another
+# what has a database or servers of its own at once, then what empties, stops and kills the stack's
 test-stack: $(STAMP)  ## run the tests that need the stack profile's servers, torch or a browser; starts and stops them
 	@$(MAKE) --no-print-directory -j3 software browser $(TORCH_STAMP)
 	@$(BIN)/ticklake up --profile stack --home $(STACK_HOME) || \
@@ -67,7 +70,7 @@ test-stack: $(STAMP)  ## run the tests that need the stack profile's servers, to
 	export TICKLAKE_TEST_TIMESCALE_APACHE_DSN=$$($(BIN)/python -c "import pathlib, lake.state; \
 		print(lake.state.postgres_dsn(pathlib.Path('$(STACK_HOME)')))"); \
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(STACK_TESTS_BESIDE); beside=$$?; \
-	$(BIN)/python -m pytest -q tests/stack; ended=$$?; \
+	$(BIN)/python -m pytest -q $(STACK_TESTS_ALONE); ended=$$?; \
 	$(BIN)/ticklake down --home $(STACK_HOME); exit $$((beside | ended))
 
 lint: $(STAMP)  ## ruff, mypy and the import layers

@@ -28,7 +28,7 @@ from serving.risk.limits import RiskLimits
 from tests.desk.desks import CASH, World, end_sessions, faults_of, order
 from tests.desk.venues import BrittleVenue, Crash, Exchange, Fate, remote
 
-SEEDS = range(12)
+SEEDS = range(6)
 ACTIONS = 40
 CHANCE = 0.05
 LIMITS = RiskLimits(Limits(size=4 * UNIT), orders=None, duplicate_us=None)

@@ -15,7 +15,7 @@ from serving.streams.connect import connected
 from tests.session.market import NOON_US, market
 from tests.session.world import World
 
-SEEDS = int(os.environ.get("TICKLAKE_TEST_SESSION_SEEDS", "24"))
+SEEDS = int(os.environ.get("TICKLAKE_TEST_SESSION_SEEDS", "8"))
 FIRST_SEED = int(os.environ.get("TICKLAKE_TEST_SESSION_FIRST", "0"))
 
 
