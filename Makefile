@@ -16,7 +16,7 @@ STACK_TESTS_BESIDE := tests/hot tests/tables tests/warehouse tests/views/test_ta
 	$(patsubst %,tests/stack/test_%.py,archive at_rest backups_beside faulty_store ledger_place \
 	queries recovery trino_nodes)
 STACK_TESTS_ALONE := $(filter-out $(STACK_TESTS_BESIDE),$(wildcard tests/stack/test_*.py))
-LONG_BENCHES := benchmarks/long_query.py benchmarks/queries.py benchmarks/union_soak.py
+LONG_BENCHES := $(patsubst %,benchmarks/%.py,day_of_ticks long_query queries union_soak)
 RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)
 
 .DEFAULT_GOAL := help

@@ -136,15 +136,19 @@ def test_some_time_back_writers_are_fenced_what_is_missing_is_said_and_the_journ
 def written_for(lakehouse: Lakehouse, place: Place, seconds: float) -> dict[datetime, int]:
     """Journal a frame about every second, which a mover writes; return time -> last frame stored.
 
-    The log is shipped meanwhile, as the process that backs a home up does.
+    seconds: from the first that is stored on. The log is shipped meanwhile, as the process that
+    backs a home up does.
     """
     seen: dict[datetime, int] = {}
-    start_us, shipped_us, frame = CLOCK.monotonic_us(), CLOCK.monotonic_us(), 10
-    while (now_us := CLOCK.monotonic_us()) < start_us + int(seconds * 1e6):
+    shipped_us, frame = CLOCK.monotonic_us(), 10
+    end_us: int | None = None
+    while end_us is None or CLOCK.monotonic_us() < end_us:
         lakehouse.journal(stream(frame, 1), up=False)
         frame += 1
         assert wait_until(CLOCK, partial(is_stored, lakehouse.dsn, frame + 1), STORED_S_MAX)
+        now_us = CLOCK.monotonic_us()
         seen[utc_from_us(CLOCK.now_us())] = frame + 1
+        end_us = end_us or now_us + int(seconds * 1e6)
         if now_us - shipped_us > SHIP_EVERY_S * 1e6:
             ship_now(lakehouse.dsn, place)
             shipped_us = now_us
