@@ -9,7 +9,7 @@ own, the flows are deployed to its work pool, and a worker runs them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -37,6 +37,17 @@ QUIET = {
 }
 """Nothing is told to anybody outside."""
 
+LEASES = {
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "120",
+}
+"""A run holds its flow's one place by a lease. Kept on disk, a server that was killed knows it
+again, and gives the place of a run that died back in time: from memory it never would, and the flow
+ran no more.
+"""
+
 
 class FlowServers:
     """Both processes of one home (absolute path)."""
@@ -52,7 +63,8 @@ class FlowServers:
         if "url" in known and not known.get("own"):
             url = known["url"]
         else:
-            port = self._prefect.begin(int(known.get("port", PREFECT_PORT)), self._prefect_plan)
+            plan = prefect_plan(self._home)
+            port = self._prefect.begin(int(known.get("port", PREFECT_PORT)), plan)
             url = f"http://{LOOPBACK}:{port}/api"
             known = {"url": url, "port": port, "own": True}
         where = () if known.get("own") else (POOL_WORD,)
@@ -91,15 +103,6 @@ class FlowServers:
             "log": str(self._flows.log),
         }
 
-    def _prefect_plan(self, port: int) -> Plan:
-        words = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port")
-        environment = {
-            **QUIET,
-            "PREFECT_HOME": str(self._home / "prefect"),
-            "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
-        }
-        return Plan((*words, str(port)), environment)
-
     def _flows_plan(self, url: str, where: tuple[str, ...]) -> Plan:
         environment = {
             **QUIET,
@@ -109,6 +112,22 @@ class FlowServers:
         }
         words = (sys.executable, "-m", "flows.serve", str(self._home), *where)
         return Plan(words, environment)
+
+
+def prefect_plan(home: Path) -> Callable[[int], Plan]:
+    """Return how a home's own Prefect server is started."""
+    words = (sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port")
+
+    def plan(port: int) -> Plan:
+        environment = {
+            **QUIET,
+            **LEASES,
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
+        }
+        return Plan((*words, str(port)), environment)
+
+    return plan
 
 
 def look_at_flows(home: Path, clock: Clock) -> FlowsSeen | None:

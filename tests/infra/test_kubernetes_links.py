@@ -58,7 +58,7 @@ SPEAKS_TO = {
     "Job/set-up": {("hot-rw", 5432), ("redis", 6379), ("trino", 8443)},
     "Deployment/trino-coordinator": {("hot-rw", 5432), ("trino", 8080)},
     "Deployment/trino-worker": {("hot-rw", 5432), ("trino", 8080)},
-    "Deployment/prefect": {("hot-rw", 5432)},
+    "StatefulSet/prefect": {("hot-rw", 5432)},
     "Deployment/mlflow": {("hot-rw", 5432)},
     "StatefulSet/redis": {("redis", 6379), ("redis", 16379)},
     "Job/redis-join": {("redis", 6379)},
