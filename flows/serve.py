@@ -25,6 +25,7 @@ from prefect.schedules import Interval
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
+from flows.dead_runs import TAG, keep_buried
 from flows.lineage_to_endpoint import Endpoint, send
 from flows.missed import keep_made_up
 from flows.place import place_of, settings_of
@@ -57,6 +58,8 @@ def main() -> None:
     thread.start()
     threading.Thread(target=keep_watch, args=(home, SystemClock(), stop), daemon=True).start()
     threading.Thread(target=send_lineage, args=(home, stop), daemon=True).start()
+    buries = (SystemClock(), stop, answers)
+    threading.Thread(target=keep_buried, args=buries, daemon=True).start()
     try:
         if sys.argv[2:] == [POOL_WORD]:
             while not answers():
@@ -121,7 +124,7 @@ def stay(home: Path, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             if answers():
-                with tags("ticklake", BARS.name):
+                with tags(TAG, BARS.name):
                     keep_bars_hourly(home)
             else:
                 run_bars(home, 1, stop, report=False)
@@ -176,7 +179,7 @@ def deployments(home: Path) -> list[RunnerDeployment]:
             each.name,
             schedule=Interval(each.every, anchor_date=each.anchor),
             parameters=parameters,
-            tags=["ticklake", each.name],
+            tags=[TAG, each.name],
             concurrency_limit=ONE_AT_A_TIME,
             paused=each.name in paused,
             entrypoint_type=EntrypointType.MODULE_PATH,

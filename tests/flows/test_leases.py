@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from uuid import uuid4
 
 import httpx
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.dead_runs import BEGINS_S_MAX, EVERY_S, LATE_S_MAX, TAG, bury, is_dead, keep_buried
+from flows.scheduled.alerts import ALERTS
 from infra.servers import ports
 from infra.servers.flow_servers import PREFECT, prefect_plan
 from infra.servers.process import send, wait_until
@@ -25,6 +34,8 @@ SOONER = {
 """As short as Prefect takes it."""
 
 BACK_S_MAX = 120.0
+TRIES_MAX = 30
+ALERTS_S = float(ALERTS.flow.timeout_seconds or 0)
 
 
 @dataclass
@@ -32,18 +43,26 @@ class Server:
     """A home's own Prefect server, whose leases end sooner."""
 
     web: WebServer
+    leases: Path
     plan: Callable[[int], Plan]
 
-    def post(self, path: str, **document: Any) -> Any:
+    @property
+    def url(self) -> str:
         found = self.web.running()
         assert found is not None
-        url = f"http://127.0.0.1:{found.port}/api{path}"
-        answer = httpx.post(url, json=document, timeout=30).raise_for_status()
-        return answer.json()
+        return f"http://127.0.0.1:{found.port}/api"
+
+    def post(self, path: str, **document: Any) -> Any:
+        for _ in range(TRIES_MAX):
+            answer = httpx.post(f"{self.url}{path}", json=document, timeout=30)
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            CLOCK.sleep(1)  # its database is busy: Prefect's own client asks again, too
+        return answer.raise_for_status().json()
 
     def is_taken(self, deployment: str) -> bool:
         """Take up a new run, as a worker does; tell whether it may go on."""
-        run = self.post(f"/deployments/{deployment}/create_flow_run")["id"]
+        run = self.post(f"/deployments/{deployment}/create_flow_run", tags=[TAG])["id"]
         said = self.post(f"/flow_runs/{run}/set_state", state={"type": "PENDING"})
         return bool(said["status"] == "ACCEPT")
 
@@ -60,7 +79,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
     web = WebServer(home, CLOCK, PREFECT)
     web.up(ports.choose(None), plan)
-    yield Server(web, plan)
+    yield Server(web, home / "prefect" / "concurrency_leases", plan)
     web.down()
 
 
@@ -77,3 +96,60 @@ def test_a_run_that_died_with_the_server_gives_its_place_back(server: Server) ->
     server.web.up(found.port, server.plan)
     assert not server.is_taken(deployment)  # nobody knows yet that it died
     assert wait_until(CLOCK, lambda: server.is_taken(deployment), BACK_S_MAX)
+
+    for path in server.leases.glob("*"):  # as on a disk that is another one now
+        path.unlink()
+    assert not server.is_taken(deployment)
+    now = datetime.now(UTC)
+    with temporary_settings({PREFECT_API_URL: server.url}), get_client(sync_client=True) as client:
+        assert bury(client, now) == []
+        dead = bury(client, now + timedelta(seconds=BEGINS_S_MAX + 60))
+        assert len(dead) == 2  # the first one, too, is shown at work no more
+        assert bury(client, now + timedelta(days=1)) == []
+        state = client.read_flow_run(dead[0].id).state
+    assert state is not None
+    assert state.is_crashed()
+    assert "nothing was heard of it since" in str(state.message)
+    assert server.is_taken(deployment)
+
+
+@pytest.mark.parametrize(
+    ("state", "tags", "age_s", "dead"),
+    [
+        (StateType.PENDING, [TAG], BEGINS_S_MAX - 1, False),
+        (StateType.PENDING, [TAG], BEGINS_S_MAX + 1, True),
+        (StateType.RUNNING, [TAG, ALERTS.name], ALERTS_S + LATE_S_MAX - 1, False),
+        (StateType.RUNNING, [TAG, ALERTS.name], ALERTS_S + LATE_S_MAX + 1, True),
+        (StateType.RUNNING, [TAG], 1e6, False),  # of which no limit is known
+        (StateType.SCHEDULED, [TAG, ALERTS.name], 1e6, False),
+        (StateType.COMPLETED, [TAG, ALERTS.name], 1e6, False),
+    ],
+)
+def test_a_run_is_dead_that_neither_began_nor_ended_in_time(
+    state: StateType, tags: list[str], age_s: float, dead: bool
+) -> None:
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    since = now - timedelta(seconds=age_s)
+    run = FlowRun(flow_id=uuid4(), tags=tags, state=State(type=state, timestamp=since))
+    assert is_dead(run, now) is dead
+
+
+def test_a_server_that_is_away_is_waited_for_and_a_fault_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Stop(threading.Event):
+        """Nobody waits for it; it ends after two looks."""
+
+        waits: ClassVar[list[float | None]] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits.append(timeout)
+            if len(self.waits) == 2:
+                self.set()
+            return self.is_set()
+
+    there = iter([False, True])
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{ports.choose(None)}/api"}):
+        keep_buried(CLOCK, Stop(), lambda: next(there))
+    assert Stop.waits == [EVERY_S, EVERY_S]
+    assert capsys.readouterr().err.count("dead runs: ") == 1
