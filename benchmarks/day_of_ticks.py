@@ -45,6 +45,7 @@ FULL_H = 3
 """The hour by whose end windows and caches are full."""
 
 SENT_S_MAX, POLL_S = 60.0, 0.000_5
+PATIENCE_S = 60.0
 AHEAD_MAX = 4
 """Seconds that may wait for the worker."""
 
@@ -139,7 +140,7 @@ def frame(n: int, now_us: int, tickers: int) -> bytes:
 def work(address: str, parent: Connection) -> None:
     """Be the worker: take each second that is told of, until there is none."""
     clock = ManualClock(START_US)
-    opened = reader.opened(connected(address), "bench", 0, clock)
+    opened = reader.opened(connected(address, wait_s=PATIENCE_S), "bench", 0, clock)
     assert opened is not None
     empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
     worker = Worker(opened, Once(), MARKET, clock, seed=Seed(START_US, 0, *empty))
