@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
+from math import inf
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -21,11 +22,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Crashed
 
+from flows.scheduled.bars import keep_bars_hourly
+from flows.scheduled.schedule import TAG
 from flows.scheduled.schedules import SCHEDULES
 from lake.clock import Clock, utc_from_us
-
-TAG = "ticklake"
-"""Of every run of ours; the next tag is its schedule's name."""
 
 BEGINS_S_MAX = 600.0
 """From when a run is taken up until it is at work; a process starts in seconds."""
@@ -36,37 +36,36 @@ LATE_S_MAX = 600.0
 EVERY_S = 60.0
 RUNS_AT_ONCE = 200
 AT_WORK = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+LIMITS_S = {
+    each.name: each.timeout_seconds or inf
+    for each in (keep_bars_hourly, *(schedule.flow for schedule in SCHEDULES))
+}
+"""How long a run of each flow may be at work, by the flow's name."""
 
 
-def is_dead(run: FlowRun, now: datetime) -> bool:
-    """Tell whether nothing can come of a run any more: it neither began nor ended in time."""
+def is_dead(run: FlowRun, flow: str, now: datetime) -> bool:
+    """Tell whether nothing can come of a run any more: it neither began nor ended in time.
+
+    flow: its flow's name.
+    """
     if run.state is None or run.state.type not in AT_WORK:
         return False
-    if run.state.type is StateType.PENDING:
-        limit_s = BEGINS_S_MAX
-    else:
-        limits = [each.flow.timeout_seconds for each in SCHEDULES if each.name in run.tags]
-        if None in limits or not limits:
-            return False
-        limit_s = max(each for each in limits if each is not None) + LATE_S_MAX
-    return now - run.state.timestamp > timedelta(seconds=limit_s)
+    is_pending = run.state.type is StateType.PENDING
+    limit_s = BEGINS_S_MAX if is_pending else LIMITS_S.get(flow, inf) + LATE_S_MAX
+    return (now - run.state.timestamp).total_seconds() > limit_s
 
 
 def bury(client: SyncPrefectClient, now: datetime) -> list[FlowRun]:
     """Say the end of every run that is dead; return them. Raises what Prefect raises."""
     states = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(AT_WORK)))
     ours = FlowRunFilter(tags=FlowRunFilterTags(all_=[TAG]), state=states)
-    found = [
-        each
-        for each in client.read_flow_runs(flow_run_filter=ours, limit=RUNS_AT_ONCE)
-        if is_dead(each, now)
-    ]
-    for each in found:
-        assert each.state is not None
-        since = f"{each.state.timestamp:%Y-%m-%d %H:%M} UTC"
-        client.set_flow_run_state(
-            each.id, Crashed(message=f"nothing was heard of it since {since}")
-        )
+    runs = client.read_flow_runs(flow_run_filter=ours, limit=RUNS_AT_ONCE)
+    names = {each: client.read_flow(each).name for each in {run.flow_id for run in runs}}
+    found = [run for run in runs if is_dead(run, names[run.flow_id], now)]
+    for run in found:
+        assert run.state is not None
+        words = f"nothing was heard of it since {run.state.timestamp:%Y-%m-%d %H:%M} UTC"
+        client.set_flow_run_state(run.id, Crashed(message=words))
     return found
 
 

@@ -25,13 +25,14 @@ from prefect.schedules import Interval
 from prefect.settings import get_current_settings
 from prefect.types.entrypoint import EntrypointType
 
-from flows.dead_runs import TAG, keep_buried
+from flows.dead_runs import keep_buried
 from flows.lineage_to_endpoint import Endpoint, send
 from flows.missed import keep_made_up
 from flows.place import place_of, settings_of
 from flows.pool import POOL_PREFIX, POOL_WORD, deploy
 from flows.resident import RETRY_S
 from flows.scheduled.bars import BARS, keep_bars_hourly, run_bars
+from flows.scheduled.schedule import TAG
 from flows.scheduled.schedules import SCHEDULES
 from flows.watch import keep_watch
 from lake.clock import SystemClock

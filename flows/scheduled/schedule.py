@@ -20,6 +20,9 @@ from lake.lineage.event import EventType
 from lake.lineage.run import Run, Teller
 from lake.settings import Settings
 
+TAG = "ticklake"
+"""Of every run of ours."""
+
 ANCHOR = datetime(2024, 1, 1, tzinfo=UTC)
 """A Monday from which all schedules count. Without one Prefect counts from whenever the flow was
 deployed, and each start of the flows' process would put a daily flow off by a day."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -18,13 +18,25 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.dead_runs import BEGINS_S_MAX, EVERY_S, LATE_S_MAX, TAG, bury, is_dead, keep_buried
+from flows.dead_runs import (
+    BEGINS_S_MAX,
+    EVERY_S,
+    LATE_S_MAX,
+    LIMITS_S,
+    bury,
+    is_dead,
+    keep_buried,
+)
 from flows.scheduled.alerts import ALERTS
+from flows.scheduled.bars import keep_bars_hourly
+from flows.scheduled.schedule import TAG
+from flows.scheduled.schedules import SCHEDULES
 from infra.servers import ports
 from infra.servers.flow_servers import PREFECT, prefect_plan
 from infra.servers.process import send, wait_until
 from infra.servers.web_server import Plan, WebServer
 from lake.clock import SystemClock
+from tests.flows.stops import EndsAfter
 
 CLOCK = SystemClock()
 SOONER = {
@@ -113,42 +125,40 @@ def test_a_run_that_died_with_the_server_gives_its_place_back(server: Server) ->
 
 
 @pytest.mark.parametrize(
-    ("state", "tags", "age_s", "dead"),
+    ("state", "flow", "age_s", "dead"),
     [
-        (StateType.PENDING, [TAG], BEGINS_S_MAX - 1, False),
-        (StateType.PENDING, [TAG], BEGINS_S_MAX + 1, True),
-        (StateType.RUNNING, [TAG, ALERTS.name], ALERTS_S + LATE_S_MAX - 1, False),
-        (StateType.RUNNING, [TAG, ALERTS.name], ALERTS_S + LATE_S_MAX + 1, True),
-        (StateType.RUNNING, [TAG], 1e6, False),  # of which no limit is known
-        (StateType.SCHEDULED, [TAG, ALERTS.name], 1e6, False),
-        (StateType.COMPLETED, [TAG, ALERTS.name], 1e6, False),
+        (StateType.PENDING, "some-flow", BEGINS_S_MAX - 1, False),
+        (StateType.PENDING, "some-flow", BEGINS_S_MAX + 1, True),
+        (StateType.RUNNING, ALERTS.flow.name, ALERTS_S + LATE_S_MAX - 1, False),
+        (StateType.RUNNING, ALERTS.flow.name, ALERTS_S + LATE_S_MAX + 1, True),
+        (StateType.RUNNING, keep_bars_hourly.name, 3_900 + LATE_S_MAX - 1, False),
+        (StateType.RUNNING, keep_bars_hourly.name, 3_900 + LATE_S_MAX + 1, True),
+        (StateType.RUNNING, "some-flow", 1e6, False),  # of which no limit is known
+        (StateType.SCHEDULED, ALERTS.flow.name, 1e6, False),
+        (StateType.COMPLETED, ALERTS.flow.name, 1e6, False),
     ],
 )
 def test_a_run_is_dead_that_neither_began_nor_ended_in_time(
-    state: StateType, tags: list[str], age_s: float, dead: bool
+    state: StateType, flow: str, age_s: float, dead: bool
 ) -> None:
     now = datetime(2026, 11, 27, tzinfo=UTC)
     since = now - timedelta(seconds=age_s)
-    run = FlowRun(flow_id=uuid4(), tags=tags, state=State(type=state, timestamp=since))
-    assert is_dead(run, now) is dead
+    run = FlowRun(flow_id=uuid4(), state=State(type=state, timestamp=since))
+    assert is_dead(run, flow, now) is dead
+
+
+def test_how_long_each_flow_of_a_schedule_may_be_at_work_is_known() -> None:
+    """Of the pool's deployments, too: their tags are others."""
+    assert {each.flow.name for each in SCHEDULES} <= LIMITS_S.keys()
+    assert all(isfinite(each) for each in LIMITS_S.values())
 
 
 def test_a_server_that_is_away_is_waited_for_and_a_fault_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    class Stop(threading.Event):
-        """Nobody waits for it; it ends after two looks."""
-
-        waits: ClassVar[list[float | None]] = []
-
-        def wait(self, timeout: float | None = None) -> bool:
-            self.waits.append(timeout)
-            if len(self.waits) == 2:
-                self.set()
-            return self.is_set()
-
+    stop = EndsAfter(2)
     there = iter([False, True])
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{ports.choose(None)}/api"}):
-        keep_buried(CLOCK, Stop(), lambda: next(there))
-    assert Stop.waits == [EVERY_S, EVERY_S]
+        keep_buried(CLOCK, stop, lambda: next(there))
+    assert stop.waits == [EVERY_S, EVERY_S]
     assert capsys.readouterr().err.count("dead runs: ") == 1

@@ -36,6 +36,7 @@ from lake.clock import ManualClock
 from lake.lineage.run import Run, Teller
 from lake.state import write_state
 from tests.bars.trading import EPOCH
+from tests.flows.stops import EndsAfter
 
 NOW = datetime(2026, 11, 26, 20, tzinfo=UTC)
 SOME = (RETENTION, AUDIT, FEATURES)
@@ -126,19 +127,8 @@ def test_each_is_made_up_once_and_a_bad_end_does_not_run_it_again(began: str) ->
 def test_a_server_that_is_away_is_waited_for_and_a_home_that_is_down_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Stop(threading.Event):
-        """Nobody waits for it; it ends after three looks."""
-
-        looks = 0
-
-        def wait(self, timeout: float | None = None) -> bool:
-            self.looks += 1
-            if self.looks == 3:
-                self.set()
-            return self.is_set()
-
     there = iter([False, True, True])
-    keep_made_up(tmp_path, clock_at(NOW), Stop(), lambda: next(there))
+    keep_made_up(tmp_path, clock_at(NOW), EndsAfter(3), lambda: next(there))
     assert list(there) == []
     assert capsys.readouterr().err.count("missed runs: ") == 2
 
