@@ -18,6 +18,7 @@ from infra.native.software import Software
 from infra.native.tools import Tool
 from infra.servers import at_rest, store_users
 from infra.servers.buckets import Buckets
+from infra.servers.config_files import CONFIG, lines, variables
 from infra.servers.door import LOCAL, Door
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_files import DATABASE
@@ -25,7 +26,6 @@ from infra.servers.web_server import Kind, Plan
 from lake.errors import Unavailable
 from lake.roles import database_role
 
-CONFIG = Path(__file__).parents[1] / "config"
 REGION = "us-east-1"
 S3_USER = "ticklake"
 PREFECT = "prefect"
@@ -213,18 +213,6 @@ def java(software: Software) -> Tool:
         inside = Path("/usr") / program.relative_to(software.usr)
         return Tool(str(inside), note.versions["java"], software.usr)
     return Tool(str(program), note.versions["java"], None)
-
-
-def lines(path: Path) -> list[str]:
-    """Return the lines of a file that say something."""
-    stripped = (line.strip() for line in path.read_text().splitlines())
-    return [line for line in stripped if line and not line.startswith("#")]
-
-
-def variables(path: Path) -> dict[str, str]:
-    """Return the variables of a file of NAME=value lines."""
-    pairs = (line.partition("=") for line in lines(path))
-    return {name: value for name, _, value in pairs}
 
 
 def filled(path: Path, environment: Mapping[str, str]) -> list[str]:

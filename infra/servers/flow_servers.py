@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.pool import POOL_WORD
+from infra.servers.config_files import CONFIG, variables
 from infra.servers.ports import LOOPBACK
 from infra.servers.process import memory_bytes
 from infra.servers.web_server import Kind, Plan, WebServer
@@ -28,25 +29,6 @@ PREFECT_PORT = 4200
 
 PREFECT = Kind("prefect", "prefect", "/api/health", b"true", lambda: version("prefect"))
 FLOWS = Kind("flows", "flows.serve", "", b"", lambda: version("ticklake"))
-
-QUIET = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-}
-"""Nothing is told to anybody outside."""
-
-LEASES = {
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
-        "prefect.server.concurrency.lease_storage.filesystem"
-    ),
-    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "120",
-}
-"""A run holds its flow's one place by a lease. Kept on disk, a server that was killed knows it
-again, and gives the place of a run that died back in time: from memory it never would, and the flow
-ran no more.
-"""
 
 
 class FlowServers:
@@ -105,7 +87,7 @@ class FlowServers:
 
     def _flows_plan(self, url: str, where: tuple[str, ...]) -> Plan:
         environment = {
-            **QUIET,
+            **_quiet(),
             "PREFECT_HOME": str(self._home / "flows"),
             "PREFECT_API_URL": url,
             "TICKLAKE_HOME": str(self._home),
@@ -120,8 +102,7 @@ def prefect_plan(home: Path) -> Callable[[int], Plan]:
 
     def plan(port: int) -> Plan:
         environment = {
-            **QUIET,
-            **LEASES,
+            **_quiet(),
             "PREFECT_HOME": str(home / "prefect"),
             "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
         }
@@ -157,3 +138,8 @@ def flow_line(status: Mapping[str, Any]) -> str:
     """Return the status in a line."""
     where = f"  {status['ui']}" if status["ui"] else ""
     return f"flows       {status['flows']}, Prefect {status['prefect']}{where}  log {status['log']}"
+
+
+def _quiet() -> dict[str, str]:
+    """Return what the stack's server is told, too; and nothing is logged but what is wrong."""
+    return {**variables(CONFIG / "prefect.env"), "PREFECT_LOGGING_LEVEL": "WARNING"}

@@ -17,6 +17,7 @@ import requests
 from infra.native import plans, tls_folder, trino_door
 from infra.native.software import Software
 from infra.servers import ports
+from infra.servers.config_files import lines
 from infra.servers.door import MADE
 from infra.servers.process import wait_until
 from lake.clock import SystemClock
@@ -49,7 +50,7 @@ class Nodes:
 def words_of(role: str, folder: Path, http: int) -> list[str]:
     """Return the command of a node, with the options that its container has."""
     software = Software(Settings().stack_software.resolve())
-    jvm = plans.lines(INFRA / "config" / "trino" / "jvm.config")
+    jvm = lines(INFRA / "config" / "trino" / "jvm.config")
     return [
         *plans.java(software).words,
         *(word for word in jvm if not word.startswith("-Xmx")),
