@@ -1,12 +1,15 @@
-"""A Valkey of the wheel's for a benchmark, in a home that goes with it."""
+"""A Valkey of the wheel's for a benchmark, in a home that goes with it; what is measured there."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from infra.servers.valkey_server import ValkeyServer, url
 from lake.clock import SystemClock
@@ -24,3 +27,20 @@ def redis_server() -> Iterator[tuple[str, Path]]:
             yield url(server.up(None, password), password), home
         finally:
             server.down()
+
+
+def measure_on_redis(
+    parser: argparse.ArgumentParser, measured: Callable[[str, argparse.Namespace], dict[str, Any]]
+) -> None:
+    """Measure at the address of a Valkey, and print; adds the options that all have."""
+    parser.add_argument("--tickers", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with redis_server() as (address, _):
+        found = measured(address, options)
+    if options.json:
+        print(json.dumps(found))
+        return
+    width = max(map(len, found))
+    for name, value in found.items():
+        print(f"{name:{width}} {value}")

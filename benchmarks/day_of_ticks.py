@@ -12,7 +12,6 @@ and caches are full (1: flat). speed: how many seconds of the day pass in one.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing as mp
 import sys
 import time
@@ -23,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from _redis import redis_server  # noqa: E402
+from _redis import measure_on_redis  # noqa: E402
+from speed_layer import frame  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from infra.servers.process import memory_bytes  # noqa: E402
@@ -31,7 +31,7 @@ from lake.clock import ManualClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
 from serving.live.once import Once  # noqa: E402
 from serving.live.process import steady  # noqa: E402
-from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
+from serving.live.seed import nothing_before  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
@@ -55,16 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--rate", type=int, default=5_000)
-    parser.add_argument("--tickers", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with redis_server() as (address, _):
-        found = measured(address, options)
-    if options.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:16} {value}")
+    measure_on_redis(parser, measured)
 
 
 def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -123,27 +114,12 @@ def offer(publisher: Publisher, second: int, options: argparse.Namespace) -> Non
         time.sleep(POLL_S)
 
 
-def frame(n: int, now_us: int, tickers: int) -> bytes:
-    """Return a frame of one event: trades and quotes in turn."""
-    t, pair, price = now_us // 1_000, n // 2 % tickers, 100 + n % 7
-    if n % 2:
-        return (
-            b'[{"ev":"XT","pair":"C%d-USD","p":%d,"s":0.5,"t":%d,"c":[2],"i":"%d","x":1,"r":%d}]'
-            % (pair, price, t, n, t)
-        )
-    return (
-        b'[{"ev":"XQ","pair":"C%d-USD","bp":%d,"bs":1.5,"ap":%d,"as":2.5,"t":%d,"x":1,"r":%d}]'
-        % (pair, price, price + 1, t, t)
-    )
-
-
 def work(address: str, parent: Connection) -> None:
     """Be the worker: take each second that is told of, until there is none."""
     clock = ManualClock(START_US)
     opened = reader.opened(connected(address, wait_s=PATIENCE_S), "bench", 0, clock)
     assert opened is not None
-    empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
-    worker = Worker(opened, Once(), MARKET, clock, seed=Seed(START_US, 0, *empty))
+    worker = Worker(opened, Once(), MARKET, clock, seed=nothing_before(START_US))
     steady()
     parent.send("ready")
     counted = {"bars": 0, "features": 0}

@@ -11,7 +11,6 @@ minute closed, and how long they took.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing as mp
 import sys
 import time
@@ -25,14 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from _noted import Noted  # noqa: E402
-from _redis import redis_server  # noqa: E402
+from _redis import measure_on_redis  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from lake.bars.kernel import MINUTE_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
 from serving.live.process import steady  # noqa: E402
-from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
+from serving.live.seed import nothing_before  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
@@ -48,16 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--tickers", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with redis_server() as (address, _):
-        found = measured(address, options)
-    if options.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:24} {value}")
+    measure_on_redis(parser, measured)
 
 
 def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -114,9 +104,8 @@ def work(address: str, parent: Connection) -> None:
     opened = reader.opened(connected(address), "bench", 0, clock)
     assert opened is not None
     closed_us = clock.now_us() // MINUTE_US * MINUTE_US
-    empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
     noted = Noted()
-    worker = Worker(opened, noted, MARKET, clock, seed=Seed(closed_us, 0, *empty))
+    worker = Worker(opened, noted, MARKET, clock, seed=nothing_before(closed_us))
     latencies: list[np.ndarray[Any, Any]] = []
     closings: list[float] = []
     rounds = 0

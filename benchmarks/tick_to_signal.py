@@ -23,7 +23,6 @@ that offers shares the machine.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing as mp
 import sys
 import time
@@ -40,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from _noted import Noted  # noqa: E402
-from _redis import redis_server  # noqa: E402
+from _redis import measure_on_redis  # noqa: E402
 from speed_layer import WARM_S, offer  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
@@ -75,16 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=130.0)
-    parser.add_argument("--tickers", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with redis_server() as (address, _):
-        found = measured(address, options)
-    if options.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:14} {value}")
+    measure_on_redis(parser, measured)
 
 
 def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -41,6 +41,12 @@ class Seed:
     waiting: pa.Table
 
 
+def nothing_before(closed_us: int) -> Seed:
+    """Return what a worker begins with where there is nothing yet."""
+    empty = SCHEMA.empty_table()
+    return Seed(closed_us, 0, empty, empty, TRADES.empty_table())
+
+
 def seed_of(
     client: Client, shard: int, given_us: int, feature_set: FeatureSet, now_us: int
 ) -> Seed:
@@ -52,8 +58,7 @@ def seed_of(
     client.refresh()
     snapshot = client.snapshots.get(DATASET)
     if snapshot is None or snapshot.snapshot_id is None:
-        empty = SCHEMA.empty_table()
-        return Seed(now_us // MINUTE_US * MINUTE_US, 0, empty, empty, TRADES.empty_table())
+        return nothing_before(now_us // MINUTE_US * MINUTE_US)
     closed_us = min(snapshot.closed_us, given_us or snapshot.closed_us)
     through = snapshot.through.get(shard, 0)
     return Seed(

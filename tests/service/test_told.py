@@ -19,7 +19,7 @@ from lake.bars.kernel import MINUTE_US
 from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
 from serving.live.once import Once
-from serving.live.seed import SCHEMA, TRADES, Seed
+from serving.live.seed import nothing_before
 from serving.live.told import AHEAD, BARS_MAX, UPDATE, Teller
 from serving.live.worker import Round, Worker
 from serving.service.board import Board
@@ -48,8 +48,7 @@ def told(valkey_url: str) -> dict[str, Any]:
     publisher = Publisher(valkey_url, shard, 1, 1, ManualClock())  # no answer is too slow for it
     opened = reader.opened(client, "told", shard, SystemClock())
     assert opened is not None
-    empty = SCHEMA.empty_table(), SCHEMA.empty_table(), TRADES.empty_table()
-    seed = Seed(START_US, 0, *empty)
+    seed = nothing_before(START_US)
     teller, rounds = Teller(shard), list[Round]()
 
     def effects(pipe: Pipeline, given: Round) -> None:

@@ -22,7 +22,7 @@ from lake.feeds.codec import Frames, frames_of
 from lake.ingest.codecs import codecs
 from lake.ingest.intake import Slice
 from serving.live.once import Once
-from serving.live.seed import SCHEMA, TRADES, Seed
+from serving.live.seed import nothing_before
 from serving.live.worker import Round, Worker
 from serving.streams import keys, latest, reader
 from serving.streams.connect import connected
@@ -33,7 +33,6 @@ START_US = 1_700_000_040_000_000 // MINUTE_US * MINUTE_US
 FRAMES = 240
 GROUP = "workers"
 WAIT_S_MAX = 60.0
-NO_BARS, NO_TRADES = SCHEMA.empty_table(), TRADES.empty_table()
 
 
 def frame(n: int) -> bytes:
@@ -82,7 +81,7 @@ class Shard:
         self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
         opened = reader.opened(self.client, GROUP, self.number, SystemClock())
         assert opened is not None
-        seed = Seed(START_US, 0, NO_BARS, NO_BARS, NO_TRADES)
+        seed = nothing_before(START_US)
         words = {"grace_us": 0, **more}
         made = Worker(opened, Once(), MARKET, self.clock, seed=seed, effects=self.note, **words)
         made.catch_up([("sim", journal)] if journal else [], len(journal) if journal else 0)
