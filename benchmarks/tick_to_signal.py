@@ -163,8 +163,13 @@ def _worker(
             continue
         noted = Noted()
         teller = Teller(0)
-        effects = {"effects": teller, "beforehand": teller.beforehand}
-        worker = Worker(opened, noted, MARKET, clock, seed=seed, **effects)
+        worker = Worker(
+            *(opened, noted, MARKET, clock),
+            seed=seed,
+            effects=teller,
+            beforehand=teller.beforehand,
+            afterwards=teller.afterwards,
+        )
         try:
             worker.round()
         except Fenced:

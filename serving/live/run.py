@@ -104,6 +104,8 @@ class Workers:
         if opened is None:
             return
         teller = Teller(shard)
+        teller.begin(client)
+        opened.done((), teller.afterwards)
         with (
             Online(valkey_url(self._home), self._features) as online,
             Worker(
@@ -114,6 +116,7 @@ class Workers:
                 seed=seed,
                 effects=teller,
                 beforehand=teller.beforehand,
+                afterwards=teller.afterwards,
             ) as worker,
         ):
             worker.recall(self._journal(shard, seed.through - RECALLED_MAX, seed.through))

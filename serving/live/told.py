@@ -7,22 +7,24 @@ in the meantime; what is told at its close is the same, byte for byte, or someth
 Each round becomes one entry of the shard's stream of updates, in the transaction that acknowledges
 the round; it names the frames that it rests on, since they may not be durable yet. A service reads
 the stream and needs no codec; the newest bars and features of each instrument are kept beside it,
-for a service that starts. All of it is bounded, and may be lost: the lake has the rows.
+for a service that starts, in a transaction some rounds later, since models wait for the first. All
+of it is bounded, and may be lost: the lake has the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+from redis import Redis
 from redis.client import Pipeline
 
 from serving.live.newest import INSTRUMENT, texts
-from serving.live.worker import Round
+from serving.live.worker import AFTER_ROUNDS, Round
 from serving.streams import keys
 
 UPDATES_MAX = 5_000
@@ -87,13 +89,22 @@ NOTHING = _Closing((None, None, None))
 
 
 class Teller:
-    """Effects of one shard's worker."""
+    """Effects of one shard's worker, and what it does after those of a close."""
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
         self._stream = keys.updates(shard)
         self._ready = NOTHING
         self._told_ahead: _Closing = NOTHING
+        self._told = NOTHING
+
+    def begin(self, client: Redis) -> None:
+        """Look for the last close, for afterwards(): who told of it may have died before that."""
+        last: Any = client.xrevrange(self._stream, count=AFTER_ROUNDS)
+        for _, fields in reversed(last):
+            said = orjson.loads(fields[UPDATE])
+            made = _closing_of(said["bars"], said["gone"], said["features"])
+            self._told = self._told if made.is_empty else made
 
     def beforehand(self, bars: pa.Table, gone: pa.Table, features: pa.Table) -> None:
         """Make ready what is told of a round with these; another thread may."""
@@ -102,6 +113,8 @@ class Teller:
     def __call__(self, pipe: Pipeline, given: Round) -> None:
         """Add the round's update, if it has anything to tell."""
         closing = self._closing(given)
+        if given.bars is not None:
+            self._told = closing
         ready = self._ready
         if ready.feature_names and ready is not closing and ready is not self._told_ahead:
             self._told_ahead = ready
@@ -124,9 +137,13 @@ class Teller:
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
         if closing.feature_names:
             self._tell_minute(pipe, UPDATE, FEATURES + closing.features + b"}")
+
+    def afterwards(self, pipe: Pipeline) -> None:
+        """Keep what was told of the last close; to do it again changes nothing."""
+        told = self._told
         for script, names, kept in (
-            (KEEP_BARS, closing.bar_names, (str(BARS_MAX), *closing.bar_values)),
-            (KEEP_FEATURES, closing.feature_names, (str(FEATURES_MS), *closing.feature_values)),
+            (KEEP_BARS, told.bar_names, (str(BARS_MAX), *told.bar_values)),
+            (KEEP_FEATURES, told.feature_names, (str(FEATURES_MS), *told.feature_values)),
         ):
             if names:
                 pipe.eval(script, len(names), *names, *kept)
@@ -143,12 +160,19 @@ class Teller:
 
 
 def _closing(bars: pa.Table | None, gone: pa.Table | None, features: pa.Table | None) -> _Closing:
-    put, dropped = bar_rows(bars), bar_rows(gone)
-    newest = _newest_features(features)
+    made = _closing_of(bar_rows(bars), bar_rows(gone), _newest_features(features))
+    return replace(made, of=(bars, gone, features))
+
+
+def _closing_of(
+    put: Sequence[Mapping[str, Any]],
+    dropped: Sequence[Mapping[str, Any]],
+    newest: Sequence[Mapping[str, Any]],
+) -> _Closing:
     every = [(bar, orjson.dumps(bar)) for bar in put] + [(bar, b"") for bar in dropped]
     said = [orjson.dumps(row) for row in newest]
     return _Closing(
-        (bars, gone, features),
+        NOTHING.of,
         _listed(value for bar, value in every if value),
         orjson.dumps(dropped),
         _listed(said),

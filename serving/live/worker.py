@@ -28,7 +28,7 @@ from serving.live.once import QUOTES, TRADES, Once, merged_runs
 from serving.live.seed import Seed
 from serving.streams import keys, latest
 from serving.streams.keys import Place
-from serving.streams.reader import Delivered, ShardReader
+from serving.streams.reader import Delivered, ShardReader, last_frames
 
 ENTRIES_AT_ONCE = 200
 WAIT_MS = 20
@@ -36,6 +36,9 @@ WAIT_MS = 20
 
 GRACE_US = 1_000_000
 """Time after a minute's end at which it is closed: as the lake's job has it by default."""
+
+AFTER_ROUNDS = 10
+"""Rounds after a close in which what nobody waits for is done: models have spoken by then."""
 
 READY_US = 200_000
 """Time after a minute's end from which on its closing is made ready, so that it is there at once
@@ -77,7 +80,8 @@ class Worker(Closes):
 
     seed: the lake's bars. Some frames through its mark are given to recall(), those since then to
     catch_up(), before the first round(). beforehand: is given bars, bars that are gone and features
-    of a round to come, in another thread; the round has the same objects, or others.
+    of a round to come, in another thread; the round has the same objects, or others. afterwards:
+    what follows a close's effects AFTER_ROUNDS later, in a transaction of its own.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Worker(Closes):
         grace_us: int = GRACE_US,
         effects: Effects | None = None,
         beforehand: Callable[[pa.Table, pa.Table, pa.Table], None] | None = None,
+        afterwards: Callable[[Pipeline], None] | None = None,
     ) -> None:
         self._reader = reader
         self._once = once
@@ -99,6 +104,8 @@ class Worker(Closes):
         self._grace_us = grace_us
         self._effects = effects
         self._beforehand = beforehand
+        self._afterwards = afterwards
+        self._rounds_left = 0
         self._ready: tuple[BarStep, int, tuple[pa.Table, pa.Table, pa.Table]] | None = None
         self._through = seed.through
         self._seed_us = seed.closed_us
@@ -170,6 +177,22 @@ class Worker(Closes):
 
         Raises redis.RedisError and Fenced, as the reader does; then this worker is of no more use.
         """
+        found = self._round(wait_ms)
+        if found is not None and found.bars is not None:
+            self._rounds_left = AFTER_ROUNDS
+        elif self._rounds_left == 1:
+            self._do_afterwards()
+        else:
+            self._rounds_left = max(0, self._rounds_left - 1)
+        return found
+
+    def _do_afterwards(self) -> None:
+        """Do what a close left for later."""
+        if self._afterwards is not None:
+            self._reader.done((), self._afterwards)
+        self._rounds_left = 0
+
+    def _round(self, wait_ms: int) -> Round | None:
         delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
         said = self._take(self._runs(delivered)) if delivered else Newest()
         dropped = self._note_drops(delivered)
@@ -185,13 +208,15 @@ class Worker(Closes):
             return None
         place = delivered[-1].place if delivered else self._reader.applied
         rows = said.rows(TRADES), said.rows(QUOTES), said.rows("market_sentiment")
-        frames = frames_of(delivered)
+        frames = last_frames(delivered)
         found = Round(place, self._received_us, *rows, bars, gone, features, dropped, frames)
         self._write(delivered, found)
         return found
 
     def _closed(self, closed_us: int) -> tuple[pa.Table, pa.Table, pa.Table]:
         """Close what is due; return bars, bars that are gone, and features."""
+        if self._rounds_left:
+            self._do_afterwards()
         step = self.bars.step(closed_us, self._reader.renew_if_due)
         rows = self.features.take(step)
         ready, self._ready = self._ready, None
@@ -268,16 +293,6 @@ class Worker(Closes):
             none = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
             return rows.append_column("degraded", none)
         return rows.append_column("degraded", self.features.degraded(rows, self.degraded))
-
-
-def frames_of(delivered: Sequence[Delivered]) -> tuple[Place, ...]:
-    """Return the last frame of each epoch; an entry's id says its first."""
-    last: dict[int, int] = {}
-    for each in delivered:
-        if len(each.entry.numbers):
-            epoch = each.place.epoch
-            last[epoch] = max(last.get(epoch, 0), int(each.entry.numbers.max()))
-    return tuple(Place(*each) for each in last.items())
 
 
 def put_latest(

@@ -66,15 +66,12 @@ def key_of(prediction_id: str) -> Key:
     return Key(model, int(version), where, int(t_us), int(known_us))
 
 
-def as_told(said: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Return predictions as JSON has them."""
-    return [
-        {name: getattr(each, name) for name in NAMES}
-        | {"instrument": list(each.instrument), "contributions": dict(each.contributions)}
-        for each in said
-    ]
+def as_told(said: Prediction) -> dict[str, Any]:
+    """Return a prediction as JSON has it."""
+    own = {"instrument": list(said.instrument), "contributions": dict(said.contributions)}
+    return {name: getattr(said, name) for name in NAMES} | own
 
 
 def of_told(rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-    """Return what as_told made JSON of."""
+    """Return the predictions that as_told made JSON of."""
     return [Prediction(**{**row, "instrument": Instrument(*row["instrument"])}) for row in rows]

@@ -29,7 +29,7 @@ from serving.signals.prediction import Prediction
 from serving.signals.recorder import Recorder
 from serving.signals.scoring import Spoken, Told, beside, decided, is_fresh, looks_back, told_of
 from serving.signals.silence import Silences, heard
-from serving.signals.told_signals import HELD_MAX, NewestSignals, tell
+from serving.signals.told_signals import HELD_MAX, NewestSignals, tell, text_of
 from serving.streams import keys
 
 LOG = logging.getLogger("ticklake.signals")
@@ -112,12 +112,16 @@ def _rows_of(raw: bytes, heard_us: int) -> list[Told]:
 
 @dataclass(frozen=True, slots=True)
 class _Foreseen:
-    """What came of rows that were told ahead, by a model as it was and its outcomes then."""
+    """What came of rows that were told ahead, by a model as it was and its outcomes then.
+
+    texts: of what was found, as it is told.
+    """
 
     use: InUse
     outcomes: ByVersion
     rows: Sequence[Told]
     found: list[Prediction]
+    texts: list[bytes]
     spoken: list[Spoken]
 
 
@@ -169,8 +173,9 @@ class Scorer:
                 if looks_back(use):
                     continue
                 outcomes = self._outcomes().get(use.name, {})
-                said = decided(use, rows, outcomes, self._clock)
-                self._foreseen.append(_Foreseen(use, outcomes, rows, *said))
+                found, spoken = decided(use, rows, outcomes, self._clock)
+                texts = [text_of(each) for each in found]
+                self._foreseen.append(_Foreseen(use, outcomes, rows, found, texts, spoken))
 
     def score(self, rows: Sequence[Told]) -> list[Prediction]:
         """Say, tell and keep; return what was told. Raises redis.RedisError."""
@@ -180,12 +185,13 @@ class Scorer:
             asked = self._look_back.ready(use, rows)
             found, spoken, left = self._known_of(use, outcomes, asked)
             more = decided(use, left, outcomes, self._clock) if left else ([], [])
-            found, spoken = [*found, *more[0]], [*spoken, *more[1]]
-            news = [each for each in found if self._is_new(each)]
+            found += [(each, text_of(each)) for each in more[0]]
+            spoken += more[1]
+            news = [each for each in found if self._is_new(each[0])]
             try:
                 if news:
-                    tell(self._client, news)
-                told += news
+                    tell(self._client, [text for _, text in news])
+                told += [each for each, _ in news]
             finally:  # what was said is kept, told or not
                 said = [*spoken, *beside(use, asked, spoken, self._clock)]
                 self._recorder.put(said)
@@ -195,16 +201,19 @@ class Scorer:
 
     def _known_of(
         self, use: InUse, outcomes: ByVersion, rows: Sequence[Told]
-    ) -> tuple[list[Prediction], list[Spoken], list[Told]]:
-        """Return what was foreseen of rows by what is in use now, and the rows that are left."""
-        found: list[Prediction] = []
+    ) -> tuple[list[tuple[Prediction, bytes]], list[Spoken], list[Told]]:
+        """Return what was foreseen of rows by what is in use now, and the rows that are left.
+
+        With each prediction is its text.
+        """
+        found: list[tuple[Prediction, bytes]] = []
         spoken: list[Spoken] = []
         given, done = {id(row) for row in rows}, set[int]()
         for each in self._foreseen:
             mine = {id(row) for row in each.rows}
             is_so = each.use == use and each.outcomes == outcomes and mine <= given
             if is_so and not any(said.fallback for said in each.found):
-                found += each.found
+                found += zip(each.found, each.texts, strict=True)
                 spoken += each.spoken
                 done |= mine
         return found, spoken, [row for row in rows if id(row) not in done]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -25,9 +25,14 @@ HELD_MAX = 1_000
 """Newest predictions that a reader keeps."""
 
 
-def tell(client: Redis, said: Sequence[Prediction]) -> None:
+def text_of(said: Prediction) -> bytes:
+    """Return a prediction as tell() takes it."""
+    return orjson.dumps(as_told(said))
+
+
+def tell(client: Redis, texts: Iterable[bytes]) -> None:
     """Add an entry. Raises redis.RedisError."""
-    entry: Any = {FIELD: orjson.dumps(as_told(said))}
+    entry: Any = {FIELD: b"[" + b",".join(texts) + b"]"}
     client.xadd(keys.SIGNALS, entry, maxlen=ENTRIES_MAX, approximate=True)
 
 

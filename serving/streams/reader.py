@@ -224,3 +224,13 @@ def opened(client: Redis, group: str, shard: int, clock: Clock) -> ShardReader |
     """Take the turn at a shard and return its reader; None while another has it."""
     turn = owner.take(client, group, shard)
     return ShardReader(client, group, shard, turn, clock) if turn else None
+
+
+def last_frames(delivered: Sequence[Delivered]) -> tuple[Place, ...]:
+    """Return the last frame of each epoch; an entry's id says its first."""
+    last: dict[int, int] = {}
+    for each in delivered:
+        if len(each.entry.numbers):
+            epoch = each.place.epoch
+            last[epoch] = max(last.get(epoch, 0), int(each.entry.numbers.max()))
+    return tuple(Place(*each) for each in last.items())

@@ -21,7 +21,7 @@ from lake.ingest.intake import Slice
 from serving.live.once import Once
 from serving.live.seed import nothing_before
 from serving.live.told import AHEAD, BARS_MAX, UPDATE, Teller
-from serving.live.worker import Round, Worker
+from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.service.board import Board
 from serving.streams import keys, reader
 from serving.streams.connect import connected
@@ -55,7 +55,8 @@ def told(valkey_url: str) -> dict[str, Any]:
         rounds.append(given)
         teller(pipe, given)
 
-    with Worker(opened, Once(), MARKET, clock, seed=seed, grace_us=0, effects=effects) as worker:
+    given: Any = {"grace_us": 0, "effects": effects, "afterwards": teller.afterwards}
+    with Worker(opened, Once(), MARKET, clock, seed=seed, **given) as worker:
         for n in range(SECONDS):
             received_us = START_US + n * 1_000_000 + 1_000
             publisher.frames(Slice("sim", 0, n + 1, [frame(n)], [received_us]))
@@ -64,6 +65,8 @@ def told(valkey_url: str) -> dict[str, Any]:
         clock.step(SECONDS * 1_000_000)
         while worker.round(1) is not None:
             pass
+        for _ in range(AFTER_ROUNDS):
+            worker.round(1)
     entries: Any = client.xrange(keys.updates(shard))
     kept: Any = client.zrange(keys.bars("sim:1", "spot", "X:BTCUSD", "1m"), 0, -1)
     found = {
@@ -140,7 +143,34 @@ def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(
     assert minute[minute.index(UPDATE) + 1] == b'{"features":' + text + b"}"
 
 
+def test_who_begins_keeps_what_one_that_died_had_told(told: dict[str, Any], client: Redis) -> None:
+    (closing,) = [each for each in told["rounds"] if each.bars is not None]
+    shard = next(SHARDS)
+    dying = Teller(shard)
+    pipe = client.pipeline()
+    dying(pipe, closing)
+    pipe.execute()
+    following = Teller(shard)
+    assert not _kept(following)
+    following.begin(client)
+    assert len(_kept(following)) == 2  # bars, features
+    assert _kept(following) == _kept(dying)
+    for _ in range(AFTER_ROUNDS):
+        pipe = client.pipeline()
+        following(pipe, replace(closing, bars=None, gone=None, features=None))
+        pipe.execute()
+    following = Teller(shard)
+    following.begin(client)
+    assert not _kept(following)  # it is long since done
+
+
+def _kept(teller: Teller) -> list[tuple[Any, ...]]:
+    pipe = Redis().pipeline()
+    teller.afterwards(pipe)
+    return [args for args, _ in pipe.command_stack]
+
+
 def _commands(teller: Teller, given: Round) -> list[tuple[Any, ...]]:
     pipe = Redis().pipeline()
     teller(pipe, given)
-    return [args for args, _ in pipe.command_stack]
+    return [args for args, _ in pipe.command_stack] + _kept(teller)

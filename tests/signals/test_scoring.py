@@ -166,4 +166,4 @@ def test_a_trial_answer_that_is_none_is_refused() -> None:
 
 def test_predictions_are_told_as_they_are() -> None:
     found = said(in_use(champion=version(1)))
-    assert of_told(as_told(found)) == found
+    assert of_told([as_told(each) for each in found]) == found
