@@ -27,7 +27,7 @@ from speed_layer import frame  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from infra.servers.process import memory_bytes  # noqa: E402
-from lake.clock import ManualClock  # noqa: E402
+from lake.clock import ManualClock, SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
 from serving.live.once import Once  # noqa: E402
 from serving.live.process import steady  # noqa: E402
@@ -117,7 +117,8 @@ def offer(publisher: Publisher, second: int, options: argparse.Namespace) -> Non
 def work(address: str, parent: Connection) -> None:
     """Be the worker: take each second that is told of, until there is none."""
     clock = ManualClock(START_US)
-    opened = reader.opened(connected(address, wait_s=PATIENCE_S), "bench", 0, clock)
+    client = connected(address, wait_s=PATIENCE_S)
+    opened = reader.opened(client, "bench", 0, SystemClock())  # a turn ends by Redis's clock
     assert opened is not None
     worker = Worker(opened, Once(), MARKET, clock, seed=nothing_before(START_US))
     steady()

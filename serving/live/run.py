@@ -106,6 +106,8 @@ class Workers:
         teller = Teller(shard)
         teller.begin(client)
         opened.done((), teller.afterwards)
+        if not opened.closed()[0]:
+            opened.done((), teller.anew)
         with (
             Online(valkey_url(self._home), self._features) as online,
             Worker(

@@ -38,9 +38,12 @@ SHOWN_INTERVALS = ("1m", "5m", "1h")
 FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
-UPDATE, AHEAD = b"u", b"f"
-MINUTES_MAX = 20
-"""Entries that a shard's stream of minutes keeps, two or more for each."""
+UPDATE, AHEAD, ANEW = b"u", b"f", b"n"
+WINDOW_MAX = 64
+"""Minutes of which every row is told, and kept in the stream: the longest window of a model's."""
+
+MINUTES_MIN, MINUTES_MAX, MINUTES_BYTES = 20, 3 * WINDOW_MAX, 64_000_000
+"""Entries that a shard's stream of minutes keeps, two or more for each, as far as bytes allow."""
 
 FEATURES = b'{"features":'
 KNOWN = ("live_time", "available_time")
@@ -67,13 +70,15 @@ return 1
 class _Closing:
     """What is told of a minute that closed, as JSON, and what is kept of it under which names.
 
-    of: the tables that it is made of: bars, bars that are gone, features.
+    of: the tables that it is made of: bars, bars that are gone, features. features: the newest row
+    of each instrument; minutes: all of them, of several minutes where a worker was away.
     """
 
     of: tuple[pa.Table | None, ...]
     bars: bytes = b"[]"
     gone: bytes = b"[]"
     features: bytes = b"[]"
+    minutes: bytes = b"[]"
     bar_names: tuple[str, ...] = ()
     bar_values: tuple[bytes | str, ...] = ()
     feature_names: tuple[str, ...] = ()
@@ -110,6 +115,10 @@ class Teller:
         """Make ready what is told of a round with these; another thread may."""
         self._ready = _closing(bars, gone, features)
 
+    def anew(self, pipe: Pipeline) -> None:
+        """Say that minutes may lack between those told so far and those to come."""
+        self._tell_minute(pipe, ANEW, b"")
+
     def __call__(self, pipe: Pipeline, given: Round) -> None:
         """Add the round's update, if it has anything to tell."""
         closing = self._closing(given)
@@ -118,7 +127,7 @@ class Teller:
         ready = self._ready
         if ready.feature_names and ready is not closing and ready is not self._told_ahead:
             self._told_ahead = ready
-            self._tell_minute(pipe, AHEAD, ready.features)
+            self._tell_minute(pipe, AHEAD, ready.minutes)
         rows = {"prices": given.prices, "quotes": given.quotes}
         if not any(rows.values()) and not given.dropped and closing.is_empty:
             return
@@ -136,7 +145,7 @@ class Teller:
         entry: Any = {UPDATE: orjson.dumps(update)}
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
         if closing.feature_names:
-            self._tell_minute(pipe, UPDATE, FEATURES + closing.features + b"}")
+            self._tell_minute(pipe, UPDATE, FEATURES + closing.minutes + b"}")
 
     def afterwards(self, pipe: Pipeline) -> None:
         """Keep what was told of the last close; to do it again changes nothing."""
@@ -150,7 +159,9 @@ class Teller:
 
     def _tell_minute(self, pipe: Pipeline, name: bytes, text: bytes) -> None:
         entry: Any = {name: text}
-        pipe.xadd(keys.minutes(self._shard), entry, maxlen=MINUTES_MAX)
+        kept = MINUTES_BYTES // (len(text) or 1)
+        kept = max(MINUTES_MIN, min(MINUTES_MAX, kept))
+        pipe.xadd(keys.minutes(self._shard), entry, maxlen=kept)
 
     def _closing(self, given: Round) -> _Closing:
         of = given.bars, given.gone, given.features
@@ -160,26 +171,33 @@ class Teller:
 
 
 def _closing(bars: pa.Table | None, gone: pa.Table | None, features: pa.Table | None) -> _Closing:
-    made = _closing_of(bar_rows(bars), bar_rows(gone), _newest_features(features))
+    rows = feature_rows(features) if features is not None and features.num_rows else []
+    made = _closing_of(bar_rows(bars), bar_rows(gone), rows)
     return replace(made, of=(bars, gone, features))
 
 
 def _closing_of(
     put: Sequence[Mapping[str, Any]],
     dropped: Sequence[Mapping[str, Any]],
-    newest: Sequence[Mapping[str, Any]],
+    features: Sequence[Mapping[str, Any]],
 ) -> _Closing:
+    """features: by rising time."""
     every = [(bar, orjson.dumps(bar)) for bar in put] + [(bar, b"") for bar in dropped]
-    said = [orjson.dumps(row) for row in newest]
+    rows: dict[str, list[bytes]] = {}
+    for row in features:
+        name = keys.features(*(row[each] for each in INSTRUMENT))
+        rows.setdefault(name, []).append(orjson.dumps(row))
+    newest = {name: each[-1] for name, each in rows.items()}
     return _Closing(
         NOTHING.of,
         _listed(value for bar, value in every if value),
         orjson.dumps(dropped),
-        _listed(said),
+        _listed(newest.values()),
+        _listed(row for each in rows.values() for row in each[-WINDOW_MAX:]),
         tuple(_bar_name(bar) for bar, _ in every),
         tuple(part for bar, value in every for part in (str(bar["t"]), value)),
-        tuple(keys.features(*(row[name] for name in INSTRUMENT)) for row in newest),
-        tuple(said),
+        tuple(newest),
+        tuple(newest.values()),
     )
 
 
@@ -213,17 +231,6 @@ def feature_rows(rows: pa.Table) -> list[dict[str, Any]]:
     values = {name: minutes[name].to_pylist() for name in floats}
     columns = {"known": _us(pc.coalesce(*known)), "degraded": marks}
     return _rows({**_columns(minutes), **columns, "values": _rows(values)})
-
-
-def _newest_features(rows: pa.Table | None) -> list[dict[str, Any]]:
-    """Return the newest row of each instrument; minutes close once a minute."""
-    if rows is None or not rows.num_rows:
-        return []
-    return list({tuple(_names(row).values()): row for row in feature_rows(rows)}.values())
-
-
-def _names(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in INSTRUMENT}
 
 
 def _columns(rows: pa.Table) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from feature_repo.models.learner import SEQUENCE, TREES, Model
 from feature_repo.models.registry import Card, Version
 from feature_repo.models.takes import beside_market
 from lake.errors import BadInput, TicklakeError, Unavailable
-from serving.signals.windows import WINDOW_MAX
+from serving.live.told import WINDOW_MAX
 
 Float64 = npt.NDArray[np.float64]
 

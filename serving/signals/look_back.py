@@ -35,6 +35,11 @@ class LookBack:
         self.keep()
         return with_past(self._windows, rows)
 
+    def forget(self) -> None:
+        """Begin anew: rows may lack between those heard and those to come."""
+        self._windows = Windows()
+        self._heard.clear()
+
     def keep(self) -> None:
         """Keep what was heard for the rows after it."""
         keep(self._windows, self._heard)

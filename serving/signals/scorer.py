@@ -21,7 +21,7 @@ from redis import Redis
 
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
-from serving.live.told import AHEAD, FEATURES, UPDATE
+from serving.live.told import AHEAD, ANEW, FEATURES, UPDATE, WINDOW_MAX
 from serving.signals.look_back import LookBack
 from serving.signals.models import InUse
 from serving.signals.outcomes import ByVersion
@@ -38,8 +38,8 @@ WAIT_MS = 200
 SHARDS_US = 1_000_000
 """Between two looks for shards that are new."""
 
-BACK_MS = 70_000
-"""How far back one that starts reads: the last minute that closed is in it."""
+BACK_MS = (WINDOW_MAX + 2) * 60_000
+"""How far back one that starts reads: the rows of the longest window, and the last that closed."""
 
 
 class Updates:
@@ -73,6 +73,8 @@ class Updates:
                 told = self._rows(stream, fields, heard_us)
                 rows |= {row.instrument: row for row in told}
                 if self._look_back is not None:
+                    if ANEW in fields:
+                        self._look_back.forget()
                     self._look_back.hear(told)
         return [row for row in rows.values() if is_fresh(row, heard_us)]
 
@@ -85,6 +87,8 @@ class Updates:
         ahead = fields.get(AHEAD)
         if ahead is not None:
             self._ahead[stream] = ahead, _rows_of(FEATURES + ahead + b"}", heard_us)
+            return ()
+        if ANEW in fields:
             return ()
         raw = fields.get(UPDATE, b"")
         text, rows = self._ahead.pop(stream, (b"", []))

@@ -2,8 +2,9 @@
 
 They are those that would be rows of a training, as flows.feature_windows has them in batch: of each
 bar as its features first were, in time, in their order; what was corrected is seen in the row that
-is spoken of alone. A window needs all of its rows from here, so a version of N rows says nothing
-for N minutes after a start; the batch does.
+is spoken of alone. Who starts reads them back from the workers' stream of minutes. A window needs
+all of its rows from there, so a version of N rows says nothing for N minutes of a home that is new,
+or whose Redis was emptied; the batch does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from feature_repo.feature_set import MARKET
 from feature_repo.trading.market import Instrument
 from lake.bars.kernel import MINUTE_US
 from lake.contracts.contract import load
+from serving.live.told import WINDOW_MAX
 
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -25,7 +27,6 @@ Bools = npt.NDArray[np.bool_]
 ROWS_MAX = 128
 """Rows of a series that are kept: the longest window, and what it leaves out."""
 
-WINDOW_MAX = 64
 INSTRUMENTS_MAX = 5_000
 """Series that are kept, 29 KB each; of others there are no windows."""
 

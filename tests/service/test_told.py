@@ -69,7 +69,9 @@ def told(valkey_url: str) -> dict[str, Any]:
             worker.round(1)
     entries: Any = client.xrange(keys.updates(shard))
     kept: Any = client.zrange(keys.bars("sim:1", "spot", "X:BTCUSD", "1m"), 0, -1)
+    minutes: Any = client.xrange(keys.minutes(shard))
     found = {
+        "minutes": [orjson.loads(fields[UPDATE]) for _, fields in minutes],
         "updates": [orjson.loads(fields[UPDATE]) for _, fields in entries],
         "bars": [orjson.loads(raw) for raw in kept],
         "features": client.get(keys.features("sim:1", "spot", "X:BTCUSD")),
@@ -124,6 +126,17 @@ def test_closed_bars_are_kept_once_each_in_their_order(told: dict[str, Any]) -> 
     end_us = START_US + 2 * MINUTE_US
     # the last trade of the minute was received a second before its end
     assert (newest["t"], newest["known"]) == (end_us, end_us)
+
+
+def test_models_are_told_of_every_minute_that_closed_and_others_of_the_newest(
+    told: dict[str, Any],
+) -> None:
+    (closing,) = [each for each in told["updates"] if each["features"]]
+    ends = [START_US + n * MINUTE_US for n in (1, 2)]
+    assert [row["t"] for row in closing["features"]] == ends[-1:]
+    (minutes,) = told["minutes"]
+    assert [row["t"] for row in minutes["features"]] == ends
+    assert minutes["features"][-1:] == closing["features"]
 
 
 def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(

@@ -53,6 +53,23 @@ class Line:
         raise NotImplementedError
 
 
+class Looks(Line):
+    """A model that says up by its window's first row; it notes what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(window=4)
+        self.given: list[np.ndarray] = []
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        assert features.shape[1:] == (self.window, len(self.names))
+        self.given.append(features)
+        found: np.ndarray = super().probabilities(features[:, 0])
+        return found
+
+    def explain(self, features: np.ndarray) -> np.ndarray:
+        return np.zeros((len(features), len(self.names) + 1))
+
+
 def version(
     number: int,
     model: Any = None,

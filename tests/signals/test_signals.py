@@ -25,6 +25,7 @@ from infra.servers.process import wait_until
 from lake import state
 from lake.clock import SystemClock
 from serving.live.told import feature_rows
+from serving.signals.look_back import LookBack
 from serving.signals.models import Models
 from serving.signals.predictor import LivePredictor
 from serving.signals.recorder import Recorder, record
@@ -36,7 +37,7 @@ from serving.streams.connect import connected
 from tests.conftest import Databases
 from tests.models.watched_house import WatchedHouse, watched_house
 from tests.service.serving import served
-from tests.signals.in_use import in_use, told, version
+from tests.signals.in_use import Looks, in_use, told, version
 from tests.signals.registry_home import FEATURES, RegistryHome
 
 CLOCK = SystemClock()
@@ -269,6 +270,27 @@ def test_updates_that_can_t_be_read_are_left(client: Redis) -> None:
 
     assert wait_until(CLOCK, is_read, ENDS_S_MAX)
     assert [e.t_us for e in found if e.instrument.ticker == name] == [now_us]
+
+
+def test_one_that_starts_has_the_rows_before_as_far_as_none_lacks(client: Redis) -> None:
+    shard, name = next(SHARDS), ticker()
+    now_us = CLOCK.now_us()
+    times = [now_us - n * 60_000_000 for n in range(6, -1, -1)]
+    for n, t_us in enumerate(times):
+        if n == 2:
+            client.xadd(keys.minutes(shard), {"n": b""})
+        tell(client, shard, row(name, t_us, values={**dict.fromkeys(MARKET.names), "rsi_14": n}))
+    for _ in range(2):  # whoever starts after it, too
+        look_back = LookBack()
+        rows = Updates(client, CLOCK, look_back).read(10)
+        mine = [each for each in rows if each.instrument.ticker == name]
+        assert [each.t_us for each in mine] == times[-1:]
+        model = in_use(champion=version(1, Looks()))
+        (ready,) = look_back.ready(model, mine)
+        before = ready.past.newest(("rsi_14",), 4)
+        assert before is not None
+        assert before[:, 0].tolist() == [2, 3, 4, 5]
+        assert ready.past.newest(("rsi_14",), 5) is None
 
 
 def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_another(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from redis import Redis
 
@@ -26,7 +25,7 @@ from serving.signals.windows import LATE_US, ROWS_MAX, Windows
 from serving.streams.connect import connected
 from tests.conftest import Databases
 from tests.models.watched_house import WatchedHouse, watched_house
-from tests.signals.in_use import NAMES, START_US, Line, in_use, told, version
+from tests.signals.in_use import NAMES, START_US, Looks, in_use, told, version
 
 MINUTE_US = 60_000_000
 WINDOW = 8
@@ -38,23 +37,6 @@ def house(
 ) -> Iterator[WatchedHouse]:
     with watched_house(databases, migrated_template, tmp_path_factory.mktemp("home")) as house:
         yield house
-
-
-class Looks(Line):
-    """A model that says up by its window's first row; it notes what it was given."""
-
-    def __init__(self) -> None:
-        super().__init__(window=4)
-        self.given: list[np.ndarray] = []
-
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        assert features.shape[1:] == (self.window, len(self.names))
-        self.given.append(features)
-        found: np.ndarray = super().probabilities(features[:, 0])
-        return found
-
-    def explain(self, features: np.ndarray) -> np.ndarray:
-        return np.zeros((len(features), len(self.names) + 1))
 
 
 def minute(n: int, value: float | None = None) -> Told:
