@@ -42,7 +42,7 @@ UPDATE, AHEAD, ANEW = b"u", b"f", b"n"
 WINDOW_MAX = 64
 """Minutes of which every row is told, and kept in the stream: the longest window of a model's."""
 
-MINUTES_MIN, MINUTES_MAX, MINUTES_BYTES = 20, 3 * WINDOW_MAX, 64_000_000
+MINUTES_MIN, MINUTES_MAX, MINUTES_BYTES = 20, 3 * WINDOW_MAX, 32_000_000
 """Entries that a shard's stream of minutes keeps, two or more for each, as far as bytes allow."""
 
 FEATURES = b'{"features":'
