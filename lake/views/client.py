@@ -89,7 +89,11 @@ class Client(Closes):
 
     @property
     def duckdb(self) -> DuckDBPyConnection:
-        """The connection itself; call `refresh` before a query that must see the latest lake."""
+        """The connection itself; call `refresh` before a query that must see the latest lake.
+
+        It takes files of a store for what they were when it read or wrote them last, as the lake's
+        are; where others write files of yours anew, `SET enable_http_metadata_cache = false`.
+        """
         return self._duckdb
 
     @property

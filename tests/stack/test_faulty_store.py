@@ -142,3 +142,25 @@ def test_a_query_answers_rightly_or_says_that_the_store_does_not(
             said.append(str(error))
     assert answered
     assert [line for line in said if bucket.secret_key in line] == []
+
+
+def test_what_was_read_once_is_not_asked_for_again(
+    migrated_dsn: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    house = Lakehouse(migrated_dsn, tmp_path, warehouse=bucket)
+    house.journal(stream(0, 20))
+    assert house.move() == 0
+    query = "SELECT ticker, sum(price) AS price FROM lake.crypto_trades GROUP BY ALL ORDER BY ALL"
+    with FaultyStore(bucket.endpoint, seed=1, share=0) as store:
+        place = replace(bucket, endpoint=store.endpoint)
+        with connect(dsn=migrated_dsn, warehouse=place) as client:
+            first = client.arrow(query)
+            asked = store.done.total()
+            assert asked
+            assert client.arrow(query) == first
+            assert store.done.total() == asked
+            house.journal(stream(20, 20))
+            assert house.move() == 0
+            client.refresh()
+            assert client.arrow(query) != first
+            assert store.done.total() > asked
