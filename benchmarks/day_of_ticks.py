@@ -1,12 +1,14 @@
 """The speed layer's memory over a day of ticks, sped up: a worker through a real Valkey.
 
-    python benchmarks/day_of_ticks.py [--hours 24] [--rate 5000] [--tickers 100] [--json]
+    python benchmarks/day_of_ticks.py [--hours 24] [--rate 5000] [--tickers 100] [--holes]
+        [--json]
 
 A clock that is moved by hand makes a second of events last as long as they need: one process offers
 a second's frames as an ingest does, another takes each event once, writes latest prices, closes
 bars and makes features, and acknowledges. memory: of the worker and of Valkey at the end of each
-hour, MiB; grown: the last hour's as a share of the third's, by when windows
-and caches are full (1: flat). speed: how many seconds of the day pass in one.
+hour, MiB; grown: the last hour's as a share of the third's, by when windows and caches are full (1:
+flat). --holes: no trade's id follows on another of its pair, which is what fills memory most.
+speed: how many seconds of the day pass in one.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--rate", type=int, default=5_000)
+    parser.add_argument("--holes", action="store_true")
     measure_on_redis(parser, measured)
 
 
@@ -105,7 +108,10 @@ def offer(publisher: Publisher, second: int, options: argparse.Namespace) -> Non
     at_us = START_US + second * SECOND_US
     step_us = SECOND_US // options.rate
     received = [at_us + step_us * n for n in range(options.rate)]
-    frames = [frame(first + n, received[n], options.tickers) for n in range(options.rate)]
+    holes, tickers = options.holes, options.tickers
+    frames = [
+        frame(first + n, at_us, tickers, with_holes=holes) for n, at_us in enumerate(received)
+    ]
     publisher.frames(Slice("sim", 0, first + 1, frames, received))
     sent = first + options.rate
     until = time.monotonic() + SENT_S_MAX

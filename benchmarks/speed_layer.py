@@ -84,13 +84,17 @@ def offer(publisher: Publisher, options: argparse.Namespace) -> int:
     return sent
 
 
-def frame(n: int, now_us: int, tickers: int) -> bytes:
-    """Return a frame of one event: trades and quotes in turn."""
+def frame(n: int, now_us: int, tickers: int, *, with_holes: bool = False) -> bytes:
+    """Return a frame of one event: trades and quotes in turn.
+
+    Trades of a pair are counted, as most venues do; with_holes: all pairs' together.
+    """
     t, pair = now_us // 1_000, f"C{n // 2 % tickers}-USD"
+    number = n if with_holes else n // 2 // tickers
     if n % 2:
         return (
             f'[{{"ev":"XT","pair":"{pair}","p":{100 + n % 7},"s":0.5,"t":{t},'
-            f'"c":[2],"i":"{n}","x":1,"r":{t}}}]'
+            f'"c":[2],"i":"{number}","x":1,"r":{t}}}]'
         ).encode()
     return (
         f'[{{"ev":"XQ","pair":"{pair}","bp":{100 + n % 7},"bs":1.5,"ap":{101 + n % 7},'

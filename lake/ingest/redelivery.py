@@ -25,7 +25,7 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, Frames
 from lake.ingest.keyless import BLOCK_FRAMES, Heard, Keyless, Said, block_of
-from lake.ingest.seen_ids import ID_MAX, Hole, SeenIds
+from lake.ingest.seen_ids import ID_MAX, INTERVALS_MAX, Hole, SeenIds
 
 Bool = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
@@ -107,11 +107,20 @@ class Redelivery:
     """What one shard has taken so far.
 
     high: dataset -> instrument -> largest numeric key stored, from the shard's state.
+    intervals_max: of ids, that a trim leaves of a dataset.
     """
 
-    def __init__(self, stores: StoredKeys, high: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        stores: StoredKeys,
+        high: Mapping[str, Mapping[str, int]],
+        *,
+        intervals_max: int = INTERVALS_MAX,
+    ) -> None:
         self._stores = stores
-        self._seen = {dataset: SeenIds(high.get(dataset)) for dataset in RULES}
+        self._seen = {
+            dataset: SeenIds(high.get(dataset), intervals_max=intervals_max) for dataset in RULES
+        }
         self._opaque: set[tuple[str, str, str]] = set()
         self._keyless = {dataset: Keyless() for dataset in RULES}
 

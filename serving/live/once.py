@@ -35,6 +35,11 @@ FEW_FRAMES = {"massive": 1_000, "sim": 1_000}
 FEW_FRAMES_ELSE = 250
 """Frames up to which one at a time is quicker than by the column."""
 
+INTERVALS_MAX = 500_000
+"""Intervals of ids that are remembered of a dataset, 8 MB; then the lower half is forgotten. Ids
+that a venue counts are a few intervals, however many they are. Of ids with a hole after each, these
+are minutes of a busy shard; what comes again comes sooner."""
+
 
 class NothingStored:
     """Stands for the stores where they are not asked: what memory does not know is new."""
@@ -67,6 +72,7 @@ class Once:
     high: dataset -> instrument -> largest key stored when this begins, from the shard's state;
     stores: asked about keys below it. exact: compare quotes by content whatever there is to compare
     with, as the lake does: it costs a millisecond a run, and gives the rows of the lake.
+    intervals_max: of ids; an event that comes again after its id was forgotten is taken again.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Once:
         high: Mapping[str, Mapping[str, int]] | None = None,
         *,
         exact: bool = False,
+        intervals_max: int = INTERVALS_MAX,
     ) -> None:
         self._exact = exact
         self._columns = codecs()
@@ -83,7 +90,9 @@ class Once:
             **self._lists,
             **{f"binance.{market}": BinanceCodec(market) for market in ("spot", "usdm", "coinm")},
         }
-        self._redelivery = Redelivery(stores or NothingStored(), high or {})
+        self._redelivery = Redelivery(
+            stores or NothingStored(), high or {}, intervals_max=intervals_max
+        )
         self._connections: defaultdict[str, set[int]] = defaultdict(set)
 
     def take(self, runs: Iterable[tuple[str, Frames]]) -> LiveRows:
@@ -98,6 +107,7 @@ class Once:
             if codec is None:
                 continue
             self._sift(feed, frames, codec.decode(frames), found, parts)
+            self._forget()
         found.tables = {name: pa.concat_tables(each) for name, each in parts.items()}
         return found
 
@@ -120,7 +130,13 @@ class Once:
         plain = {QUOTES: quotes} if quotes is not None and len(quotes) else {}
         if trades is not None and len(trades):
             plain |= self._new_trades(trades, ids)
+        self._forget()
         return SoonRows(plain, {name: pa.concat_tables(each) for name, each in parts.items()})
+
+    def _forget(self) -> None:
+        """Forget the oldest ids where there are too many; nobody has to have them stored."""
+        if self._redelivery.is_full:
+            self._redelivery.trim()
 
     def _sift(
         self,

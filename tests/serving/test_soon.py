@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,3 +88,26 @@ def test_rows_of_several_runs_are_one_table_as_each_alone() -> None:
         for each in plain:
             told.take(name, each[name])
         assert told.rows(name) == newest(expected, *TOLD[name])
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_ids_with_holes_are_forgotten_oldest_first_and_counted_ones_never(exact: bool) -> None:
+    once = Once(exact=exact, intervals_max=50)
+    taken = 0
+
+    def new(*numbers: int) -> int:
+        nonlocal taken
+        raw = [json.dumps([TRADE | {"i": str(number)}]).encode() for number in numbers]
+        frames = frames_of(raw, received_us=NOW_US, first_frame=taken + 1)
+        taken += len(raw)
+        rows = once.soon(FEED, frames)
+        found = [*rows.plain.values(), *rows.tables.values()]
+        return sum(len(each) for each in found)
+
+    for first in range(0, 400, 40):
+        assert new(*range(first, first + 40, 2)) == 20
+    assert new(*range(360, 400, 2)) == 0
+    assert new(0) == 1
+    assert new(0) == 0
+    assert new(*range(1_000, 1_400)) == 400
+    assert new(*range(1_000, 1_400)) == 0
