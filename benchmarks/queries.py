@@ -1,13 +1,14 @@
 """Four types of query over minute bars, ticklake's paths beside other stores, in one run.
 
     python benchmarks/queries.py [--tickers 100] [--days 365] [--hot-days 31] [--rounds 15]
-        [--apache-dsn DSN] [--community-dsn DSN] [--stack HOME] [--only NAME,...] [--json]
+        [--apache-dsn DSN] [--community-dsn DSN] [--stack HOME] [--lake-only] [--json]
 
 Point lookup (one bar), range (a day of one ticker), downsampling (a month of one ticker to hours)
 and multi-series aggregation (a month of every ticker), over generated bars of distinct tickers.
 The hot tier holds the newest days only, as its contract says, and answers downsampling from its
 hourly roll-up; the lake and all others hold everything. Without --stack the lake lies in a folder
-beside an embedded PostgreSQL and Trino is left out; DSNs name empty databases. chDB and ArcticDB
+beside an embedded PostgreSQL and Trino is left out; DSNs name empty databases. --lake-only: raw
+DuckDB and the lake, none of the others. chDB and ArcticDB
 come with the extra `bench`: pip install -e '.[bench]'.
 
 Per store: bytes on disk, seconds to load, and milliseconds cold (first answer on a new connection,
@@ -244,6 +245,8 @@ def stores(options: argparse.Namespace, folder: Path, dsn: str) -> Iterator[Call
     trino = trino_of(home)
     if trino and lakes:
         yield lambda: LakeByTrino(lakes[0], trino)
+    if options.lake_only:
+        return
     yield hot
     yield lambda: Postgres("plain PostgreSQL", dsn, lambda: batches(file))
     if options.apache_dsn:
@@ -314,6 +317,7 @@ def left_out(options: argparse.Namespace) -> list[str]:
     """Name what was not measured, and why."""
     reasons = {
         "Trino: no --stack": not options.stack,
+        "all others: --lake-only": options.lake_only,
         "TimescaleDB Apache: no --apache-dsn": not options.apache_dsn,
         "TimescaleDB Community: no --community-dsn": not options.community_dsn,
         "chDB: the extra bench is not installed": not find_spec("chdb"),
@@ -357,6 +361,7 @@ def main() -> int:
     parser.add_argument("--apache-dsn")
     parser.add_argument("--community-dsn")
     parser.add_argument("--stack", help="home of a stack profile that is up")
+    parser.add_argument("--lake-only", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if newest_days(options) < LONGEST.days:
