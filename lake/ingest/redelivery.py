@@ -34,6 +34,7 @@ AsText = Callable[[Int64], pl.DataFrame]
 PLAIN_NUMBER = r"\A(0|[1-9][0-9]{0,13})\z"
 """A text that is how its number is written, and of no more digits than ID_MAX."""
 
+High = Mapping[str, Mapping[str, int]]
 OPAQUE_KEYS_MAX = 1_000_000
 """Keys that are no numbers, remembered since the start; a trim past it starts the memory afresh."""
 
@@ -110,17 +111,9 @@ class Redelivery:
     intervals_max: of ids, that a trim leaves of a dataset.
     """
 
-    def __init__(
-        self,
-        stores: StoredKeys,
-        high: Mapping[str, Mapping[str, int]],
-        *,
-        intervals_max: int = INTERVALS_MAX,
-    ) -> None:
+    def __init__(self, stores: StoredKeys, high: High, intervals_max: int = INTERVALS_MAX) -> None:
         self._stores = stores
-        self._seen = {
-            dataset: SeenIds(high.get(dataset), intervals_max=intervals_max) for dataset in RULES
-        }
+        self._seen = {name: SeenIds(high.get(name), intervals_max=intervals_max) for name in RULES}
         self._opaque: set[tuple[str, str, str]] = set()
         self._keyless = {dataset: Keyless() for dataset in RULES}
 

@@ -14,8 +14,8 @@ of it is bounded, and may be lost: the lake has the rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import orjson
 import pyarrow as pa
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from redis import Redis
 from redis.client import Pipeline
 
+from serving.live.live_bars import CHANGE, CLOSED
 from serving.live.newest import INSTRUMENT, texts
 from serving.live.worker import AFTER_ROUNDS, Round
 from serving.streams import keys
@@ -38,12 +39,20 @@ SHOWN_INTERVALS = ("1m", "5m", "1h")
 FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
-UPDATE, AHEAD, ANEW = b"u", b"f", b"n"
+UPDATE, AHEAD, ANEW, MISSED, AGAIN = b"u", b"f", b"n", b"m", b"c"
+"""Fields of entries. An update of minutes has the newest row of each instrument. MISSED: the first
+rows of minutes before those, where a worker was away; AGAIN: the places of rows that are corrected,
+and were there before. ANEW: minutes may lack between those told so far and these.
+"""
+
 WINDOW_MAX = 64
-"""Minutes of which every row is told, and kept in the stream: the longest window of a model's."""
+"""Minutes that the stream of minutes is meant to keep: the longest window of a model's."""
 
 MINUTES_MIN, MINUTES_MAX, MINUTES_BYTES = 20, 3 * WINDOW_MAX, 32_000_000
-"""Entries that a shard's stream of minutes keeps, two or more for each, as far as bytes allow."""
+"""Entries that it keeps, two or more for a minute: as many as take so many bytes."""
+
+MISSED_ROWS_MAX = 50_000
+"""Rows, some 30 MB; who was away for longer begins anew."""
 
 FEATURES = b'{"features":'
 KNOWN = ("live_time", "available_time")
@@ -71,18 +80,18 @@ class _Closing:
     """What is told of a minute that closed, as JSON, and what is kept of it under which names.
 
     of: the tables that it is made of: bars, bars that are gone, features. features: the newest row
-    of each instrument; minutes: all of them, of several minutes where a worker was away.
+    of each instrument. more: other fields of its entry of the stream of minutes.
     """
 
     of: tuple[pa.Table | None, ...]
     bars: bytes = b"[]"
     gone: bytes = b"[]"
     features: bytes = b"[]"
-    minutes: bytes = b"[]"
     bar_names: tuple[str, ...] = ()
     bar_values: tuple[bytes | str, ...] = ()
     feature_names: tuple[str, ...] = ()
     feature_values: tuple[bytes, ...] = ()
+    more: Mapping[bytes, bytes] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -105,10 +114,13 @@ class Teller:
 
     def begin(self, client: Redis) -> None:
         """Look for the last close, for afterwards(): who told of it may have died before that."""
-        last: Any = client.xrevrange(self._stream, count=AFTER_ROUNDS)
+        last: Any = client.xrevrange(self._stream, count=AFTER_ROUNDS + 1)
         for _, fields in reversed(last):
-            said = orjson.loads(fields[UPDATE])
-            made = _closing_of(said["bars"], said["gone"], said["features"])
+            try:
+                said = orjson.loads(fields[UPDATE])
+                made = _closing_of(said["bars"], said["gone"], said["features"])
+            except (KeyError, TypeError, ValueError):
+                continue  # of a worker of another version
             self._told = self._told if made.is_empty else made
 
     def beforehand(self, bars: pa.Table, gone: pa.Table, features: pa.Table) -> None:
@@ -117,7 +129,7 @@ class Teller:
 
     def anew(self, pipe: Pipeline) -> None:
         """Say that minutes may lack between those told so far and those to come."""
-        self._tell_minute(pipe, ANEW, b"")
+        self._tell_minute(pipe, {ANEW: b""})
 
     def __call__(self, pipe: Pipeline, given: Round) -> None:
         """Add the round's update, if it has anything to tell."""
@@ -127,7 +139,7 @@ class Teller:
         ready = self._ready
         if ready.feature_names and ready is not closing and ready is not self._told_ahead:
             self._told_ahead = ready
-            self._tell_minute(pipe, AHEAD, ready.minutes)
+            self._tell_minute(pipe, {AHEAD: ready.features})
         rows = {"prices": given.prices, "quotes": given.quotes}
         if not any(rows.values()) and not given.dropped and closing.is_empty:
             return
@@ -145,7 +157,8 @@ class Teller:
         entry: Any = {UPDATE: orjson.dumps(update)}
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
         if closing.feature_names:
-            self._tell_minute(pipe, UPDATE, FEATURES + closing.minutes + b"}")
+            told = FEATURES + closing.features + b"}"
+            self._tell_minute(pipe, {UPDATE: told, **closing.more})
 
     def afterwards(self, pipe: Pipeline) -> None:
         """Keep what was told of the last close; to do it again changes nothing."""
@@ -157,11 +170,10 @@ class Teller:
             if names:
                 pipe.eval(script, len(names), *names, *kept)
 
-    def _tell_minute(self, pipe: Pipeline, name: bytes, text: bytes) -> None:
-        entry: Any = {name: text}
-        kept = MINUTES_BYTES // (len(text) or 1)
+    def _tell_minute(self, pipe: Pipeline, entry: Mapping[bytes, bytes]) -> None:
+        kept = MINUTES_BYTES // max(1, sum(map(len, entry.values())))
         kept = max(MINUTES_MIN, min(MINUTES_MAX, kept))
-        pipe.xadd(keys.minutes(self._shard), entry, maxlen=kept)
+        pipe.xadd(keys.minutes(self._shard), cast("Any", entry), maxlen=kept)
 
     def _closing(self, given: Round) -> _Closing:
         of = given.bars, given.gone, given.features
@@ -172,33 +184,59 @@ class Teller:
 
 def _closing(bars: pa.Table | None, gone: pa.Table | None, features: pa.Table | None) -> _Closing:
     rows = feature_rows(features) if features is not None and features.num_rows else []
-    made = _closing_of(bar_rows(bars), bar_rows(gone), rows)
-    return replace(made, of=(bars, gone, features))
+    newest = list({_instrument(row): row for row in rows}.values())
+    made = _closing_of(bar_rows(bars), bar_rows(gone), newest)
+    return replace(made, of=(bars, gone, features), more=_more(features, rows, newest))
 
 
 def _closing_of(
     put: Sequence[Mapping[str, Any]],
     dropped: Sequence[Mapping[str, Any]],
-    features: Sequence[Mapping[str, Any]],
+    newest: Sequence[Mapping[str, Any]],
 ) -> _Closing:
-    """features: by rising time."""
     every = [(bar, orjson.dumps(bar)) for bar in put] + [(bar, b"") for bar in dropped]
-    rows: dict[str, list[bytes]] = {}
-    for row in features:
-        name = keys.features(*(row[each] for each in INSTRUMENT))
-        rows.setdefault(name, []).append(orjson.dumps(row))
-    newest = {name: each[-1] for name, each in rows.items()}
+    said = [orjson.dumps(row) for row in newest]
     return _Closing(
         NOTHING.of,
         _listed(value for bar, value in every if value),
         orjson.dumps(dropped),
-        _listed(newest.values()),
-        _listed(row for each in rows.values() for row in each[-WINDOW_MAX:]),
+        _listed(said),
         tuple(_bar_name(bar) for bar, _ in every),
         tuple(part for bar, value in every for part in (str(bar["t"]), value)),
-        tuple(newest),
-        tuple(newest.values()),
+        tuple(keys.features(*_instrument(row)) for row in newest),
+        tuple(said),
     )
+
+
+def _more(
+    features: pa.Table | None,
+    rows: Sequence[Mapping[str, Any]],
+    newest: Sequence[Mapping[str, Any]],
+) -> dict[bytes, bytes]:
+    """Return the further fields of an update of minutes, each where there is anything to say."""
+    found: dict[bytes, bytes] = {}
+    corrected: set[tuple[str, ...]] = set()
+    if features is not None and CHANGE in features.column_names:
+        late = features.filter(pc.not_equal(features[CHANGE], CLOSED))
+        corrected = {(*_instrument(row), row["t"]) for row in feature_rows(late)}
+    again = [n for n, row in enumerate(newest) if (*_instrument(row), row["t"]) in corrected]
+    if again:
+        found[AGAIN] = orjson.dumps(again)
+    told = {id(row) for row in newest}
+    missed = [
+        row
+        for row in rows
+        if id(row) not in told and (*_instrument(row), row["t"]) not in corrected
+    ]
+    if len(missed) > MISSED_ROWS_MAX:
+        found[ANEW] = b""
+    elif missed:
+        found[MISSED] = FEATURES + orjson.dumps(missed) + b"}"
+    return found
+
+
+def _instrument(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(row[name] for name in INSTRUMENT)
 
 
 def _listed(texts: Iterable[bytes]) -> bytes:

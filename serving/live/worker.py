@@ -37,7 +37,7 @@ WAIT_MS = 20
 GRACE_US = 1_000_000
 """Time after a minute's end at which it is closed: as the lake's job has it by default."""
 
-AFTER_ROUNDS = 10
+AFTER_ROUNDS = 3
 """Rounds after a close in which what nobody waits for is done: models have spoken by then."""
 
 READY_US = 200_000

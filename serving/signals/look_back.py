@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
+from feature_repo.trading.market import Instrument
 from serving.signals.models import InUse
 from serving.signals.scoring import Told, keep, looks_back, with_past
 from serving.signals.windows import Windows
@@ -35,10 +36,10 @@ class LookBack:
         self.keep()
         return with_past(self._windows, rows)
 
-    def forget(self) -> None:
-        """Begin anew: rows may lack between those heard and those to come."""
-        self._windows = Windows()
-        self._heard.clear()
+    def forget(self, instruments: Set[Instrument]) -> None:
+        """Begin anew: rows of these may lack between those heard and those to come."""
+        self.keep()
+        self._windows.forget(instruments)
 
     def keep(self) -> None:
         """Keep what was heard for the rows after it."""

@@ -21,7 +21,7 @@ from redis import Redis
 
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
-from serving.live.told import AHEAD, ANEW, FEATURES, UPDATE, WINDOW_MAX
+from serving.live.told import AGAIN, AHEAD, ANEW, FEATURES, MISSED, UPDATE, WINDOW_MAX
 from serving.signals.look_back import LookBack
 from serving.signals.models import InUse
 from serving.signals.outcomes import ByVersion
@@ -41,6 +41,9 @@ SHARDS_US = 1_000_000
 BACK_MS = (WINDOW_MAX + 2) * 60_000
 """How far back one that starts reads: the rows of the longest window, and the last that closed."""
 
+SCORED_MS = 70_000
+"""What was told longer ago is heard and not scored: the last minute that closed is not."""
+
 
 class Updates:
     """Reads every shard's minutes on from where it was; used by one thread."""
@@ -52,6 +55,7 @@ class Updates:
         self._after: dict[str, bytes | str] = {}
         self._looked_us: int | None = None
         self._ahead: dict[bytes, tuple[bytes, list[Told]]] = {}
+        self._instruments: dict[bytes, set[Instrument]] = {}
 
     def read(self, wait_ms: int = WAIT_MS) -> list[Told]:
         """Return the newest features of each instrument that came; waits for the first.
@@ -71,11 +75,9 @@ class Updates:
             for entry_id, fields in entries:
                 self._after[stream.decode()] = entry_id
                 told = self._rows(stream, fields, heard_us)
-                rows |= {row.instrument: row for row in told}
-                if self._look_back is not None:
-                    if ANEW in fields:
-                        self._look_back.forget()
-                    self._look_back.hear(told)
+                self._look_back_on(stream, fields, told, heard_us)
+                if heard_us // 1_000 - int(entry_id.partition(b"-")[0]) <= SCORED_MS:
+                    rows |= {row.instrument: row for row in told}
         return [row for row in rows.values() if is_fresh(row, heard_us)]
 
     def ahead(self) -> list[list[Told]]:
@@ -88,11 +90,27 @@ class Updates:
         if ahead is not None:
             self._ahead[stream] = ahead, _rows_of(FEATURES + ahead + b"}", heard_us)
             return ()
-        if ANEW in fields:
+        raw = fields.get(UPDATE)
+        if raw is None:
             return ()
-        raw = fields.get(UPDATE, b"")
         text, rows = self._ahead.pop(stream, (b"", []))
         return rows if raw == FEATURES + text + b"}" else _rows_of(raw, heard_us)
+
+    def _look_back_on(
+        self, stream: bytes, fields: Mapping[bytes, bytes], told: Sequence[Told], heard_us: int
+    ) -> None:
+        """Have the first row of each minute heard, those that were missed before the newest."""
+        if self._look_back is None:
+            return
+        mine = self._instruments.setdefault(stream, set())
+        if ANEW in fields:
+            self._look_back.forget(mine)
+        missed = fields.get(MISSED)
+        before = _rows_of(missed, heard_us) if missed else []
+        again = set(orjson.loads(fields.get(AGAIN, b"[]")))
+        rows = [*before, *(row for n, row in enumerate(told) if n not in again)]
+        mine.update(row.instrument for row in rows)
+        self._look_back.hear(rows)
 
     def _find_shards(self) -> None:
         now_us = self._clock.monotonic_us()

@@ -9,7 +9,7 @@ or whose Redis was emptied; the batch does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +82,11 @@ class Windows:
             series = self._series[instrument] = _Series()
         if t_us > series.newest_us and known_us - t_us <= LATE_US:
             series.add(t_us, known_us, values, degraded)
+
+    def forget(self, instruments: Set[Instrument]) -> None:
+        """Begin anew with these."""
+        for each in instruments:
+            self._series.pop(each, None)
 
     def past(self, instrument: Instrument, t_us: int, known_us: int) -> Past:
         """Return what was there before a row, once it was known."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from redis import Redis
 from redis.client import Pipeline
@@ -20,7 +21,7 @@ from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
 from serving.live.once import Once
 from serving.live.seed import nothing_before
-from serving.live.told import AHEAD, BARS_MAX, UPDATE, Teller
+from serving.live.told import AGAIN, AHEAD, BARS_MAX, MISSED, UPDATE, Teller
 from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.service.board import Board
 from serving.streams import keys, reader
@@ -71,7 +72,7 @@ def told(valkey_url: str) -> dict[str, Any]:
     kept: Any = client.zrange(keys.bars("sim:1", "spot", "X:BTCUSD", "1m"), 0, -1)
     minutes: Any = client.xrange(keys.minutes(shard))
     found = {
-        "minutes": [orjson.loads(fields[UPDATE]) for _, fields in minutes],
+        "minutes": [fields for _, fields in minutes],
         "updates": [orjson.loads(fields[UPDATE]) for _, fields in entries],
         "bars": [orjson.loads(raw) for raw in kept],
         "features": client.get(keys.features("sim:1", "spot", "X:BTCUSD")),
@@ -128,15 +129,26 @@ def test_closed_bars_are_kept_once_each_in_their_order(told: dict[str, Any]) -> 
     assert (newest["t"], newest["known"]) == (end_us, end_us)
 
 
-def test_models_are_told_of_every_minute_that_closed_and_others_of_the_newest(
-    told: dict[str, Any],
-) -> None:
+def test_models_are_told_of_minutes_that_closed_before_the_newest(told: dict[str, Any]) -> None:
     (closing,) = [each for each in told["updates"] if each["features"]]
     ends = [START_US + n * MINUTE_US for n in (1, 2)]
     assert [row["t"] for row in closing["features"]] == ends[-1:]
     (minutes,) = told["minutes"]
-    assert [row["t"] for row in minutes["features"]] == ends
-    assert minutes["features"][-1:] == closing["features"]
+    assert orjson.loads(minutes[UPDATE])["features"] == closing["features"]
+    missed = orjson.loads(minutes[MISSED])["features"]
+    assert [row["t"] for row in missed] == ends[:-1]
+    assert minutes.keys() == {UPDATE, MISSED}  # none is said to be corrected
+
+
+def test_a_corrected_row_is_told_as_one_that_was_there(told: dict[str, Any]) -> None:
+    (closing,) = [each for each in told["rounds"] if each.bars is not None]
+    changes = pa.array(["corrected"] * closing.features.num_rows)
+    at = closing.features.column_names.index("change")
+    features = closing.features.set_column(at, "change", changes)
+    commands = _commands(Teller(8), replace(closing, features=features))
+    minute = next(each for each in commands if each[1] == keys.minutes(8))
+    assert minute[minute.index(AGAIN) + 1] == b"[0]"
+    assert MISSED not in minute
 
 
 def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(
@@ -168,7 +180,10 @@ def test_who_begins_keeps_what_one_that_died_had_told(told: dict[str, Any], clie
     following.begin(client)
     assert len(_kept(following)) == 2  # bars, features
     assert _kept(following) == _kept(dying)
-    for _ in range(AFTER_ROUNDS):
+    for n in range(AFTER_ROUNDS + 1):
+        following = Teller(shard)
+        following.begin(client)
+        assert bool(_kept(following)) == (n <= AFTER_ROUNDS)
         pipe = client.pipeline()
         following(pipe, replace(closing, bars=None, gone=None, features=None))
         pipe.execute()

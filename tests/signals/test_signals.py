@@ -276,14 +276,24 @@ def test_one_that_starts_has_the_rows_before_as_far_as_none_lacks(client: Redis)
     shard, name = next(SHARDS), ticker()
     now_us = CLOCK.now_us()
     times = [now_us - n * 60_000_000 for n in range(6, -1, -1)]
-    for n, t_us in enumerate(times):
-        if n == 2:
-            client.xadd(keys.minutes(shard), {"n": b""})
-        tell(client, shard, row(name, t_us, values={**dict.fromkeys(MARKET.names), "rsi_14": n}))
+    rows = [
+        row(name, t_us, values={**dict.fromkeys(MARKET.names), "rsi_14": n})
+        for n, t_us in enumerate(times)
+    ]
+    for n in (0, 1):
+        tell(client, shard, rows[n])
+    client.xadd(keys.minutes(shard), {"n": b""})
+    again = row(name, times[1], values={**dict.fromkeys(MARKET.names), "rsi_14": 9})
+    entry: Any = {"u": orjson.dumps({"features": [again]}), "c": b"[0]"}
+    client.xadd(keys.minutes(shard), entry)
+    missed = orjson.dumps({"features": rows[2:5]})
+    entry = {"u": orjson.dumps({"features": [rows[5]]}), "m": missed}
+    client.xadd(keys.minutes(shard), entry)
+    tell(client, shard, rows[6])
     for _ in range(2):  # whoever starts after it, too
         look_back = LookBack()
-        rows = Updates(client, CLOCK, look_back).read(10)
-        mine = [each for each in rows if each.instrument.ticker == name]
+        found = Updates(client, CLOCK, look_back).read(10)
+        mine = [each for each in found if each.instrument.ticker == name]
         assert [each.t_us for each in mine] == times[-1:]
         model = in_use(champion=version(1, Looks()))
         (ready,) = look_back.ready(model, mine)
