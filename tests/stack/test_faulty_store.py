@@ -27,8 +27,8 @@ from tests.stack.faulty_store import FAULTS, FaultyStore
 
 CLOCK = SystemClock()
 SHARE = 0.15
-RETRIES = 4
-"""Series of a client's tries that an outage takes up."""
+RETRIES = 12
+"""Series of a client's tries that an outage takes up: a commit has several at once."""
 
 LAKE_S_MAX = 180.0
 BATCHES = 8
