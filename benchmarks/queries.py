@@ -8,8 +8,8 @@ and multi-series aggregation (a month of every ticker), over generated bars of d
 The hot tier holds the newest days only, as its contract says, and answers downsampling from its
 hourly roll-up; the lake and all others hold everything. Without --stack the lake lies in a folder
 beside an embedded PostgreSQL and Trino is left out; DSNs name empty databases. --lake-only: raw
-DuckDB and the lake, none of the others. chDB and ArcticDB
-come with the extra `bench`: pip install -e '.[bench]'.
+DuckDB and the lake, none of the others. chDB and ArcticDB come with the extra `bench`: pip install
+-e '.[bench]'.
 
 Per store: bytes on disk, seconds to load, and milliseconds cold (first answer on a new connection,
 the system's cache of its files, or of MinIO's, dropped where they lie here) and warm (median over

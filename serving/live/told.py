@@ -83,7 +83,6 @@ class _Closing:
     of each instrument. more: other fields of its entry of the stream of minutes.
     """
 
-    of: tuple[pa.Table | None, ...]
     bars: bytes = b"[]"
     gone: bytes = b"[]"
     features: bytes = b"[]"
@@ -92,6 +91,7 @@ class _Closing:
     feature_names: tuple[str, ...] = ()
     feature_values: tuple[bytes, ...] = ()
     more: Mapping[bytes, bytes] = field(default_factory=dict)
+    of: tuple[pa.Table | None, ...] = (None, None, None)
 
     @property
     def is_empty(self) -> bool:
@@ -99,7 +99,7 @@ class _Closing:
         return not self.bar_names and not self.feature_names
 
 
-NOTHING = _Closing((None, None, None))
+NOTHING = _Closing()
 
 
 class Teller:
@@ -109,7 +109,7 @@ class Teller:
         self._shard = shard
         self._stream = keys.updates(shard)
         self._ready = NOTHING
-        self._told_ahead: _Closing = NOTHING
+        self._told_ahead = NOTHING
         self._told = NOTHING
 
     def begin(self, client: Redis) -> None:
@@ -121,7 +121,8 @@ class Teller:
                 made = _closing_of(said["bars"], said["gone"], said["features"])
             except (KeyError, TypeError, ValueError):
                 continue  # of a worker of another version
-            self._told = self._told if made.is_empty else made
+            if not made.is_empty:
+                self._told = made
 
     def beforehand(self, bars: pa.Table, gone: pa.Table, features: pa.Table) -> None:
         """Make ready what is told of a round with these; another thread may."""
@@ -197,7 +198,6 @@ def _closing_of(
     every = [(bar, orjson.dumps(bar)) for bar in put] + [(bar, b"") for bar in dropped]
     said = [orjson.dumps(row) for row in newest]
     return _Closing(
-        NOTHING.of,
         _listed(value for bar, value in every if value),
         orjson.dumps(dropped),
         _listed(said),
@@ -215,24 +215,29 @@ def _more(
 ) -> dict[bytes, bytes]:
     """Return the further fields of an update of minutes, each where there is anything to say."""
     found: dict[bytes, bytes] = {}
-    corrected: set[tuple[str, ...]] = set()
-    if features is not None and CHANGE in features.column_names:
-        late = features.filter(pc.not_equal(features[CHANGE], CLOSED))
-        corrected = {(*_instrument(row), row["t"]) for row in feature_rows(late)}
-    again = [n for n, row in enumerate(newest) if (*_instrument(row), row["t"]) in corrected]
+    corrected = _corrected(features)
+    again = [n for n, row in enumerate(newest) if _place(row) in corrected]
     if again:
         found[AGAIN] = orjson.dumps(again)
-    told = {id(row) for row in newest}
-    missed = [
-        row
-        for row in rows
-        if id(row) not in told and (*_instrument(row), row["t"]) not in corrected
-    ]
+    told = corrected | {_place(row) for row in newest}
+    missed = [row for row in rows if _place(row) not in told]
     if len(missed) > MISSED_ROWS_MAX:
         found[ANEW] = b""
     elif missed:
         found[MISSED] = FEATURES + orjson.dumps(missed) + b"}"
     return found
+
+
+def _corrected(features: pa.Table | None) -> set[tuple[Any, ...]]:
+    """Return the places of rows that were there before."""
+    if features is None or CHANGE not in features.column_names:
+        return set()
+    found = features.filter(pc.not_equal(features[CHANGE], CLOSED))
+    return {_place(row) for row in feature_rows(found)} if found.num_rows else set()
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*_instrument(row), row["t"])
 
 
 def _instrument(row: Mapping[str, Any]) -> tuple[str, ...]:
