@@ -23,7 +23,7 @@ from lake.ingest.codecs import codecs
 from lake.ingest.intake import Slice
 from serving.live.once import Once
 from serving.live.seed import nothing_before
-from serving.live.worker import Round, Worker
+from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.streams import keys, latest, reader
 from serving.streams.connect import connected
 from serving.streams.publisher import Publisher
@@ -239,4 +239,31 @@ def test_what_is_made_ready_is_what_closes_unless_a_drop_is_heard_of_meanwhile(
     marks = {row["degraded"] for row in found.bars.to_pylist() if row["interval"] == "1m"}
     assert (True in marks) == is_dropped
     assert any(found.features["degraded"].to_pylist()) == is_dropped
+    worker.close()
+
+
+def test_what_a_close_leaves_for_later_is_done_once_and_before_the_next(shard: Shard) -> None:
+    done: list[int] = []
+    worker = shard.worker(afterwards=lambda pipe: done.append(worker.bars.closed_us))
+
+    def close() -> None:
+        shard.clock.step(MINUTE_US)
+        found = worker.round(1)
+        assert found is not None
+        assert found.bars is not None
+
+    close()
+    for _ in range(AFTER_ROUNDS - 1):
+        worker.round(1)
+    assert done == []
+    for _ in range(2 * AFTER_ROUNDS):
+        worker.round(1)
+    ends = [START_US + n * MINUTE_US for n in (1, 2, 3)]
+    assert done == ends[:1]
+    close()
+    close()
+    assert done == ends[:2]
+    for _ in range(AFTER_ROUNDS):
+        worker.round(1)
+    assert done == ends
     worker.close()
