@@ -23,10 +23,6 @@ STORE_EXTENSION = "httpfs"
 STORE_SETTINGS = {"http_timeout": 10, "http_retries": 4, "http_retry_wait_ms": 100}
 """Seconds, tries and milliseconds: what a store does not answer by then is not there."""
 
-STORE_CACHE = {"enable_http_metadata_cache": True}
-"""A file of the lake never changes under its name, so what was read of it holds without asking the
-store again, a request for each file of each query: those of a year take a third of the time."""
-
 GONE = ("404", "No files found", "No such file")
 """How DuckDB says that a file is not there."""
 
@@ -60,8 +56,10 @@ def attach_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse
     if not secret:
         return
     connection.execute(f"LOAD {quote(str(extension_path(STORE_EXTENSION)))}")
-    for name, value in (STORE_SETTINGS | STORE_CACHE).items():
+    for name, value in STORE_SETTINGS.items():
         connection.execute(f"SET GLOBAL {name} = {value}")  # of its cursors, too
+    # No file of the lake changes under its name: else each query asks about each of its files.
+    connection.execute("SET GLOBAL enable_http_metadata_cache = true")
     if isinstance(warehouse, Bucket) and warehouse.ca:
         connection.execute(f"SET GLOBAL ca_cert_file = {quote(warehouse.ca)}")
         connection.execute("SET GLOBAL enable_server_cert_verification = true")
