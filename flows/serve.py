@@ -10,6 +10,7 @@ worker runs them.
 
 from __future__ import annotations
 
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -156,11 +157,13 @@ def send_lineage(home: Path, stop: threading.Event) -> None:
 
 def answers() -> bool:
     """Tell whether Prefect's server is there."""
-    url = get_current_settings().api.url
-    if not url:
+    api = get_current_settings().api
+    if not api.url:
         return False
+    trusting = ssl.create_default_context(cafile=api.ssl_cert_file)
     try:
-        return httpx.get(f"{url}/health", timeout=ANSWER_S_MAX).status_code == HTTPStatus.OK
+        answer = httpx.get(f"{api.url}/health", timeout=ANSWER_S_MAX, verify=trusting)
+        return answer.status_code == HTTPStatus.OK
     except httpx.HTTPError:
         return False
 

@@ -17,7 +17,8 @@ import pytest
 from psycopg import sql
 from redis import Redis
 
-from feature_repo.models.registry import FOLDER, Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import FOLDER, registry_place
 from infra.servers.lock import held
 from infra.servers.postgres_files import wheel
 from infra.servers.postgres_server import PostgresServer, Postmaster, admin_dsn

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -25,34 +24,17 @@ import httpx
 import sqlalchemy.exc
 
 from feature_repo.models.learner import TREES, Model, read_model
+from feature_repo.models.registry_place import RegistryPlace, see_it_answers, tell_mlflow
 from lake.errors import BadInput, Damaged, Unavailable, WrongUse
-from lake.state import read_state
 from lake.steps import Steps
 
 ROLES = ("champion", "challenger", "shadow")
-FOLDER = "mlflow"
-"""What a home holds of models where no server does."""
-
 MODEL_FILE = "model.txt"
 CARD_FILE = "card.json"
 EXTRA_TAG = "ticklake."
-ANSWER_S_MAX = 5.0
 VERSIONS_MAX = 1_000
 STALE_RUNS_MAX = 1_000
 MODELS_MAX = 200
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryPlace:
-    """tracking: MLflow's URI; artifacts: where files go, "" where the server says."""
-
-    tracking: str
-    artifacts: str
-
-    @property
-    def words(self) -> str:
-        """Return what to call it."""
-        return f"MLflow at {self.tracking}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +73,13 @@ class Standing:
     tags: Mapping[str, str]
 
 
-def has_registry(home: Path) -> bool:
-    """Tell whether a home has a registry, without making one."""
-    return "mlflow" in read_state(home) or (home / FOLDER / "mlflow.db").is_file()
-
-
-def registry_place(home: Path) -> RegistryPlace:
-    """Return a home's registry: the server of its profile, else a file of the home."""
-    url = read_state(home).get("mlflow", {}).get("url")
-    if isinstance(url, str):
-        return RegistryPlace(url, "")
-    folder = (home / FOLDER).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    return RegistryPlace(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri())
-
-
 class Registry:
     """One process's way to it. Each call raises Unavailable where MLflow does not answer."""
 
     def __init__(self, place: RegistryPlace, *, steps: Steps | None = None) -> None:
         self.place = place
         self._steps = steps or Steps()
-        # MLflow tells its makers of its use from its import on, unless it is told not to; and it
-        # tries a dead server for minutes; its progress bars are in the way of ours.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        tell_mlflow(place)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             # of type hints of its own, at its import
@@ -304,8 +267,7 @@ class Registry:
     def _faults(self) -> Iterator[None]:
         """Raise in our words what MLflow meets."""
         try:
-            if self.place.tracking.startswith("http"):
-                httpx.get(f"{self.place.tracking}/health", timeout=ANSWER_S_MAX).raise_for_status()
+            see_it_answers(self.place)
             yield
         except (httpx.HTTPError, sqlalchemy.exc.SQLAlchemyError) as error:
             first = str(error).strip().partition("\n")[0]

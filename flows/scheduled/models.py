@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from feature_repo.models.registry_place import registry_place
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
@@ -61,7 +62,7 @@ def challenger_to_champion(home: Path | None = None) -> list[str]:
 
 def _registry(home: Path) -> Any:
     registry = import_module("feature_repo.models.registry")
-    return registry.Registry(registry.registry_place(home))
+    return registry.Registry(registry_place(home))
 
 
 def _words(lines: list[str]) -> str:

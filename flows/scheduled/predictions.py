@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from feature_repo.models.registry_place import registry_place
 from flows.place import place_of
 from flows.scheduled.schedule import Schedule
 from flows.scheduled.tries import in_one, tried
@@ -27,7 +28,7 @@ def speak(home: Path | None, show: ShowPart) -> list[str]:
     """Write what every version in use says of the features that are new."""
     place = place_of(home)
     models = import_module("feature_repo.models.registry")
-    registry = models.Registry(models.registry_place(place.settings.home))
+    registry = models.Registry(registry_place(place.settings.home))
     score = import_module("flows.features_to_predictions").score
     said_now = score(place.dsn, place.warehouse, registry, SystemClock(), show=show)
     return [each.line() for each in said_now]
@@ -47,7 +48,7 @@ def measure(home: Path | None, show: ShowPart) -> list[str]:
     """Measure every version in use, tell of champions that went astray, write the page."""
     place = place_of(home)
     models = import_module("feature_repo.models.registry")
-    registry = models.Registry(models.registry_place(place.settings.home))
+    registry = models.Registry(registry_place(place.settings.home))
     looked = import_module("flows.features_to_drift").look(
         place.dsn, place.warehouse, registry, SystemClock(), show=show
     )

@@ -26,7 +26,8 @@ def models() -> None:
 @verb
 def list_all(settings: Settings, model: str) -> Answer:
     """List the versions of every model, or of MODEL, oldest first, with their roles."""
-    from feature_repo.models.registry import Registry, registry_place
+    from feature_repo.models.registry import Registry
+    from feature_repo.models.registry_place import registry_place
     from lake.clock import utc_from_us
 
     registry = Registry(registry_place(settings.home))
@@ -66,7 +67,8 @@ def promote(
     challenger's tests that came after all that the champion knew, which the weekly training keeps.
     """
     from feature_repo.models.promotion import Criteria
-    from feature_repo.models.registry import Registry, registry_place
+    from feature_repo.models.registry import Registry
+    from feature_repo.models.registry_place import registry_place
     from flows.challenger_to_champion import promote as decided
     from lake.hot.turn import turn
     from lake.state import postgres_dsn
@@ -137,7 +139,8 @@ def route(
     """
     import getpass
 
-    from feature_repo.models.registry import Registry, registry_place
+    from feature_repo.models.registry import Registry
+    from feature_repo.models.registry_place import registry_place
     from lake.clock import SystemClock, utc_from_us
     from serving.signals.route import BANDIT, CANARY, EXPERIMENT, Route
     from serving.signals.route_log import Entry, entries, keep
@@ -176,7 +179,8 @@ def score(settings: Settings) -> Answer:
     Champion, challenger and shadow each speak of the features that came after their training, once
     a row, with the vector and what each feature added. ml_models is brought up to the registry.
     """
-    from feature_repo.models.registry import Registry, registry_place
+    from feature_repo.models.registry import Registry
+    from feature_repo.models.registry_place import registry_place
     from flows.features_to_predictions import score as scored
     from lake.clock import SystemClock
     from lake.state import postgres_dsn
@@ -200,7 +204,8 @@ def monitor(settings: Settings, out: Path | None) -> Answer:
     rate beside those of the tests: rows of quality_results, an alert for a champion, and a page in
     the home (models/drift.html). Ends with 1 where somebody should look at a champion.
     """
-    from feature_repo.models.registry import Registry, registry_place
+    from feature_repo.models.registry import Registry
+    from feature_repo.models.registry_place import registry_place
     from flows.drift_to_page import write_page
     from flows.features_to_drift import CHAMPION, look
     from lake.clock import SystemClock

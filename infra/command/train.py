@@ -219,7 +219,8 @@ def warned(inputs: Inputs, order: Order) -> list[str]:
 
 def entered(settings: Settings, table: pa.Table, order: Order, predictions: Path | None) -> Answer:
     """Train, enter the version as challenger, keep its receipt, and what the tests predicted."""
-    from feature_repo.models.registry import Registry, registry_place
+    from feature_repo.models.registry import Registry
+    from feature_repo.models.registry_place import registry_place
     from flows.challenger_to_champion import CHALLENGER
     from flows.features_to_model import train_model
     from flows.tests_to_predictions import write_predictions

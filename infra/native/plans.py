@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 from flows.pool import POOL
-from infra.native import trino_door
+from infra.native import page_door, trino_door
 from infra.native.software import Software
 from infra.native.tools import Tool
 from infra.servers import at_rest, store_users
 from infra.servers.buckets import Buckets
 from infra.servers.config_files import CONFIG, lines, variables
 from infra.servers.door import LOCAL, Door
+from infra.servers.flow_servers import client_variables
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_files import DATABASE
 from infra.servers.web_server import Kind, Plan
@@ -52,6 +54,16 @@ class Wiring:
         """Return the S3 store's address."""
         return f"{self.door.http}://{self.door.name}:{self.minio_port}"
 
+    @property
+    def models_database(self) -> str:
+        """Return the address of MLflow's database, as it reads it."""
+        return self.dsn("postgresql+psycopg2", MLFLOW)
+
+    @property
+    def certificates(self) -> tuple[Path, ...]:
+        """Return the file of which a server reads its certificate, where it has one."""
+        return (self.door.certificate,) if self.door.tls else ()
+
     def dsn(self, scheme: str, owner: str) -> str:
         """Return the address of the database that belongs to an owner of the same name."""
         password = self.passwords[owner]
@@ -81,7 +93,10 @@ def kinds(software: Software) -> dict[str, Kind]:
             b'"starting":false',
             version("trino", "trino"),
         ),
-        "prefect": Kind("prefect", "prefect", "/api/health", b"true", version("python", "prefect")),
+        "prefect": Kind(
+            *("prefect", page_door.PREFECT_APP, "/api/health", b"true"),
+            version("python", "prefect"),
+        ),
         # of our own environment: it runs our flows
         WORKER: Kind(WORKER, WORKER, "/health", b"OK", lambda: installed("prefect")),
         "mlflow": Kind("mlflow", "mlflow", "/health", b"OK", version("python", "mlflow")),
@@ -159,27 +174,27 @@ def catalog_variables(passwords: Mapping[str, str]) -> dict[str, str]:
 
 def prefect(wiring: Wiring) -> Callable[[int], Plan]:
     """Return how Prefect's server is started: with its schedules, on its own database."""
-    words = (str(wiring.software.python), "-m", "prefect", "server", "start", "--host", LOOPBACK)
+    words = (str(wiring.software.python), *page_door.prefect_words(wiring.door), "--port")
     environment = variables(CONFIG / "prefect.env") | {
         "PREFECT_HOME": str(wiring.home / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": wiring.dsn("postgresql+asyncpg", PREFECT),
+        **page_door.prefect_variables(wiring.door, wiring.passwords),
         **wiring.trusting,
     }
-
-    def plan(port: int) -> Plan:
-        api = {"PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api"}
-        return Plan((*words, "--port", str(port)), environment | api)
-
-    return plan
+    files = wiring.certificates
+    return lambda port: Plan((*words, str(port)), environment, files)
 
 
-def worker(wiring: Wiring, prefect_port: int) -> Callable[[int], Plan]:
-    """Return how the worker of the work pool is started; it makes the pool where there is none."""
+def worker(wiring: Wiring, prefect: Mapping[str, Any]) -> Callable[[int], Plan]:
+    """Return how the worker of the work pool is started; it makes the pool where there is none.
+
+    prefect: the server, as the home's state has it.
+    """
     words = ["-m", "prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--type", "process"]
     words += ["--limit", str(RUNS_AT_ONCE_MAX), "--install-policy", "never", "--with-healthcheck"]
     environment = variables(CONFIG / "prefect.env") | {
         "PREFECT_HOME": str(wiring.home / WORKER),
-        "PREFECT_API_URL": f"http://{LOOPBACK}:{prefect_port}/api",
+        **client_variables(prefect),
         "PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK,
         "TICKLAKE_HOME": str(wiring.home),
     }
@@ -190,17 +205,20 @@ def worker(wiring: Wiring, prefect_port: int) -> Callable[[int], Plan]:
 
 def mlflow(wiring: Wiring) -> Callable[[int], Plan]:
     """Return how MLflow's server is started; clients need no key of the S3 store behind it."""
-    words = (str(wiring.software.python), "-m", "mlflow", "server", "--workers", "1", "--host")
+    door = wiring.door
+    words = [str(wiring.software.python), "-m", "mlflow", "server", "--workers", "1"]
+    words += [*page_door.mlflow_words(door), "--host", door.listen, "--port"]
     environment = variables(CONFIG / "mlflow.env") | {
-        "MLFLOW_BACKEND_STORE_URI": wiring.dsn("postgresql+psycopg2", MLFLOW),
+        "MLFLOW_BACKEND_STORE_URI": wiring.models_database,
         "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{wiring.buckets.models}",
         "MLFLOW_S3_ENDPOINT_URL": wiring.s3,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": store_users.MLFLOW,
         "AWS_SECRET_ACCESS_KEY": wiring.passwords[store_users.key_name(store_users.MLFLOW)],
+        **page_door.mlflow_variables(wiring.home, door, wiring.passwords),
         **wiring.trusting,
     }
-    return lambda port: Plan((*words, LOOPBACK, "--port", str(port)), environment)
+    return lambda port: Plan((*words, str(port)), environment, wiring.certificates)
 
 
 def java(software: Software) -> Tool:

@@ -14,11 +14,25 @@ from typing import Any
 
 import psycopg
 
-from infra.native import minio_part, plans, python_part, timescale, trino_door, trino_part
+from infra.native import (
+    minio_part,
+    page_door,
+    plans,
+    python_part,
+    timescale,
+    trino_door,
+    trino_part,
+)
 from infra.native.debian_part import REDIS
 from infra.native.part import Place
 from infra.native.software import INSTALL, Software
-from infra.native.stack_state import stores_state, trino_user, trusted, users_state
+from infra.native.stack_state import (
+    prefect_state,
+    stores_state,
+    trino_user,
+    trusted,
+    users_state,
+)
 from infra.servers import at_rest, store_users, valkey_server
 from infra.servers.buckets import Buckets, buckets_of, see_to_buckets
 from infra.servers.certificates import set_door
@@ -43,10 +57,9 @@ PASSWORDS = (
     *store_users.key_names(),
     *(trino_door.password_name(name) for name in trino_door.users()),
     "trino_secret",
+    *(page_door.password_name(name) for name in (plans.PREFECT, plans.MLFLOW)),
+    page_door.MLFLOW_SECRET,
 )
-OPEN = ("minio", "trino")
-"""Web servers that listen where the door says; Prefect and MLflow ask for no password, and stay on
-loopback."""
 
 LOCK_S_MAX = 600.0
 """Another `up` may be making everything for the first time."""
@@ -97,7 +110,7 @@ class Stack:
         redis = valkey_server.Programs("redis", REDIS, self.software.usr)
         door = door_of(home)
         web = {
-            name: WebServer(home, clock, kind, door if name in OPEN else LOCAL)
+            name: WebServer(home, clock, kind, LOCAL if name == plans.WORKER else door)
             for name, kind in plans.kinds(self.software).items()
         }
         return Servers(
@@ -216,6 +229,7 @@ class Start:
         )
         if door.tls:
             trino_door.see_to_files(self.home, passwords)
+            page_door.see_to_file(self.home, wiring.models_database)
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
         write_state(self.home, state)  # already true, should one of the next not start
         state["roles"] = self._roles(postgres, state, passwords)  # with which catalogs connect
@@ -234,7 +248,7 @@ class Start:
     def _prefect(self, ports: Mapping[str, int], wiring: plans.Wiring) -> tuple[Web, Web]:
         """Start Prefect's server, then the worker of its pool."""
         server = self.servers.prefect.up(ports[plans.PREFECT], plans.prefect(wiring))
-        worker = plans.worker(wiring, server.port)
+        worker = plans.worker(wiring, prefect_state(server, wiring))
         return server, self.servers.worker.up(ports[plans.WORKER], worker)
 
     def _databases(self, port: int, passwords: Mapping[str, str]) -> Postmaster:

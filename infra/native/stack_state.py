@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from feature_repo.ledger.places import OF_STORE
-from infra.native import plans, trino_door
-from infra.servers.door import Door
-from infra.servers.ports import LOOPBACK
+from infra.native import page_door, plans, trino_door
+from infra.servers.door import LOCAL, Door
 from infra.servers.postgres_server import Postmaster, dsn
 from infra.servers.valkey_server import Valkey, url
 from infra.servers.web_server import Web
@@ -59,21 +58,26 @@ def trusted(door: Door) -> dict[str, str]:
     return {"ca": str(door.ca)} if door.ca else {}
 
 
+def web_state(server: Web, door: Door, path: str = "") -> dict[str, Any]:
+    """Return what the state says of a server that answers over HTTP."""
+    url = f"{door.http}://{door.name}:{server.port}{path}"
+    return {"url": url, "port": server.port, "pid": server.pid, **trusted(door)}
+
+
+def prefect_state(prefect: Web, wiring: plans.Wiring) -> dict[str, Any]:
+    """Return what the state says of Prefect's server."""
+    login = page_door.login(plans.PREFECT, wiring.door, wiring.passwords)
+    return web_state(prefect, wiring.door, "/api") | login
+
+
 def users_state(
     trino: Web, prefect: Web, worker: Web, mlflow: Web, wiring: plans.Wiring
 ) -> dict[str, dict[str, Any]]:
     """Return what the state says of the servers that work on data."""
-    paths = {"trino": "", "prefect": "/api", plans.WORKER: "", "mlflow": ""}
-    servers = {"trino": trino, "prefect": prefect, plans.WORKER: worker, "mlflow": mlflow}
-    found: dict[str, dict[str, Any]] = {
-        name: {
-            "url": f"http://{LOOPBACK}:{web.port}{paths[name]}",
-            "port": web.port,
-            "pid": web.pid,
-        }
-        for name, web in servers.items()
+    door, passwords = wiring.door, wiring.passwords
+    return {
+        "trino": web_state(trino, door) | trino_user(trino_door.OWNER, passwords, door),
+        plans.PREFECT: prefect_state(prefect, wiring),
+        plans.WORKER: web_state(worker, LOCAL),
+        plans.MLFLOW: web_state(mlflow, door) | page_door.login(plans.MLFLOW, door, passwords),
     }
-    door = wiring.door
-    found["trino"] |= {"url": f"{door.http}://{door.name}:{trino.port}", **trusted(door)}
-    found["trino"] |= trino_user(trino_door.OWNER, wiring.passwords, door)
-    return found

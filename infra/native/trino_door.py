@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from infra.servers.certificates import TRUST_PASSWORD
 from infra.servers.door import Door
+from infra.servers.home import write_closed
 from lake.roles import ROLES
 
 OWNER = "ticklake"
@@ -32,8 +32,8 @@ def password_name(user: str) -> str:
 def see_to_files(home: Path, passwords: Mapping[str, str]) -> None:
     """Write settings and passwords where only their owner reads them."""
     hashed = [f"{name}:{hashed_word(passwords[password_name(name)])}\n" for name in users()]
-    _write(home / "run" / PASSWORDS, "".join(hashed))
-    _write(home / "run" / SETTINGS, settings())
+    write_closed(home / "run" / PASSWORDS, "".join(hashed))
+    write_closed(home / "run" / SETTINGS, settings())
 
 
 def settings() -> str:
@@ -80,10 +80,3 @@ def java_words(door: Door) -> list[str]:
         "-Djavax.net.ssl.trustStoreType=PKCS12",
         f"-Djavax.net.ssl.trustStorePassword={TRUST_PASSWORD}",
     ]
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    new.replace(path)

@@ -40,6 +40,12 @@ OPTIONAL = {
 }
 """Servers that may be missing, and the variable of each one's address."""
 
+CLIENT_CA = {
+    "prefect": "PREFECT_API_SSL_CERT_FILE",
+    "mlflow": "MLFLOW_TRACKING_SERVER_CERT_PATH",
+}
+"""What their own clients read of whom to trust; without, whom the system trusts."""
+
 
 def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     """Return the state (lake.state) that these variables say; BadInput names one that is missing.
@@ -47,9 +53,11 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     Passwords may hold any character. A role with a password, ANALYST_PASSWORD and so on, has it in
     the database; its keys in the store are ANALYST_S3_ACCESS_KEY and ANALYST_S3_SECRET_KEY, without
     which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
-    there, unless it has one of its own. TLS_CA is a file of certificates: the
-    servers are then reached by TLS alone, Trino by the roles' passwords too, TRINO_PASSWORD the
-    owner's. TRINO_CA is one for Trino alone, where the others are reached as they are.
+    there, unless it has one of its own. One comes into Prefect and MLflow by the variables of their
+    own clients (PREFECT_API_AUTH_STRING; MLFLOW_TRACKING_USERNAME and _PASSWORD). TLS_CA is a file
+    of certificates: the stores are then reached by TLS alone, Trino by the roles' passwords too,
+    TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, where the others are reached as
+    they are.
     role: the state is of that role alone, whose password stands in the place of the
     owner's; nobody else's is asked for, or kept.
     """
@@ -92,13 +100,22 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
         state["models"] = {"secret_key": environ[f"{mlflow}_PASSWORD"]}
     for server, name in OPTIONAL.items():
         if environ.get(name):
-            state[server] = {"url": environ[name]}
+            state[server] = {"url": environ[name], **_ways_in(server, environ)}
     if "trino" in state:
         state["trino"]["user"] = environ.get("TRINO_USER") or "ticklake"
         if environ.get("TRINO_PASSWORD"):
             state["trino"]["password"] = environ["TRINO_PASSWORD"]
     ca = environ.get("TLS_CA") or ""
     return by_password(trusting(state, ca), environ.get("TRINO_CA") or ca, roles)
+
+
+def _ways_in(server: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return how one comes into Prefect or MLflow, by the variables of their own clients."""
+    mlflow = [environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD")]
+    logins = {"prefect": environ.get("PREFECT_API_AUTH_STRING", ""), "mlflow": ":".join(mlflow)}
+    user, _, password = logins.get(server, "").partition(":")
+    found = {"ca": environ.get(CLIENT_CA.get(server, ""), ""), "user": user, "password": password}
+    return {name: value for name, value in found.items() if value}
 
 
 def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:

@@ -134,6 +134,15 @@ def checked(source: Path, ca: bytes, server: bytes, key: bytes, now: datetime) -
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if own.public_bytes(*form) != leaf.public_key().public_bytes(*form):
         raise BadInput(str(source / "server.key"), "is not server.crt's", "give the right one")
+    return _names_in(leaf)
+
+
+def certified_names(path: Path) -> list[str]:
+    """Return the names that a certificate's file is for; BadInput for what is none."""
+    return _names_in(_certificates(path, _read(path))[0])
+
+
+def _names_in(leaf: x509.Certificate) -> list[str]:
     with suppress(x509.ExtensionNotFound):
         said = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return [

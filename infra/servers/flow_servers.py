@@ -42,15 +42,12 @@ class FlowServers:
     def begin(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Start what is down, at once; return the state's entry `prefect`, with its address."""
         known = state.get("prefect", {})
-        if "url" in known and not known.get("own"):
-            url = known["url"]
-        else:
+        if "url" not in known or known.get("own"):
             plan = prefect_plan(self._home)
             port = self._prefect.begin(int(known.get("port", PREFECT_PORT)), plan)
-            url = f"http://{LOOPBACK}:{port}/api"
-            known = {"url": url, "port": port, "own": True}
+            known = {"url": f"http://{LOOPBACK}:{port}/api", "port": port, "own": True}
         where = () if known.get("own") else (POOL_WORD,)
-        self._flows.begin(0, lambda _: self._flows_plan(url, where))
+        self._flows.begin(0, lambda _: self._flows_plan(known, where))
         return dict(known)
 
     def down(self) -> tuple[str, ...]:
@@ -85,15 +82,25 @@ class FlowServers:
             "log": str(self._flows.log),
         }
 
-    def _flows_plan(self, url: str, where: tuple[str, ...]) -> Plan:
+    def _flows_plan(self, prefect: Mapping[str, Any], where: tuple[str, ...]) -> Plan:
         environment = {
             **_quiet(),
             "PREFECT_HOME": str(self._home / "flows"),
-            "PREFECT_API_URL": url,
+            **client_variables(prefect),
             "TICKLAKE_HOME": str(self._home),
         }
         words = (sys.executable, "-m", "flows.serve", str(self._home), *where)
         return Plan(words, environment)
+
+
+def client_variables(prefect: Mapping[str, Any]) -> dict[str, str]:
+    """Return how Prefect's clients come into a server, from its entry in a home's state."""
+    found = {"PREFECT_API_URL": str(prefect["url"])}
+    if "ca" in prefect:
+        found["PREFECT_API_SSL_CERT_FILE"] = str(prefect["ca"])
+    if "user" in prefect:
+        found["PREFECT_API_AUTH_STRING"] = f"{prefect['user']}:{prefect['password']}"
+    return found
 
 
 def prefect_plan(home: Path) -> Callable[[int], Plan]:

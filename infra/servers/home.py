@@ -52,11 +52,16 @@ def read_passwords(home: Path, names: Sequence[str]) -> dict[str, str]:
     missing = [name for name in names if name not in kept]
     if missing:
         kept |= {name: secrets.token_hex(16) for name in missing}
-        new = path.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(kept, file)
-        new.replace(path)
+        write_closed(path, json.dumps(kept))
     return {name: kept[name] for name in names}
+
+
+def write_closed(path: Path, text: str) -> None:
+    """Replace a file, whole, by one that its owner alone reads."""
+    new = path.with_name(f"{path.name}.new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)
 
 
 def port_of(state: dict[str, Any], server: str) -> int | None:

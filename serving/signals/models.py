@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from feature_repo.models.registry import ROLES, Registry, Standing, has_registry, registry_place
+from feature_repo.models.registry import ROLES, Registry, Standing
+from feature_repo.models.registry_place import has_registry, registry_place
 from lake.errors import TicklakeError, Unavailable
 from serving.signals.loaded import Loaded, loaded
 from serving.signals.route import Route

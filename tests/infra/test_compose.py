@@ -19,7 +19,7 @@ from flows import serve
 from flows.pool import POOL, POOL_WORD
 from infra.command.main import ticklake
 from infra.native import tls_folder, trino_part
-from infra.servers.addresses import REQUIRED
+from infra.servers.addresses import REQUIRED, from_env
 from lake.clock import SystemClock
 from lake.errors import BadInput
 from tests.test_readme import parsed
@@ -30,7 +30,8 @@ FILE = INFRA / "compose.yaml"
 DOCKERFILE = (INFRA / "Dockerfile").read_text()
 COMPOSE = Path(compose.__file__).parent / "docker-compose"
 TLS_FILE = INFRA / "compose.tls.yaml"
-TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET")
+PAGES = ("PREFECT_PAGE_PASSWORD", "MLFLOW_PAGE_PASSWORD", "MLFLOW_SECRET")
+TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET", *PAGES)
 ONCE = {"set-up", "views", "restore", "recover"}
 """Services that end; the last two only where somebody asks for a restore."""
 
@@ -321,7 +322,7 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
         for name, each in behind_tls.items()
     }
     beyond = {name for name, hosts in ports.items() if hosts - {LOOPBACK}}
-    assert beyond == {"timescaledb", "minio", "redis", "trino", "live"}
+    assert beyond == {"timescaledb", "minio", "redis", "trino", "prefect", "mlflow", "live"}
     for name in beyond:
         assert behind_tls[name]["depends_on"]["certificates"], name
         assert "/tls" in {mount["target"] for mount in behind_tls[name]["volumes"]}, name
@@ -332,7 +333,21 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
             "https://trino:8443",
             "https://minio:9000",
         )
-        assert given["TLS_CA"] == "/etc/ticklake/trust/ca.crt"
+        ca = given["TLS_CA"]
+        assert ca == "/etc/ticklake/trust/ca.crt"
+        state = from_env(given)
+        assert state["prefect"] == {
+            "url": "https://prefect:4200/api",
+            "ca": ca,
+            "user": "ticklake",
+            "password": "given-PREFECT_PAGE_PASSWORD",
+        }
+        assert state["mlflow"] == {
+            "url": "https://mlflow:5000",
+            "ca": ca,
+            "user": "ticklake",
+            "password": "given-MLFLOW_PAGE_PASSWORD",
+        }
     for name in ("backups", "restore"):
         given = behind_tls[name]["environment"]
         assert (given["S3_ENDPOINT"], given["PGSSLMODE"]) == ("https://minio:9000", "verify-full")
@@ -342,7 +357,7 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
     for name in readers | {"ingest", "metrics", "prefect", "mlflow", "live"}:
         mounts = {mount["target"] for mount in behind_tls[name]["volumes"]}
         assert "/etc/ticklake/trust" in mounts, name
-        assert name == "live" or "/tls" not in mounts, name
+        assert name in beyond or "/tls" not in mounts, name
     assert behind_tls["live"]["environment"]["TICKLAKE_SERVICE_TLS"] == "/tls"
 
 
@@ -364,5 +379,6 @@ def test_the_folder_of_certificates_has_what_the_services_are_told(
     }
     assert "given-" not in "".join(words)
     assert sorted(path.name for path in (folder / "trust").iterdir()) == ["ca.crt", "trust.p12"]
-    with pytest.raises(BadInput, match="ANALYST_PASSWORD: is not set"):
-        tls_folder.from_env({**service["environment"], "ANALYST_PASSWORD": ""})
+    for missing in ("ANALYST_PASSWORD", "MLFLOW_BACKEND_STORE_URI"):
+        with pytest.raises(BadInput, match=f"{missing}: is not set"):
+            tls_folder.from_env({**service["environment"], missing: ""})

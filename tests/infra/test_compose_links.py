@@ -52,7 +52,7 @@ USERS = {
 }
 """Who writes to a volume: of our images by their Dockerfile, the database's by its entrypoint."""
 
-NOT_OURS = re.compile(r"PREFECT_|PG[A-Z]+$|AWS_CA_BUNDLE$|DO_NOT_TRACK$")
+NOT_OURS = re.compile(r"PREFECT_|MLFLOW_TRACKING_|PG[A-Z]+$|AWS_CA_BUNDLE$|DO_NOT_TRACK$")
 """Variables that the programs of others in our processes read."""
 
 

@@ -12,11 +12,14 @@ from infra.native import plans
 from infra.native.plans import Wiring
 from infra.native.software import Software
 from infra.native.stack import PASSWORDS
+from infra.native.stack_state import prefect_state
 from infra.servers.authority import Pair, make_ca, make_server
 from infra.servers.buckets import Buckets
 from infra.servers.certificates import FILES, FOLDER, set_door
 from infra.servers.door import ENTRY, LOCAL, MADE, OFF, Door, door_of
+from infra.servers.flow_servers import client_variables
 from infra.servers.ports import LOOPBACK
+from infra.servers.web_server import Web
 from lake.clock import ManualClock, SystemClock
 from lake.errors import BadInput
 from lake.state import read_state
@@ -77,14 +80,39 @@ def test_the_embedded_profile_stays_on_loopback(
     assert said.count("\n") == 1
 
 
-def test_servers_without_passwords_stay_on_loopback_whatever_the_door(tmp_path: Path) -> None:
+def wiring(home: Path, door: Door) -> Wiring:
     passwords = {name: f"word of {name}" for name in PASSWORDS}
-    door, buckets = Door("0.0.0.0", "lake.example.org", tmp_path), Buckets("a-lake", "some-models")
-    wiring = Wiring(Software(tmp_path), tmp_path, 5432, 9000, passwords, buckets, door)
-    prefect, models = plans.prefect(wiring)(4200), plans.mlflow(wiring)(5000)
-    for plan in (prefect, models):
+    buckets = Buckets("a-lake", "some-models")
+    return Wiring(Software(home), home, 5432, 9000, passwords, buckets, door)
+
+
+def test_without_tls_prefect_and_mlflow_ask_for_nothing_and_stay_on_loopback(
+    tmp_path: Path,
+) -> None:
+    plain = wiring(tmp_path, LOCAL)
+    for plan in (plans.prefect(plain)(4200), plans.mlflow(plain)(5000)):
         assert plan.words[plan.words.index("--host") + 1] == LOOPBACK
-    worker = plans.worker(wiring, 4200)(4201)
+        assert "page" not in " ".join(plan.environment.values())
+    entry = prefect_state(Web(1, 4200), plain)
+    assert client_variables(entry) == {"PREFECT_API_URL": "http://127.0.0.1:4200/api"}
+
+
+def test_prefect_and_mlflow_ask_for_a_password_behind_tls(tmp_path: Path) -> None:
+    set_door(tmp_path, "0.0.0.0", MADE, CLOCK)
+    wired = wiring(tmp_path, door_of(tmp_path))
+    passwords = wired.passwords
+    prefect, models = plans.prefect(wired)(4200), plans.mlflow(wired)(5000)
+    for plan in (prefect, models):
+        assert plan.words[plan.words.index("--host") + 1] == "0.0.0.0"
+        assert str(wired.door.certificate) in " ".join(plan.words)
+        assert not set(passwords.values()) & set(" ".join(plan.words).split())
+    login = f"ticklake:{passwords['prefect_page']}"
+    assert prefect.environment["PREFECT_SERVER_API_AUTH_STRING"] == login
+    assert models.environment["MLFLOW_AUTH_ADMIN_PASSWORD"] == passwords["mlflow_page"]
+    entry = prefect_state(Web(1, 4200), wired)
+    worker = plans.worker(wired, entry)(4201)
+    assert worker.environment["PREFECT_API_AUTH_STRING"] == login
+    assert worker.environment["PREFECT_API_SSL_CERT_FILE"] == str(wired.door.ca)
     assert worker.environment["PREFECT_WORKER_WEBSERVER_HOST"] == LOOPBACK
     for word in ("s3", "postgres", "valkey"):  # MLflow's own key is all that it comes with
         assert passwords[word] not in models.environment.values()

@@ -19,6 +19,7 @@ from infra.recovery.places import wanted
 from infra.servers import embedded
 from infra.servers.addresses import REQUIRED, from_env
 from infra.servers.buckets import Buckets
+from infra.servers.flow_servers import client_variables
 from infra.servers.given import Given, see_to_roles
 from infra.servers.store_users import MLFLOW, POLICY_OF, is_minio, policy_of
 from infra.servers.versions import require
@@ -294,6 +295,31 @@ def test_with_a_ca_every_server_must_prove_that_it_is_the_one_meant() -> None:
     assert state["s3"]["ca"] == state["trino"]["ca"] == "/etc/a ca.crt"
     assert state["trino"]["password"] == "owner"
     assert state["roles"]["analyst"]["trino"] == {"user": "analyst", "password": "word"}
+
+
+def test_prefect_and_mlflow_are_entered_as_their_own_clients_are_told() -> None:
+    urls = {"PREFECT_API_URL": "https://flows/api", "MLFLOW_TRACKING_URI": "https://models"}
+    plain = from_env({**GIVEN, **urls, "TLS_CA": "/ca.crt"})
+    assert plain["prefect"] == {"url": "https://flows/api"}  # whom the system trusts
+    assert plain["mlflow"] == {"url": "https://models"}
+    words = {
+        "PREFECT_API_AUTH_STRING": "ops:a:b",
+        "PREFECT_API_SSL_CERT_FILE": "/flows.crt",
+        "MLFLOW_TRACKING_USERNAME": "research",
+        "MLFLOW_TRACKING_PASSWORD": "c",
+        "MLFLOW_TRACKING_SERVER_CERT_PATH": "/models.crt",
+    }
+    state = from_env({**GIVEN, **urls, **words})
+    assert client_variables(state["prefect"]) == {
+        "PREFECT_API_URL": "https://flows/api",
+        **{name: words[name] for name in words if name.startswith("PREFECT")},
+    }
+    assert state["mlflow"] == {
+        "url": "https://models",
+        "ca": "/models.crt",
+        "user": "research",
+        "password": "c",
+    }
 
 
 def test_trino_alone_may_be_behind_tls() -> None:

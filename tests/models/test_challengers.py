@@ -15,7 +15,8 @@ import pytest
 
 from feature_repo.models.beside import beside
 from feature_repo.models.promotion import Criteria, decide
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.rows import rows_of
 from feature_repo.models.training import train
 from feature_repo.models.trees import TreeRecipe
@@ -44,7 +45,8 @@ WEEK_US = timedelta(weeks=1) // US
 DIES = """
 import sys
 from pathlib import Path
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from flows.release_to_challengers import train_champions
 from lake.steps import Steps
 from lake.warehouse import warehouse_of
@@ -64,7 +66,8 @@ sys.meta_path.insert(0, No())
 """
 SAYS = """
 from pathlib import Path
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from flows.challenger_to_champion import promote_all
 from flows.release_to_challengers import train_champions
 from lake.clock import ManualClock

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.trees import TreeRecipe
 from flows.features_to_model import Order, train_model
 from flows.receipt_to_result import again

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from feature_repo.models.learner import recipe_of
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.rows import Rows, rows_of
 from feature_repo.models.search import search, signal_sharpe
 from feature_repo.models.training import cut_early, train

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.models.learner import learner, recipe_of
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.rows import rows_of
 from feature_repo.models.training import train
 from flows.features_to_model import Order, train_again, train_model

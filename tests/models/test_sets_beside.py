@@ -12,7 +12,8 @@ import pytest
 
 from feature_repo.compute import features_of
 from feature_repo.feature_set import MARKET, WITH_REFERENCE, sets_beside, spelled_out
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from flows.challenger_to_champion import promote_all
 from flows.features_to_predictions import score
 from flows.release_to_training_rows import Ask, ask_of

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo.models.learner import Recipe
-from feature_repo.models.registry import Registry, Version, registry_place
+from feature_repo.models.registry import Registry, Version
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.trees import TreeRecipe
 from flows.bars_to_features import BarsToFeatures
 from flows.features_to_model import Order, train_model

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from feature_repo.models.registry import Registry, Version, registry_place
+from feature_repo.models.registry import Registry, Version
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.trees import TreeRecipe
 from flows.features_to_model import Order, train_model
 from flows.release_to_training_rows import Ask

@@ -11,7 +11,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from feature_repo.models.registry import Registry, registry_place
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
 from feature_repo.models.trees import TreeRecipe
 from flows.challenger_to_champion import promote
 from flows.features_to_model import Order, train_model

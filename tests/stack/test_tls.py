@@ -11,7 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,8 +27,10 @@ import trino
 from pyarrow.fs import FileSelector, S3FileSystem
 from trino.exceptions import TrinoQueryError
 
+from flows.pool import POOL
 from infra.servers.authority import make_ca
 from infra.servers.door import door_of
+from infra.servers.flow_servers import client_variables
 from lake.client import connect
 from lake.errors import TicklakeError, Unavailable
 from lake.roles import role_dsn
@@ -43,15 +45,40 @@ from tests.verify.lakehouse import Lakehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 UP_S_MAX = 600
+OPEN = ("postgres", "redis", "minio", "trino", "prefect", "mlflow")
 WRONG = "not-the-password"
 COUNT = "SELECT count(*) AS n FROM lake.market.crypto_trades"
 
 
+MODEL = """
+import sys
+from pathlib import Path
+from feature_repo.models.registry import Registry
+from feature_repo.models.registry_place import registry_place
+from feature_repo.models.trees import TreeRecipe
+from flows.features_to_model import Order, train_model
+from lake.clock import ManualClock
+from tests.models.trading_rows import FEATURES, training_rows
+
+registry = Registry(registry_place(Path(sys.argv[1])))
+recipe = TreeRecipe(rounds=5, patience=2)
+order = Order("by-tls", "first", FEATURES, "forward", {"market": "1"}, recipe, folds=1)
+train_model(training_rows(1_200, strength=2.0), order, registry, ManualClock())
+found = registry.versions("by-tls")[-1]
+print(registry.load(found)[0].hash == found.model_hash)
+"""
+
+
 def ticklake(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    words = ("-m", "infra.command.main", *words, "--home", str(home))
+    return python(*words, more={"TICKLAKE_FLOWS": "off"})
+
+
+def python(*words: str, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "infra.command.main", *words, "--home", str(home)],
+        [sys.executable, *words],
         cwd=ROOT,
-        env={**os.environ, "TICKLAKE_FLOWS": "off"},
+        env={**os.environ, **(more or {})},
         capture_output=True,
         text=True,
         timeout=UP_S_MAX,
@@ -98,12 +125,12 @@ def ca_of(home: Path) -> str:
     return str(door_of(home).ca)
 
 
-def test_servers_listen_everywhere_and_those_without_passwords_on_loopback(home: Path) -> None:
+def test_servers_listen_everywhere_and_what_nobody_asks_on_loopback(home: Path) -> None:
     servers = json.loads(ticklake(home, "status", "--json").stdout)["servers"]
     places = {name: each["address"].partition(":")[0] for name, each in servers.items()}
     assert places == {
-        **dict.fromkeys(("postgres", "redis", "minio", "trino"), "0.0.0.0"),
-        **dict.fromkeys(("prefect", "worker", "mlflow"), "127.0.0.1"),
+        **dict.fromkeys(OPEN, "0.0.0.0"),
+        "worker": "127.0.0.1",
     }
     assert all(each["running"] for each in servers.values())
 
@@ -119,7 +146,13 @@ def test_what_is_not_tls_gets_no_answer(home: Path) -> None:
         pytest.raises(redis.ConnectionError),
     ):
         client.ping()
-    for server, path in (("s3", "/lake"), ("trino", "/v1/info")):
+    asked = {
+        "s3": "/lake",
+        "trino": "/v1/info",
+        "prefect": "/api/health",
+        "mlflow": "/health",
+    }
+    for server, path in asked.items():
         with socket.create_connection(("127.0.0.1", state[server]["port"]), timeout=60) as client:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answer = client.recv(4096)
@@ -164,6 +197,45 @@ def test_trino_takes_no_name_without_its_password(home: Path) -> None:
         )
         with pytest.raises(TrinoQueryError, match="analyst cannot impersonate user operator"):
             posing.cursor().execute("SELECT 1").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("server", "path", "question"),
+    [
+        ("prefect", "/flows/filter", {"limit": 1}),
+        ("mlflow", "/api/2.0/mlflow/experiments/search", {"max_results": 1}),
+    ],
+)
+def test_prefect_and_mlflow_answer_nobody_without_the_password(
+    server: str, path: str, question: dict[str, int], home: Path, stranger: str
+) -> None:
+    state = read_state(home)[server]
+    with requests.Session() as client:
+        client.trust_env, client.verify = False, state["ca"]
+        url = f"{state['url']}{path}"
+        for login, code in (
+            (None, 401),
+            ((state["user"], WRONG), 401),
+            (("nobody", state["password"]), 401),
+            ((state["user"], state["password"]), 200),
+        ):
+            answer = client.post(url, json=question, auth=login, timeout=60)
+            assert answer.status_code == code, (login is None, answer.text)
+        client.verify = stranger
+        with pytest.raises(requests.exceptions.SSLError):
+            client.post(url, json=question, timeout=60)
+
+
+def test_a_model_is_kept_and_loaded_and_a_client_of_prefect_sees_the_pool(
+    home: Path, tmp_path: Path
+) -> None:
+    """In processes of their own: MLflow's client learns its way in by the environment."""
+    done = python("-c", MODEL, str(home))
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+    words = client_variables(read_state(home)["prefect"]) | {"PREFECT_HOME": str(tmp_path)}
+    pool = python("-m", "prefect", "work-pool", "inspect", POOL, more=words)
+    assert pool.returncode == 0, pool.stderr
+    assert POOL in pool.stdout
 
 
 def test_a_server_that_a_stranger_vouches_for_is_not_believed(home: Path, stranger: str) -> None:
@@ -246,7 +318,7 @@ def test_other_machines_come_in_by_the_servers_other_names(home: Path) -> None:
         address = probe.getsockname()[0]
     psycopg.connect(postgres_dsn(home).replace("@127.0.0.1:", f"@{address}:")).close()
     trusting = ssl.create_default_context(cafile=ca_of(home))
-    for server in ("valkey", "s3", "trino"):
+    for server in ("valkey", "s3", "trino", "prefect", "mlflow"):
         place = address, read_state(home)[server]["port"]
         with (
             socket.create_connection(place, timeout=60) as plain,

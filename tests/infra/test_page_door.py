@@ -1,0 +1,66 @@
+"""Prefect and MLflow behind TLS: Docker starts them as the native stack does."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.native import page_door
+from infra.servers.certificates import lay_out
+from infra.servers.door import MADE, Door
+from lake.clock import SystemClock
+from tests.infra.test_compose import TLS_FILE
+from tests.infra.test_compose_links import read
+
+PASSWORDS = {"prefect_page": "a", "mlflow_page": "b", page_door.MLFLOW_SECRET: "c"}
+ORIGINS = "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return read(tmp_path_factory.mktemp("env"), TLS_FILE)
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    """Return one whose certificate is for two names."""
+    lay_out(tmp_path / "tls", ["lake.example.org", "::1"], MADE, SystemClock())
+    return Door("0.0.0.0", tls=tmp_path / "tls")
+
+
+def test_prefect_is_started_alike(services: dict[str, dict[str, Any]], door: Door) -> None:
+    there = services["prefect"]
+    here = [word.replace(str(door.tls), "/tls") for word in page_door.prefect_words(door)]
+    assert sorted(["-m", *there["command"]]) == sorted([*here, "--port", "4200"])
+    told = page_door.prefect_variables(door, PASSWORDS)
+    assert told["PREFECT_SERVER_API_AUTH_STRING"] == "ticklake:a"
+    assert told.keys() <= there["environment"].keys()
+
+
+def test_mlflow_is_started_alike(
+    services: dict[str, dict[str, Any]], door: Door, tmp_path: Path
+) -> None:
+    there = services["mlflow"]
+    script = there["command"][2]
+    for word in page_door.mlflow_words(door):
+        assert word.replace(str(door.tls), "/tls") in script
+    told = page_door.mlflow_variables(tmp_path, door, PASSWORDS)
+    assert told.pop(ORIGINS) == "https://lake.example.org:*,https://[[]::1]:*"
+    assert f"export {ORIGINS}=" in script
+    assert told.keys() <= there["environment"].keys()
+    assert (
+        told["MLFLOW_SERVER_ALLOWED_HOSTS"] == there["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    )
+
+
+def test_mlflow_s_database_stands_in_a_file_of_its_owner_s(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    page_door.see_to_file(tmp_path, "postgresql+psycopg2://mlflow:a%40b@host:5432/mlflow")
+    path = tmp_path / "run" / page_door.MLFLOW_AUTH
+    assert path.stat().st_mode & 0o77 == 0
+    found = ConfigParser()
+    found.read(path)
+    assert found["mlflow"]["database_uri"] == "postgresql+psycopg2://mlflow:a%40b@host:5432/mlflow"
