@@ -230,6 +230,8 @@ class Start:
         if door.tls:
             trino_door.see_to_files(self.home, passwords)
             page_door.see_to_file(self.home, wiring.models_database)
+            with timescale.superuser(postgres, plans.MLFLOW) as models:
+                page_door.see_to_password(models, passwords[page_door.password_name(plans.MLFLOW)])
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
         write_state(self.home, state)  # already true, should one of the next not start
         state["roles"] = self._roles(postgres, state, passwords)  # with which catalogs connect

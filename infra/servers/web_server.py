@@ -118,14 +118,13 @@ class WebServer:
         raise Unavailable(self._kind.name, fault, f"see {self.log}")
 
     def begin(self, port: int, plan: Callable[[int], Plan]) -> int:
-        """See that it is on its way, without waiting for it; return its port.
+        """See that it is on its way as planned, without waiting for it; return its port.
 
         port: the loopback port to take when it is free; 0 for a process that listens to none.
         """
-        process = self.process()
-        started = environment(process.pid) if process else {}
-        if PORT in started:
-            return int(started[PORT])
+        planned = self._planned_port(plan)
+        if planned is not None:
+            return planned
         self.down()
         Path(self._mark).mkdir(mode=0o700, parents=True, exist_ok=True)
         port = ports.choose(port) if port else 0
@@ -165,10 +164,16 @@ class WebServer:
         """Return the version of the program."""
         return self._kind.version()
 
-    def _as_planned(self, plan: Callable[[int], Plan]) -> Web | None:
+    def _planned_port(self, plan: Callable[[int], Plan]) -> int | None:
+        """Return the port of its process; None where there is none, or one of another plan."""
         process = self.process()
         started = environment(process.pid) if process else {}
         if PORT not in started or plan(int(started[PORT])).digest() != started.get(PLAN):
+            return None
+        return int(started[PORT])
+
+    def _as_planned(self, plan: Callable[[int], Plan]) -> Web | None:
+        if self._planned_port(plan) is None:
             return None
         # an overloaded machine is no reason to start it anew
         wait_until(self._clock, lambda: self.running() is not None, PATIENCE_S_MAX)

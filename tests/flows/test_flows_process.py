@@ -64,6 +64,18 @@ def test_flows_that_were_killed_are_missed_with_the_remedy(
     assert flows_up(home, capsys) == 0
 
 
+def test_flows_are_started_anew_where_their_server_is_another(home: Path) -> None:
+    def pid() -> int | None:
+        seen = look_at_flows(home, CLOCK)
+        return seen.pid if seen else None
+
+    servers, before = FlowServers(home, CLOCK), pid()
+    servers.begin({"prefect": {"url": "http://127.0.0.1:9/api"}})
+    assert pid() == before is not None
+    servers.begin({"prefect": {"url": "http://127.0.0.1:8/api"}})
+    assert pid() not in (before, None)
+
+
 def test_flows_whose_watch_stands_still_are_missed(home: Path) -> None:
     late = ManualClock(CLOCK.now_us() + int((FLOWS_SILENT_S + 60) * 1e6))
     assert beat(home).parent.is_dir()

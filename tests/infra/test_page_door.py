@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.security import check_password_hash
 
 from infra.native import page_door
 from infra.servers.certificates import lay_out
@@ -64,3 +65,9 @@ def test_mlflow_s_database_stands_in_a_file_of_its_owner_s(tmp_path: Path) -> No
     found = ConfigParser()
     found.read(path)
     assert found["mlflow"]["database_uri"] == "postgresql+psycopg2://mlflow:a%40b@host:5432/mlflow"
+
+
+def test_mlflow_reads_the_hash_of_a_password() -> None:
+    assert check_password_hash(page_door.hashed_word("right"), "right")
+    assert not check_password_hash(page_door.hashed_word("right"), "wrong")
+    assert page_door.hashed_word("right") == page_door.hashed_word("right")

@@ -46,6 +46,11 @@ from tests.verify.lakehouse import Lakehouse
 ROOT = Path(__file__).resolve().parents[2]
 UP_S_MAX = 600
 OPEN = ("postgres", "redis", "minio", "trino", "prefect", "mlflow")
+PAGES = ("prefect_page", "mlflow_page")
+QUESTIONS = (
+    ("prefect", "/flows/filter", {"limit": 1}),
+    ("mlflow", "/api/2.0/mlflow/experiments/search", {"max_results": 1}),
+)
 WRONG = "not-the-password"
 COUNT = "SELECT count(*) AS n FROM lake.market.crypto_trades"
 
@@ -199,13 +204,7 @@ def test_trino_takes_no_name_without_its_password(home: Path) -> None:
             posing.cursor().execute("SELECT 1").fetchall()
 
 
-@pytest.mark.parametrize(
-    ("server", "path", "question"),
-    [
-        ("prefect", "/flows/filter", {"limit": 1}),
-        ("mlflow", "/api/2.0/mlflow/experiments/search", {"max_results": 1}),
-    ],
-)
+@pytest.mark.parametrize(("server", "path", "question"), QUESTIONS)
 def test_prefect_and_mlflow_answer_nobody_without_the_password(
     server: str, path: str, question: dict[str, int], home: Path, stranger: str
 ) -> None:
@@ -331,3 +330,19 @@ def test_a_second_up_starts_nothing_anew(home: Path) -> None:
     done = ticklake(home, "up", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["started"] == []
+
+
+def test_a_password_that_was_changed_is_taken_by_prefect_and_mlflow(home: Path) -> None:
+    path = home / "run" / "passwords.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict.fromkeys(PAGES, "another-word")))
+    done = ticklake(home, "up", "--json")
+    assert done.returncode == 0, done.stderr
+    assert sorted(json.loads(done.stdout)["started"]) == ["mlflow", "prefect", "worker"]
+    for server, path_of, question in QUESTIONS:
+        state = read_state(home)[server]
+        assert state["password"] == "another-word"
+        with requests.Session() as client:
+            client.trust_env, client.verify = False, state["ca"]
+            login = state["user"], "another-word"
+            url = f"{state['url']}{path_of}"
+            assert client.post(url, json=question, auth=login, timeout=60).status_code == 200
