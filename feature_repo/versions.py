@@ -8,7 +8,6 @@ rows are live ones: what a late tick changes was not known before the tick.
 
 from __future__ import annotations
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -18,6 +17,7 @@ from feature_repo.feature_set import FeatureSet
 from feature_repo.kernels import rolling_max
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.in_memory import in_memory
 
 SERIES = ("ticker", "exchange", "market", "interval")
 KEY_LIST = 'ticker, exchange, market, "interval", event_time'
@@ -69,8 +69,7 @@ def new_versions(
     }
     select = ", ".join(f'{columns.get(n, f"{chr(34)}{n}{chr(34)}")} AS "{n}"' for n in schema.names)
     there = " OR ".join(f"h.{name} IS NOT NULL" for name in names)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         for name, table in (("computed", rows), ("held", held), ("spans", spans)):
             connection.register(name, table)
         found = connection.execute(

@@ -160,7 +160,7 @@ def answers() -> bool:
     api = get_current_settings().api
     if not api.url:
         return False
-    trusting = ssl.create_default_context(cafile=api.ssl_cert_file)
+    trusting = ssl.create_default_context(cafile=api.ssl_cert_file) if api.ssl_cert_file else True
     try:
         answer = httpx.get(f"{api.url}/health", timeout=ANSWER_S_MAX, verify=trusting)
         return answer.status_code == HTTPStatus.OK

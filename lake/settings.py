@@ -163,7 +163,7 @@ class Settings:
     )
     listen: str = setting(
         "",
-        "IPv4 address that the stack's databases, store and Trino listen on; beyond loopback they"
+        "IPv4 address that the stack's servers listen on; beyond loopback they"
         " need TICKLAKE_TLS; none: as at the last `up`, at first 127.0.0.1",
     )
     tls: str = setting(

@@ -20,6 +20,7 @@ MODULE_LINES_MAX = 320
 TEST_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 BANNED_MODULES = {"utils", "util", "helpers", "helper", "common", "base", "types", "misc", "shared"}
+DUCKDB_OPENERS = ("lake/in_memory.py",)
 CLOCK_READERS = ("lake/clock.py",)
 PARTS_OF_THE_PATH = ("feature_repo/", "flows/", "lake/", "infra/", "serving/", "warehouse_sql/")
 
@@ -31,6 +32,7 @@ REGISTRIES = re.compile(
 FETCHED_BY_URL = re.compile(r"git[+]https?://|--(extra-)?index[-]url")
 ENVIRONMENT = re.compile(r"os\.environ\b|os\.getenv\(")
 MOCKS = re.compile(r"unittest[ .]+(import )?mock\b|\bmonkeypatch[.]setattr|\bMagic[M]ock")
+DUCKDB = re.compile(r"\bduckdb\.connect\(")
 CLOCK = re.compile(
     r"\btime\.(time|time_ns|monotonic|monotonic_ns|perf_counter)\(|\bdatetime\.(now|utcnow|today)\("
 )
@@ -133,6 +135,12 @@ def test_only_the_clock_reads_time() -> None:
         if hit.startswith(PARTS_OF_THE_PATH) and not hit.startswith(CLOCK_READERS)
     ]
     assert hits == []
+
+
+def test_duckdb_is_opened_by_what_keeps_it_silent() -> None:
+    hits = [hit for hit in matches(DUCKDB) if hit.startswith(PARTS_OF_THE_PATH)]
+    assert [hit for hit in hits if not hit.startswith(DUCKDB_OPENERS)] == []
+    assert len(hits) == 1
 
 
 def test_the_environment_is_read_once_and_only_into_settings() -> None:

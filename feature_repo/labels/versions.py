@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -18,6 +17,7 @@ from feature_repo.versions import KEY_LIST, SERIES
 from lake.bars.kernel import WIDTHS_US
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.in_memory import in_memory
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -93,8 +93,7 @@ def new_versions(changed: Changed, held: pa.Table, now_us: int) -> pa.Table:
         else f'"{name}"'
         for name in schema.names
     )
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         connection.register("made", changed.rows)
         connection.register("held", held)
         found = connection.execute(

@@ -29,6 +29,10 @@ import on; it tries a dead server for minutes; its progress bars and addresses a
 what we say; it goes past the server to the store, whose certificate it may not know."""
 
 
+_SET: dict[str, str] = {}
+"""What of this process's environment is ours, so that no place is told another's password."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegistryPlace:
     """tracking: MLflow's URI; artifacts: where files go, "" where the server says.
@@ -73,7 +77,11 @@ def tell_mlflow(place: RegistryPlace) -> None:
         "MLFLOW_TRACKING_USERNAME": place.user,
         "MLFLOW_TRACKING_PASSWORD": place.password,
     }
-    os.environ.update({name: value for name, value in ways.items() if value})
+    for name, value in ways.items():
+        if value:
+            os.environ[name] = _SET[name] = value
+        elif name in _SET and os.environ.get(name) == _SET.pop(name):
+            del os.environ[name]  # of another place, and not for this one
 
 
 def see_it_answers(place: RegistryPlace) -> None:

@@ -18,6 +18,7 @@ from infra.command.prompt import converse, show_table
 from infra.command.verb import note, verb
 from lake.client import connect, query_error
 from lake.errors import BadInput, WrongUse
+from lake.in_memory import in_memory
 from lake.roles import ROLES
 from lake.settings import Settings
 from lake.views.engine import quote
@@ -117,6 +118,8 @@ def ask(
         ask_trino(home, role, release, query, form, output)
         return
     with connect(home, role=role, release=release) as client:
+        if sys.stdout.isatty():
+            client.duckdb.execute("SET enable_progress_bar = true")
         if query is None and sys.stdin.isatty() and output is None:
             converse(client, home / "run" / "sql_history")
             return
@@ -161,8 +164,7 @@ def ask_trino(
 
     text = asked(query).strip().removesuffix(";")
     opened = connect_release(home, role, release) if release else connect_trino(home, role)
-    with opened as session, duckdb.connect() as shower:
-        shower.execute("SET TimeZone = 'UTC'")
+    with opened as session, in_memory() as shower:
         show_rows(shower.from_arrow(session.arrow(text)), form, output)
 
 

@@ -48,8 +48,8 @@ def up(
     """Start the servers, and prepare database and folders; in the stack, tables and views too.
 
     Safe to call again, and after any crash. --listen 0.0.0.0 --tls made opens the stack to other
-    machines, by TLS and passwords only; clients get the home's tls/ca.crt. Prefect and MLflow,
-    which ask for no password, stay on loopback.
+    machines, by TLS and passwords only; clients get the home's tls/ca.crt. Prefect and MLflow ask
+    for a login then, too: ticklake, and prefect_page or mlflow_page of run/passwords.json.
     """
     if role:
         return up_as(settings, role)

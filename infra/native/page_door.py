@@ -29,9 +29,14 @@ def password_name(server: str) -> str:
     return f"{server}_page"
 
 
-def login(server: str, door: Door, passwords: Mapping[str, str]) -> dict[str, str]:
-    """Return how a client comes in; nothing where there is no TLS."""
-    return {"user": USER, "password": passwords[password_name(server)]} if door.tls else {}
+def prefect_login(passwords: Mapping[str, str]) -> str:
+    """Return how one comes into Prefect, in its own form."""
+    return f"{USER}:{passwords[password_name('prefect')]}"
+
+
+def mlflow_login(passwords: Mapping[str, str]) -> dict[str, str]:
+    """Return how one comes into MLflow."""
+    return {"user": USER, "password": passwords[password_name("mlflow")]}
 
 
 def prefect_words(door: Door) -> list[str]:
@@ -48,8 +53,7 @@ def prefect_variables(door: Door, passwords: Mapping[str, str]) -> dict[str, str
     final = {"PREFECT__SERVER_FINAL": "1", "PREFECT_UI_API_URL": "/api"}
     if not door.tls:
         return final
-    word = passwords[password_name("prefect")]
-    return final | {"PREFECT_SERVER_API_AUTH_STRING": f"{USER}:{word}"}
+    return final | {"PREFECT_SERVER_API_AUTH_STRING": prefect_login(passwords)}
 
 
 def mlflow_words(door: Door) -> list[str]:

@@ -21,7 +21,7 @@ from infra.servers import at_rest, store_users
 from infra.servers.buckets import Buckets
 from infra.servers.config_files import CONFIG, lines, variables
 from infra.servers.door import LOCAL, Door
-from infra.servers.flow_servers import client_variables
+from infra.servers.flow_servers import client_variables, trusted_files
 from infra.servers.ports import LOOPBACK
 from infra.servers.postgres_files import DATABASE
 from infra.servers.web_server import Kind, Plan
@@ -198,8 +198,9 @@ def worker(wiring: Wiring, prefect: Mapping[str, Any]) -> Callable[[int], Plan]:
         "PREFECT_WORKER_WEBSERVER_HOST": LOOPBACK,
         "TICKLAKE_HOME": str(wiring.home),
     }
+    files = trusted_files(prefect)
     return lambda port: Plan(
-        (sys.executable, *words), environment | {"PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+        (sys.executable, *words), environment | {"PREFECT_WORKER_WEBSERVER_PORT": str(port)}, files
     )
 
 

@@ -66,7 +66,7 @@ def web_state(server: Web, door: Door, path: str = "") -> dict[str, Any]:
 
 def prefect_state(prefect: Web, wiring: plans.Wiring) -> dict[str, Any]:
     """Return what the state says of Prefect's server."""
-    login = page_door.login(plans.PREFECT, wiring.door, wiring.passwords)
+    login = {"login": page_door.prefect_login(wiring.passwords)} if wiring.door.tls else {}
     return web_state(prefect, wiring.door, "/api") | login
 
 
@@ -79,5 +79,6 @@ def users_state(
         "trino": web_state(trino, door) | trino_user(trino_door.OWNER, passwords, door),
         plans.PREFECT: prefect_state(prefect, wiring),
         plans.WORKER: web_state(worker, LOCAL),
-        plans.MLFLOW: web_state(mlflow, door) | page_door.login(plans.MLFLOW, door, passwords),
+        plans.MLFLOW: web_state(mlflow, door)
+        | (page_door.mlflow_login(passwords) if door.tls else {}),
     }

@@ -40,11 +40,15 @@ OPTIONAL = {
 }
 """Servers that may be missing, and the variable of each one's address."""
 
-CLIENT_CA = {
-    "prefect": "PREFECT_API_SSL_CERT_FILE",
-    "mlflow": "MLFLOW_TRACKING_SERVER_CERT_PATH",
+CLIENT_WAYS = {
+    "prefect": {"ca": "PREFECT_API_SSL_CERT_FILE", "login": "PREFECT_API_AUTH_STRING"},
+    "mlflow": {
+        "ca": "MLFLOW_TRACKING_SERVER_CERT_PATH",
+        "user": "MLFLOW_TRACKING_USERNAME",
+        "password": "MLFLOW_TRACKING_PASSWORD",
+    },
 }
-"""What their own clients read of whom to trust; without, whom the system trusts."""
+"""What their own clients read of whom to trust, and of a login; it is in the state, too."""
 
 
 def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
@@ -54,10 +58,10 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     the database; its keys in the store are ANALYST_S3_ACCESS_KEY and ANALYST_S3_SECRET_KEY, without
     which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
     there, unless it has one of its own. One comes into Prefect and MLflow by the variables of their
-    own clients (PREFECT_API_AUTH_STRING; MLFLOW_TRACKING_USERNAME and _PASSWORD). TLS_CA is a file
-    of certificates: the stores are then reached by TLS alone, Trino by the roles' passwords too,
-    TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, where the others are reached as
-    they are.
+    own clients (PREFECT_API_AUTH_STRING; MLFLOW_TRACKING_USERNAME and _PASSWORD, for a role alone
+    its own). TLS_CA is a file of certificates: the stores are then reached by TLS alone, Trino by
+    the roles' passwords too, TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, where the
+    others are reached as they are.
     role: the state is of that role alone, whose password stands in the place of the
     owner's; nobody else's is asked for, or kept.
     """
@@ -111,11 +115,8 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
 
 def _ways_in(server: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return how one comes into Prefect or MLflow, by the variables of their own clients."""
-    mlflow = [environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD")]
-    logins = {"prefect": environ.get("PREFECT_API_AUTH_STRING", ""), "mlflow": ":".join(mlflow)}
-    user, _, password = logins.get(server, "").partition(":")
-    found = {"ca": environ.get(CLIENT_CA.get(server, ""), ""), "user": user, "password": password}
-    return {name: value for name, value in found.items() if value}
+    ways = CLIENT_WAYS.get(server, {})
+    return {way: environ[name] for way, name in ways.items() if environ.get(name)}
 
 
 def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
@@ -130,6 +131,7 @@ def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
         raise BadInput(f"{role.upper()}_PASSWORD", "is not set", fault)
     keys = _keys(role, environ).get("s3", {"access_key": role, "secret_key": password})
     others = {f"{name.upper()}_PASSWORD" for name in (*ROLES, store_users.MLFLOW, "trino")}
+    others.add("PREFECT_API_AUTH_STRING")  # who comes in there runs what he likes
     trino = {"TRINO_USER": role} if ROLES[role].asks_trino else {"TRINO_URL": ""}
     if environ.get("TLS_CA") or environ.get("TRINO_CA"):  # else it believes the name
         trino["TRINO_PASSWORD"] = password

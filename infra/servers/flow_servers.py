@@ -90,7 +90,7 @@ class FlowServers:
             "TICKLAKE_HOME": str(self._home),
         }
         words = (sys.executable, "-m", "flows.serve", str(self._home), *where)
-        return Plan(words, environment)
+        return Plan(words, environment, trusted_files(prefect))
 
 
 def client_variables(prefect: Mapping[str, Any]) -> dict[str, str]:
@@ -98,9 +98,15 @@ def client_variables(prefect: Mapping[str, Any]) -> dict[str, str]:
     found = {"PREFECT_API_URL": str(prefect["url"])}
     if "ca" in prefect:
         found["PREFECT_API_SSL_CERT_FILE"] = str(prefect["ca"])
-    if "user" in prefect:
-        found["PREFECT_API_AUTH_STRING"] = f"{prefect['user']}:{prefect['password']}"
+    if "login" in prefect:
+        found["PREFECT_API_AUTH_STRING"] = str(prefect["login"])
     return found
+
+
+def trusted_files(prefect: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the file of who vouches for a Prefect: its clients read it once, at their start."""
+    file = Path(prefect.get("ca", ""))
+    return (file,) if file.is_file() else ()
 
 
 def prefect_plan(home: Path) -> Callable[[int], Plan]:

@@ -1,4 +1,4 @@
-"""Loopback ports."""
+"""Ports of this machine."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ HANDED_OUT = Path("/proc/sys/net/ipv4/ip_local_port_range")
 server comes back, and stays closed to it for a minute more."""
 
 
-def is_free(port: int) -> bool:
-    """Say whether nothing listens on this loopback port now."""
+def is_free(port: int, address: str = LOOPBACK) -> bool:
+    """Say whether nothing listens on this port of an address now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True
 
 
-def choose(wanted: int | None) -> int:
+def choose(wanted: int | None, address: str = LOOPBACK) -> int:
     """Return the wanted port when it is free, else one that is, below those of connections."""
-    if wanted is not None and is_free(wanted):
+    if wanted is not None and is_free(wanted, address):
         return wanted
     end, any_of_ours = _first_handed_out(), random.SystemRandom()
     for _ in range(TRIES_MAX if end > FIRST else 0):
         port = any_of_ours.randrange(FIRST, end)
-        if is_free(port):
+        if is_free(port, address):
             return port
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 

@@ -107,12 +107,12 @@ class WebServer:
         self.down()
         Path(self._mark).mkdir(mode=0o700, parents=True, exist_ok=True)
         for _ in range(START_ATTEMPTS_MAX):
-            port = ports.choose(port)
+            port = ports.choose(port, self.door.listen)
             started = self._start(port, plan(port))
             if started is not None:
                 return started
             self.down()
-            if ports.is_free(port):  # the port was not what stopped it
+            if ports.is_free(port, self.door.listen):  # the port was not what stopped it
                 break
         fault = f"not ready ({tail(self.log)})"
         raise Unavailable(self._kind.name, fault, f"see {self.log}")

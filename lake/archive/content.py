@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any, Self
 
-import duckdb
 import pyarrow as pa
 
 from lake import ledger
 from lake.contracts.contract import load
+from lake.in_memory import in_memory
 
 SCALE = Decimal(10) ** 10
 _WIDE = Context(prec=80)
@@ -51,8 +51,7 @@ class Content:
 
 def content_of(dataset: str, rows: pa.Table) -> Content:
     """Compute the content of rows in contract order."""
-    with duckdb.connect() as calculator:
-        calculator.execute("SET TimeZone = 'UTC'")
+    with in_memory() as calculator:
         calculator.register("counted_rows", rows)
         row = calculator.execute(f"SELECT {sums_sql(dataset)} FROM counted_rows").fetchone()
     assert row is not None

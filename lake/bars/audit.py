@@ -10,6 +10,7 @@ import pyarrow as pa
 from lake.contracts.contract import Rule, load
 from lake.contracts.rule_forms import once, row_fault
 from lake.errors import Damaged
+from lake.in_memory import in_memory
 
 ROWS_SHOWN_MAX = 3
 
@@ -43,8 +44,7 @@ def faults_in(dataset: str, rows: pa.Table) -> Faults:
     key = ", ".join(f'"{name}"' for name in load(dataset).key)
     said = []
     at_fault = []
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         connection.register("batch", rows)
         for rule in load(dataset).rules:
             found = connection.execute(rule.query.replace("${object}", "batch")).fetchone()

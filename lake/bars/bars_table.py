@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
@@ -23,6 +22,7 @@ from lake.bars.kernel import DATASET, DAY_US, KEY
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Damaged
+from lake.in_memory import in_memory
 from lake.steps import Steps
 from lake.tables.commit import faults_of
 from lake.tables.flow_table import FlowTable, marks_said
@@ -115,8 +115,7 @@ def _iso(day: int) -> str:
 
 def _without(rows: pa.Table, drop: pa.Table) -> pa.Table:
     keys = ", ".join(f'"{name}"' for name in KEY)
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         connection.register("rows_of_file", rows)
         connection.register("keys_to_drop", drop)
         rest = connection.execute(f"FROM rows_of_file ANTI JOIN keys_to_drop USING ({keys})")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.in_memory import in_memory
 
 INTERVALS = ("1s", "1m", "5m", "1h", "1d")
 """Each is made of the one before."""
@@ -132,8 +133,7 @@ def bars_of_trades(trades: pa.Table, interval: str) -> pa.Table:
     trades: columns of crypto_trades; raises duckdb.OutOfRangeException where a turnover has more
     than 18 digits before the point.
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         teach(connection)
         connection.register("trades_given", trades)
         connection.execute(f"CREATE TEMP TABLE seconds AS {seconds_of_trades('trades_given')}")

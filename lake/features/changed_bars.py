@@ -6,7 +6,6 @@ were only moved to another file, or written again as they were, are no change.
 
 from __future__ import annotations
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
@@ -14,6 +13,7 @@ from pyiceberg.table import Table
 from lake.bars.kernel import COLUMNS, SERIES
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.in_memory import in_memory
 from lake.tables.commit import faults_of
 
 BARS = "bars"
@@ -40,8 +40,7 @@ def changed_series(table: Table, since: int | None) -> pa.Table | None:
         now, before = _files(table, None), _files(table, since)
         added = _rows(table, sorted(now - before))
         removed = _rows(table, sorted(before - now))
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         connection.register("added", added)
         connection.register("removed", removed)
         found = connection.execute(

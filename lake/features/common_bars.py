@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import duckdb
 import pyarrow as pa
 
 from lake.bars.kernel import KEY
 from lake.features.pairs import PAIR, REFERENCE
+from lake.in_memory import in_memory
 
 REFERENCE_SQL = rf"regexp_replace({{0}}, '{PAIR}', 'X:{REFERENCE}\2\3')"
 """The reference's ticker in the same currency, of a column; a ticker's own in an unknown one."""
@@ -29,8 +29,7 @@ def common_bars(relation: str) -> str:
 
 def with_reference(bars: pa.Table) -> pa.Table:
     """Return the common bars of a table of bars, by series and time; the live path's way in."""
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         connection.register("bars_given", bars)
         order = ", ".join(f'"{name}"' for name in KEY)
         return connection.execute(

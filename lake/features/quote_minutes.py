@@ -6,10 +6,10 @@ then by its position in the journal, and sums are exact.
 
 from __future__ import annotations
 
-import duckdb
 import pyarrow as pa
 
 from lake.bars.kernel import KEY, MINUTE_US, SERIES, teach
+from lake.in_memory import in_memory
 
 QUOTES = "crypto_quotes"
 INTERVAL = "1m"
@@ -42,8 +42,7 @@ def minutes_of_quotes(quotes: pa.Table) -> pa.Table:
 
     quotes: columns of crypto_quotes.
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with in_memory() as connection:
         teach(connection)
         connection.register("quotes_given", quotes)
         order = ", ".join(f'"{name}"' for name in KEY)

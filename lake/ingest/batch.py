@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -19,6 +18,7 @@ from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.codec import INDEX_BITS, Codec, Decoded, Frames
 from lake.feeds.instrument_words import Told
+from lake.in_memory import in_memory
 from lake.ingest import control
 from lake.ingest.feed_gap import GapBook
 from lake.ingest.instrument_book import InstrumentBook
@@ -239,8 +239,7 @@ class BatchLedger:
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
-        self._duck = duckdb.connect(config={"threads": 1})
-        self._duck.execute("SET TimeZone = 'UTC'")
+        self._duck = in_memory({"threads": 1})
 
     def rows(self, built: Built) -> pa.Table:
         """Return a batch's rows of `ledger_minutes`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 from lake.errors import BadInput, Damaged, TicklakeError, Unavailable
+from lake.in_memory import in_memory
 from lake.state import remedy
 from lake.warehouse import Bucket, Warehouse
 
@@ -43,8 +44,7 @@ def open_duckdb(extensions: Sequence[str]) -> duckdb.DuckDBPyConnection:
     Extensions come from the installed `duckdb-extension-*` wheels, by path: nothing is copied into
     the user's home and nothing is fetched. Raises BadInput when a wheel is missing.
     """
-    connection = duckdb.connect(config=_CONFIG)
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = in_memory(_CONFIG)
     for name in extensions:
         connection.execute(f"LOAD {quote(str(extension_path(name)))}")
     return connection

@@ -31,6 +31,7 @@ from lake.closes import Closes
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.plain import Plain
+from lake.in_memory import in_memory
 from serving.live.held_bars import ANEW_US, LATE_US, hold
 from serving.live.pieces import TRADES_SCHEMA, between, first_us_of, one_table, since
 
@@ -267,8 +268,7 @@ class LiveBars(Closes):
 
 
 def _taught() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"threads": 1})
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = in_memory({"threads": 1})
     teach(connection)
     return connection
 

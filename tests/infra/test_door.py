@@ -105,13 +105,16 @@ def test_prefect_and_mlflow_ask_for_a_password_behind_tls(tmp_path: Path) -> Non
     for plan in (prefect, models):
         assert plan.words[plan.words.index("--host") + 1] == "0.0.0.0"
         assert str(wired.door.certificate) in " ".join(plan.words)
-        assert not set(passwords.values()) & set(" ".join(plan.words).split())
+        assert not [word for word in passwords.values() if word in " ".join(plan.words)]
     login = f"ticklake:{passwords['prefect_page']}"
     assert prefect.environment["PREFECT_SERVER_API_AUTH_STRING"] == login
     assert models.environment["MLFLOW_AUTH_ADMIN_PASSWORD"] == passwords["mlflow_page"]
     entry = prefect_state(Web(1, 4200), wired)
     worker = plans.worker(wired, entry)(4201)
     assert worker.environment["PREFECT_API_AUTH_STRING"] == login
+    before = worker.digest()
+    (tmp_path / FOLDER / "ca.crt").write_text("of another")
+    assert plans.worker(wired, entry)(4201).digest() != before
     assert worker.environment["PREFECT_API_SSL_CERT_FILE"] == str(wired.door.ca)
     assert worker.environment["PREFECT_WORKER_WEBSERVER_HOST"] == LOOPBACK
     for word in ("s3", "postgres", "valkey"):  # MLflow's own key is all that it comes with

@@ -300,10 +300,10 @@ def test_with_a_ca_every_server_must_prove_that_it_is_the_one_meant() -> None:
 def test_prefect_and_mlflow_are_entered_as_their_own_clients_are_told() -> None:
     urls = {"PREFECT_API_URL": "https://flows/api", "MLFLOW_TRACKING_URI": "https://models"}
     plain = from_env({**GIVEN, **urls, "TLS_CA": "/ca.crt"})
-    assert plain["prefect"] == {"url": "https://flows/api"}  # whom the system trusts
+    assert plain["prefect"] == {"url": "https://flows/api"}
     assert plain["mlflow"] == {"url": "https://models"}
     words = {
-        "PREFECT_API_AUTH_STRING": "ops:a:b",
+        "PREFECT_API_AUTH_STRING": "a word without a colon",
         "PREFECT_API_SSL_CERT_FILE": "/flows.crt",
         "MLFLOW_TRACKING_USERNAME": "research",
         "MLFLOW_TRACKING_PASSWORD": "c",

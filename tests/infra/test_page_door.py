@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 from werkzeug.security import check_password_hash
 
-from infra.native import page_door
+from feature_repo.models.registry_place import RegistryPlace, tell_mlflow
+from infra.native import page_door, tls_folder, trino_door
 from infra.servers.certificates import lay_out
 from infra.servers.door import MADE, Door
 from lake.clock import SystemClock
+from lake.errors import BadInput
 from tests.infra.test_compose import TLS_FILE
 from tests.infra.test_compose_links import read
 
@@ -71,3 +74,23 @@ def test_mlflow_reads_the_hash_of_a_password() -> None:
     assert check_password_hash(page_door.hashed_word("right"), "right")
     assert not check_password_hash(page_door.hashed_word("right"), "wrong")
     assert page_door.hashed_word("right") == page_door.hashed_word("right")
+
+
+def test_containers_have_a_certificate_for_every_name_that_they_go_by(tmp_path: Path) -> None:
+    given, words = tmp_path / "given", {f"trino_{user}": "word" for user in trino_door.users()}
+    names = ["trino", "prefect", "lake.example.org"]
+    lay_out(given, ["trino", "*.example.org"], MADE, SystemClock())
+    with pytest.raises(BadInput, match=r"server\.crt: is not for prefect, by which"):
+        tls_folder.main(tmp_path / "tls", names, words, str(given), SystemClock())
+
+
+def test_a_registry_is_not_told_another_s_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("USERNAME", "PASSWORD", "SERVER_CERT_PATH"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    tell_mlflow(RegistryPlace("https://one", "", "/ca.crt", "ticklake", "word"))
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "word"
+    tell_mlflow(RegistryPlace("http://two", ""))
+    assert not [name for name in os.environ if name.startswith("MLFLOW_TRACKING_")]
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "the user's")
+    tell_mlflow(RegistryPlace("http://two", ""))
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "the user's"

@@ -126,6 +126,12 @@ def lakehouse(home: Path) -> Iterator[Lakehouse]:
     house.close()
 
 
+def login_of(state: dict[str, Any]) -> tuple[str, str]:
+    """Return how one comes into Prefect or MLflow."""
+    user, _, password = state.get("login", "").partition(":")
+    return (user, password) if user else (state["user"], state["password"])
+
+
 def ca_of(home: Path) -> str:
     return str(door_of(home).ca)
 
@@ -209,14 +215,15 @@ def test_prefect_and_mlflow_answer_nobody_without_the_password(
     server: str, path: str, question: dict[str, int], home: Path, stranger: str
 ) -> None:
     state = read_state(home)[server]
+    user, password = login_of(state)
     with requests.Session() as client:
         client.trust_env, client.verify = False, state["ca"]
         url = f"{state['url']}{path}"
         for login, code in (
             (None, 401),
-            ((state["user"], WRONG), 401),
-            (("nobody", state["password"]), 401),
-            ((state["user"], state["password"]), 200),
+            ((user, WRONG), 401),
+            (("nobody", password), 401),
+            ((user, password), 200),
         ):
             answer = client.post(url, json=question, auth=login, timeout=60)
             assert answer.status_code == code, (login is None, answer.text)
@@ -340,9 +347,9 @@ def test_a_password_that_was_changed_is_taken_by_prefect_and_mlflow(home: Path) 
     assert sorted(json.loads(done.stdout)["started"]) == ["mlflow", "prefect", "worker"]
     for server, path_of, question in QUESTIONS:
         state = read_state(home)[server]
-        assert state["password"] == "another-word"
+        login = login_of(state)
+        assert login == ("ticklake", "another-word")
         with requests.Session() as client:
             client.trust_env, client.verify = False, state["ca"]
-            login = state["user"], "another-word"
             url = f"{state['url']}{path_of}"
             assert client.post(url, json=question, auth=login, timeout=60).status_code == 200

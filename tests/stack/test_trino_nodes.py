@@ -69,7 +69,7 @@ def words_of(role: str, folder: Path, http: int) -> list[str]:
 def nodes(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("trino")
     tls = folder / "tls"
-    tls_folder.main(tls, ["localhost", "trino"], WORDS, "sqlite://", MADE, CLOCK)
+    tls_folder.main(tls, ["localhost", "trino"], WORDS, MADE, CLOCK)
     software = Software(Settings().stack_software.resolve())
     for name in ("catalogs", "plugins", "coordinator", "worker"):
         (folder / name).mkdir()

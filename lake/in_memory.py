@@ -1,0 +1,21 @@
+"""A DuckDB in memory, to compute with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+
+def in_memory(
+    config: Mapping[str, str | bool | int | float | list[str]] | None = None,
+) -> duckdb.DuckDBPyConnection:
+    """Return a new connection, in UTC, that prints nothing.
+
+    Left to itself, DuckDB draws the progress of what takes two seconds on standard output, where
+    programs of ours write JSON.
+    """
+    connection = duckdb.connect(config=dict(config or {}))
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    return connection
