@@ -5,9 +5,10 @@
 
 A clock that is moved by hand makes a second of events last as long as they need: one process offers
 a second's frames as an ingest does, another takes each event once, writes latest prices, closes
-bars and makes features, and acknowledges. memory: of the worker and of Valkey at the end of each
-hour, MiB; grown: the last hour's as a share of the third's, by when windows and caches are full (1:
-flat). --holes: no trade's id follows on another of its pair, which is what fills memory most.
+bars and makes features, and acknowledges. It begins with windows that are full, as beside a lake.
+memory: of the worker and of Valkey at the end of each hour, MiB; grown: the last hour's as a share
+of the third's, by when caches are full (1: flat). --holes: no trade's id follows on another of its
+pair, which is what fills memory most.
 speed: how many seconds of the day pass in one.
 """
 
@@ -25,15 +26,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from _redis import measure_on_redis  # noqa: E402
+from _seeds import seed_of  # noqa: E402
 from speed_layer import frame  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from infra.servers.process import memory_bytes  # noqa: E402
 from lake.clock import ManualClock, SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
+from serving.live.live_features import INTERVALS  # noqa: E402
 from serving.live.once import Once  # noqa: E402
 from serving.live.process import steady  # noqa: E402
-from serving.live.seed import nothing_before  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
@@ -65,7 +67,7 @@ def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
     """Run both sides; return the figures."""
     context = mp.get_context("spawn")
     ours, theirs = context.Pipe()
-    child = context.Process(target=work, args=(address, theirs), daemon=True)
+    child = context.Process(target=work, args=(address, options.tickers, theirs), daemon=True)
     child.start()
     assert ours.recv() == "ready"
     assert child.pid is not None
@@ -120,13 +122,15 @@ def offer(publisher: Publisher, second: int, options: argparse.Namespace) -> Non
         time.sleep(POLL_S)
 
 
-def work(address: str, parent: Connection) -> None:
+def work(address: str, tickers: int, parent: Connection) -> None:
     """Be the worker: take each second that is told of, until there is none."""
     clock = ManualClock(START_US)
     client = connected(address, wait_s=PATIENCE_S)
     opened = reader.opened(client, "bench", 0, SystemClock())  # a turn ends by Redis's clock
     assert opened is not None
-    worker = Worker(opened, Once(), MARKET, clock, seed=nothing_before(START_US))
+    seed = seed_of(START_US, tickers, INTERVALS)
+    worker = Worker(opened, Once(), MARKET, clock, seed=seed)
+    del seed
     steady()
     parent.send("ready")
     counted = {"bars": 0, "features": 0}

@@ -26,32 +26,29 @@ import argparse
 import multiprocessing as mp
 import sys
 import time
-from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from _noted import Noted  # noqa: E402
 from _redis import measure_on_redis  # noqa: E402
+from _seeds import SEED, seed_of  # noqa: E402
 from speed_layer import WARM_S, offer  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from feature_repo.models.registry import Card, Version  # noqa: E402
 from feature_repo.models.rows import Rows  # noqa: E402
 from feature_repo.models.trees import TreeRecipe, fit  # noqa: E402
-from lake.bars.kernel import MINUTE_US, SECOND_US, WIDTHS_US  # noqa: E402
+from lake.bars.kernel import MINUTE_US  # noqa: E402
 from lake.clock import SystemClock  # noqa: E402
 from lake.errors import Fenced  # noqa: E402
-from serving.live.live_features import BEHIND  # noqa: E402
 from serving.live.process import steady  # noqa: E402
-from serving.live.seed import SCHEMA, TRADES, Seed  # noqa: E402
 from serving.live.told import Teller  # noqa: E402
 from serving.live.worker import GRACE_US, Worker  # noqa: E402
 from serving.signals.loaded import Loaded, loaded  # noqa: E402
@@ -62,7 +59,7 @@ from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
 from serving.streams.publisher import Publisher  # noqa: E402
 
-ROWS, ROUNDS, SEED = 2_000, 100, 7
+ROWS, ROUNDS = 2_000, 100
 """Of the training, and of the model."""
 
 LONGEST = 8
@@ -203,48 +200,6 @@ def signal(address: str, tickers: int, parent: Connection) -> None:
     said = {"signals": len(every), "signal_ms": percentiles(every), "minutes_ms": minutes}
     cpu = {"scorer": share(time.process_time() - spent_s, time.monotonic() - start)}
     parent.send({**said, "cpu": cpu})
-
-
-def seed_of(closed_us: int, tickers: int) -> Seed:
-    """Return an hour of seconds and of minutes, and the minutes that features look back on."""
-    minutes = bars(closed_us, tickers, "1m", MARKET.lookback + BEHIND)
-    held = pa.concat_tables(
-        [bars(closed_us, tickers, "1s", 3_600), bars(closed_us, tickers, "1m", 60)]
-    )
-    return Seed(closed_us, 0, held, minutes, TRADES.empty_table())
-
-
-def bars(closed_us: int, tickers: int, interval: str, count: int) -> pa.Table:
-    """Return so many bars of each ticker before a time."""
-    random = np.random.default_rng(SEED)
-    width_us, rows = WIDTHS_US[interval], count * tickers
-    starts = closed_us - width_us * np.tile(np.arange(count, 0, -1), tickers)
-    close = 100 + random.integers(0, 700, rows) / 100
-    names = np.repeat([f"X:C{n}USD" for n in range(tickers)], count)
-    columns: Mapping[str, Any] = {
-        "ticker": names.tolist(),
-        **{name: [said] * rows for name, said in (("exchange", "sim:1"), ("market", "spot"))},
-        **dict.fromkeys(("event_time", "received_time", "first_time"), starts),
-        "last_time": starts + width_us - SECOND_US // 2,
-        "interval": [interval] * rows,
-        **dict.fromkeys(("open", "close", "vwap"), close),
-        "high": close + 1,
-        "low": close - 1,
-        **{name: random.integers(1, 9, rows) for name in ("volume", "trades")},
-        **{name: random.integers(1, 4, rows) for name in ("buy_volume", "sell_volume")},
-        "turnover": 100 * random.integers(1, 9, rows),
-        **dict.fromkeys(("first_seq", "last_seq"), np.zeros(rows, np.int64)),
-        "source": ["trades"] * rows,
-    }
-    made = [_column(columns[each.name], each.type) for each in SCHEMA]
-    return pa.table(made, schema=SCHEMA)
-
-
-def _column(values: Any, kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_decimal(kind):
-        return pa.array(values).cast(kind)
-    cents = pa.array(np.rint(np.asarray(values) * 100).astype(np.int64)).cast(pa.decimal128(19, 0))
-    return pa.array([each.scaleb(-2) for each in cents.to_pylist()], kind)
 
 
 def trained() -> Loaded:
