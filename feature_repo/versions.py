@@ -17,7 +17,7 @@ from feature_repo.feature_set import FeatureSet
 from feature_repo.kernels import rolling_max
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 
 SERIES = ("ticker", "exchange", "market", "interval")
 KEY_LIST = 'ticker, exchange, market, "interval", event_time'
@@ -105,4 +105,4 @@ def new_versions(
             """,
             {"now": now_us},
         )
-        return found.to_arrow_table().cast(schema)
+        return found.to_arrow_table(ARROW_ROWS).cast(schema)

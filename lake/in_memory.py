@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 import duckdb
 
+ARROW_ROWS = 16_384
+"""Rows of a batch of DuckDB's Arrow tables, for what is asked again and again for a few of them: it
+allots room for a whole batch, a million rows by default, which is 50 MB of each small answer."""
+
 
 def in_memory(
     config: Mapping[str, str | bool | int | float | list[str]] | None = None,

@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from lake.contracts.contract import Column, Contract, load
+from lake.in_memory import ARROW_ROWS
 
 Engine = Literal["duckdb", "postgres", "trino"]
 
@@ -40,10 +41,6 @@ TOTALS_SCHEMA = pa.schema(
     ]
 )
 """What `batch_totals` returns: `ledger_minutes` without shard and frames."""
-
-TOTALS_ROWS = 8_192
-"""Rows for which DuckDB reserves room at once; its default, a million, is 75 MB a call that stay
-reserved for as long as the result does."""
 
 MEASURES = (
     "crypto_trades",
@@ -106,7 +103,7 @@ def batch_totals(connection: duckdb.DuckDBPyConnection, dataset: str, table: pa.
     """
     connection.register(_BATCH, table)
     try:
-        totals = connection.execute(_batch_sql(dataset)).to_arrow_table(TOTALS_ROWS)
+        totals = connection.execute(_batch_sql(dataset)).to_arrow_table(ARROW_ROWS)
     finally:
         connection.unregister(_BATCH)
     return totals.cast(TOTALS_SCHEMA)

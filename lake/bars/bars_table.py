@@ -22,7 +22,7 @@ from lake.bars.kernel import DATASET, DAY_US, KEY
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.errors import Damaged
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 from lake.steps import Steps
 from lake.tables.commit import faults_of
 from lake.tables.flow_table import FlowTable, marks_said
@@ -119,4 +119,4 @@ def _without(rows: pa.Table, drop: pa.Table) -> pa.Table:
         connection.register("rows_of_file", rows)
         connection.register("keys_to_drop", drop)
         rest = connection.execute(f"FROM rows_of_file ANTI JOIN keys_to_drop USING ({keys})")
-        return rest.to_arrow_table().cast(rows.schema)
+        return rest.to_arrow_table(ARROW_ROWS).cast(rows.schema)

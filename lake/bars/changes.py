@@ -29,6 +29,7 @@ from lake.bars.kernel import (
 )
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
+from lake.in_memory import ARROW_ROWS
 
 COLUMN_LIST = ", ".join(f'"{name}"' for name in COLUMNS)
 KEY_LIST = ", ".join(f'"{name}"' for name in KEY)
@@ -170,10 +171,10 @@ class _Work:
         schema = arrow_schema(load(DATASET))
         put = self._connection.execute(
             f"SELECT {COLUMN_LIST} FROM (FROM w_made EXCEPT FROM w_held) ORDER BY {KEY_LIST}"
-        ).to_arrow_table()
+        ).to_arrow_table(ARROW_ROWS)
         drop = self._connection.execute(
             f"SELECT {KEY_LIST} FROM (FROM w_held EXCEPT FROM w_made) ORDER BY {KEY_LIST}"
-        ).to_arrow_table()
+        ).to_arrow_table(ARROW_ROWS)
         keys = pa.schema([schema.field(name) for name in KEY])
         return Changes(put.cast(schema), drop.cast(keys))
 

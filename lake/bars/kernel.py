@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 
 INTERVALS = ("1s", "1m", "5m", "1h", "1d")
 """Each is made of the one before."""
@@ -139,7 +139,7 @@ def bars_of_trades(trades: pa.Table, interval: str) -> pa.Table:
         connection.execute(f"CREATE TEMP TABLE seconds AS {seconds_of_trades('trades_given')}")
         order = ", ".join(f'"{name}"' for name in KEY)
         found = connection.execute(f"FROM ({longer('seconds', interval)}) ORDER BY {order}")
-        return found.to_arrow_table().cast(arrow_schema(load(DATASET)))
+        return found.to_arrow_table(ARROW_ROWS).cast(arrow_schema(load(DATASET)))
 
 
 def _whole(column: str, kind: str) -> str:

@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 from lake.bars.kernel import COLUMNS, SERIES
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 from lake.tables.commit import faults_of
 
 BARS = "bars"
@@ -47,7 +47,7 @@ def changed_series(table: Table, since: int | None) -> pa.Table | None:
             f"{SPAN} FROM ((FROM added EXCEPT FROM removed) UNION ALL"
             " (FROM removed EXCEPT FROM added)) GROUP BY ALL ORDER BY ALL"
         )
-        return found.to_arrow_table()
+        return found.to_arrow_table(ARROW_ROWS)
 
 
 def _files(table: Table, snapshot_id: int | None) -> set[str]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from lake.bars.kernel import KEY
 from lake.features.pairs import PAIR, REFERENCE
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 
 REFERENCE_SQL = rf"regexp_replace({{0}}, '{PAIR}', 'X:{REFERENCE}\2\3')"
 """The reference's ticker in the same currency, of a column; a ticker's own in an unknown one."""
@@ -34,4 +34,4 @@ def with_reference(bars: pa.Table) -> pa.Table:
         order = ", ".join(f'"{name}"' for name in KEY)
         return connection.execute(
             f"FROM ({common_bars('bars_given')}) ORDER BY {order}"
-        ).to_arrow_table()
+        ).to_arrow_table(ARROW_ROWS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from lake.bars.kernel import KEY, MINUTE_US, SERIES, teach
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 
 QUOTES = "crypto_quotes"
 INTERVAL = "1m"
@@ -48,4 +48,4 @@ def minutes_of_quotes(quotes: pa.Table) -> pa.Table:
         order = ", ".join(f'"{name}"' for name in KEY)
         return connection.execute(
             f"FROM ({quote_minutes('quotes_given')}) ORDER BY {order}"
-        ).to_arrow_table()
+        ).to_arrow_table(ARROW_ROWS)

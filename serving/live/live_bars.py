@@ -31,7 +31,7 @@ from lake.closes import Closes
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import load
 from lake.feeds.plain import Plain
-from lake.in_memory import in_memory
+from lake.in_memory import ARROW_ROWS, in_memory
 from serving.live.held_bars import ANEW_US, LATE_US, hold
 from serving.live.pieces import TRADES_SCHEMA, between, first_us_of, one_table, since
 
@@ -172,7 +172,7 @@ class LiveBars(Closes):
     def _formed(self, closed_us: int) -> pa.Table:
         self._folding.register("pieces", since(self._pieces, closed_us) or self._no_piece)
         found = self._folding.execute(f"FROM ({longer('pieces', '1m')}) ORDER BY {KEY_LIST}")
-        return found.to_arrow_table().cast(SCHEMA)
+        return found.to_arrow_table(ARROW_ROWS).cast(SCHEMA)
 
     def _look_at_ready(self, first_us: int) -> None:
         """Give up what is made ready where rows from this time on belong in it."""
@@ -197,7 +197,7 @@ class LiveBars(Closes):
 
     def _folded(self, trades: pa.Table) -> pa.Table:
         self._folding.register("trades_now", trades)
-        return self._folding.execute(seconds_of_trades("trades_now")).to_arrow_table()
+        return self._folding.execute(seconds_of_trades("trades_now")).to_arrow_table(ARROW_ROWS)
 
     def _inputs(self, held_us: int, closed_us: int) -> _Inputs:
         """Return what there is before a time, without what is too late."""
@@ -247,7 +247,7 @@ class LiveBars(Closes):
             f" WHEN {ends} <= {held_us} THEN '{LATE}' ELSE '{CLOSED}' END AS {CHANGE}"
             f" FROM bars_put AS p LEFT JOIN bars_drop AS d USING ({KEY_LIST})"
             f" ORDER BY {_of('p')}"
-        ).to_arrow_table()
+        ).to_arrow_table(ARROW_ROWS)
 
     def _without(self, drop: pa.Table, put: pa.Table) -> pa.Table:
         """Return the keys of the dropped bars that are not put again."""
@@ -255,7 +255,7 @@ class LiveBars(Closes):
         self._duck.register("bars_drop", drop)
         return self._duck.execute(
             f"FROM bars_drop ANTI JOIN bars_put USING ({KEY_LIST}) ORDER BY {KEY_LIST}"
-        ).to_arrow_table()
+        ).to_arrow_table(ARROW_ROWS)
 
     def _hold(self, put: pa.Table, drop: pa.Table, closed_us: int) -> None:
         """Hold what changed; now and then let go of what is too old, by making the table anew."""
