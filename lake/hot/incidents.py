@@ -89,7 +89,8 @@ def reconcile(
 def due(connection: psycopg.Connection, receiver: str, now: datetime) -> list[Notice]:
     """Return what a receiver is to hear now, oldest incident first, NOTICES_MAX at most.
 
-    Of an end it hears only after it heard of the beginning.
+    Of an end it hears only after it heard of the beginning, and of a thing's next incident only
+    after it heard of the end of the one before.
     """
     rows = connection.execute(_DUE, {"receiver": receiver, "now": now, "most": NOTICES_MAX})
     return [Notice(*row) for row in rows]
@@ -173,6 +174,10 @@ WHERE n.receiver = %(receiver)s AND n.sent_at IS NULL AND n.given_up_at IS NULL
     AND n.next_at <= %(now)s AND NOT (n.word = 'over' AND EXISTS (
         SELECT FROM market.notices AS o WHERE o.incident_id = n.incident_id
             AND o.receiver = n.receiver AND o.word = 'opened' AND o.sent_at IS NULL))
+    AND NOT EXISTS (
+        SELECT FROM market.notices AS o JOIN market.incidents AS before USING (incident_id)
+        WHERE before.thing = i.thing AND o.incident_id < n.incident_id
+            AND o.receiver = n.receiver AND o.sent_at IS NULL AND o.given_up_at IS NULL)
 ORDER BY incident_id, n.word LIMIT %(most)s
 """
 _WAITING = """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flows.alerts_to_receivers import tell
@@ -289,9 +289,16 @@ def test_a_hot_tier_that_is_away_is_told_once_over_restarts(tmp_path: Path, hook
 
 STEPS = st.lists(st.sampled_from(("raise", "clear", "tell", "refuse")), min_size=5, max_size=25)
 
+AWAY_OVER_TWO = [
+    *("refuse", *["raise"] * 3, "refuse", "refuse", *["clear"] * 3, "tell"),
+    *(*["refuse"] * 4, "raise"),
+]
+"""A receiver that hears of an incident again when the thing's next one is there, too."""
+
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
+@example(steps=AWAY_OVER_TWO)
 def test_whatever_happens_an_incident_opens_and_ends_once(desk: Desk, steps: list[str]) -> None:
     """The words that arrive alternate, a refused message comes again, and none is lost."""
     heard: list[str] = []
