@@ -55,9 +55,14 @@ def write_state(home: Path, state: Mapping[str, Any]) -> None:
     """Replace the state at once."""
     path = state_path(home)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_closed(path, json.dumps(state, indent=2))
+
+
+def write_closed(path: Path, text: str) -> None:
+    """Replace a file, whole, by one that its owner alone reads."""
     new = path.with_suffix(f".{os.getpid()}.new")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(state, file, indent=2)
+        file.write(text)
     new.replace(path)
 
 

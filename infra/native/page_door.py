@@ -15,7 +15,7 @@ import psycopg
 from infra.native.trino_door import HASH_ROUNDS
 from infra.servers.certificates import certified_names
 from infra.servers.door import Door
-from infra.servers.home import write_closed
+from lake.state import write_closed
 
 USER = "ticklake"
 PREFECT_APP = "prefect.server.api.server:create_app"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from infra.servers.certificates import TRUST_PASSWORD
 from infra.servers.door import Door
-from infra.servers.home import write_closed
 from lake.roles import ROLES
+from lake.state import write_closed
 
 OWNER = "ticklake"
 CONFIG = Path(__file__).parents[1] / "config" / "trino"

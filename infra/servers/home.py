@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 from infra.servers.lock import held
 from lake.clock import Clock
 from lake.errors import BadInput, Unavailable
+from lake.state import write_closed
 
 LOCK_S_MAX = 60.0
 FOLDERS = ("run", "log", "journal", "warehouse")
@@ -54,14 +54,6 @@ def read_passwords(home: Path, names: Sequence[str]) -> dict[str, str]:
         kept |= {name: secrets.token_hex(16) for name in missing}
         write_closed(path, json.dumps(kept))
     return {name: kept[name] for name in names}
-
-
-def write_closed(path: Path, text: str) -> None:
-    """Replace a file, whole, by one that its owner alone reads."""
-    new = path.with_name(f"{path.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    new.replace(path)
 
 
 def port_of(state: dict[str, Any], server: str) -> int | None:
