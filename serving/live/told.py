@@ -2,7 +2,7 @@
 
 Features of minutes have a stream of their own too, for models, which need not wake for every round.
 What is made ready of a minute that is about to close is told ahead there, for whoever works on it
-in the meantime; what is told at its close is the same, byte for byte, or something came between.
+in the meantime; its close then says that it is so, or what else, where something came between.
 
 Each round becomes one entry of the shard's stream of updates, in the transaction that acknowledges
 the round; it names the frames that it rests on, since they may not be durable yet. A service reads
@@ -13,6 +13,7 @@ of it is bounded, and may be lost: the lake has the rows.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -39,10 +40,11 @@ SHOWN_INTERVALS = ("1m", "5m", "1h")
 FEATURES_MS = 3_600_000
 """How long the newest features of an instrument are kept."""
 
-UPDATE, AHEAD, ANEW, MISSED, AGAIN = b"u", b"f", b"n", b"m", b"c"
-"""Fields of entries. An update of minutes has the newest row of each instrument. MISSED: the first
-rows of minutes before those, where a worker was away; AGAIN: the places of rows that are corrected,
-and were there before. ANEW: minutes may lack between those told so far and these.
+UPDATE, AHEAD, SAME, ANEW, MISSED, AGAIN = b"u", b"f", b"s", b"n", b"m", b"c"
+"""Fields of entries. An update of minutes has the newest row of each instrument, or the digest() of
+what was told ahead last and has become so: a few bytes, since signals wait for them. MISSED: the
+first rows of minutes before those, where a worker was away; AGAIN: the places of rows that are
+corrected, and were there before. ANEW: minutes may lack between those told so far and these.
 """
 
 WINDOW_MAX = 64
@@ -80,7 +82,8 @@ class _Closing:
     """What is told of a minute that closed, as JSON, and what is kept of it under which names.
 
     of: the tables that it is made of: bars, bars that are gone, features. features: the newest row
-    of each instrument. more: other fields of its entry of the stream of minutes.
+    of each instrument. more: other fields of its entry of the stream of minutes. said: the digest
+    of features that are told ahead.
     """
 
     bars: bytes = b"[]"
@@ -91,6 +94,7 @@ class _Closing:
     feature_names: tuple[str, ...] = ()
     feature_values: tuple[bytes, ...] = ()
     more: Mapping[bytes, bytes] = field(default_factory=dict)
+    said: bytes = b""
     of: tuple[pa.Table | None, ...] = (None, None, None)
 
     @property
@@ -126,7 +130,8 @@ class Teller:
 
     def beforehand(self, bars: pa.Table, gone: pa.Table, features: pa.Table) -> None:
         """Make ready what is told of a round with these; another thread may."""
-        self._ready = _closing(bars, gone, features)
+        made = _closing(bars, gone, features)
+        self._ready = replace(made, said=digest(made.features))
 
     def anew(self, pipe: Pipeline) -> None:
         """Say that minutes may lack between those told so far and those to come."""
@@ -158,8 +163,12 @@ class Teller:
         entry: Any = {UPDATE: orjson.dumps(update)}
         pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
         if closing.feature_names:
-            told = FEATURES + closing.features + b"}"
-            self._tell_minute(pipe, {UPDATE: told, **closing.more})
+            told = dict(closing.more)
+            if closing is self._told_ahead:
+                told[SAME] = closing.said
+            else:
+                told[UPDATE] = FEATURES + closing.features + b"}"
+            self._tell_minute(pipe, told)
 
     def afterwards(self, pipe: Pipeline) -> None:
         """Keep what was told of the last close; to do it again changes nothing."""
@@ -181,6 +190,11 @@ class Teller:
         if all(one is other for one, other in zip(self._ready.of, of, strict=True)):
             return self._ready
         return _closing(*of) if given.bars is not None else NOTHING
+
+
+def digest(features: bytes) -> bytes:
+    """Return what tells features that are told ahead from others."""
+    return hashlib.blake2b(features, digest_size=16).digest()
 
 
 def _closing(bars: pa.Table | None, gone: pa.Table | None, features: pa.Table | None) -> _Closing:

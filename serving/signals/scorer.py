@@ -5,8 +5,7 @@ seats beside them speak, and all of it goes to the recorder. An update that come
 restart, is told once and kept once.
 
 A worker tells ahead of the features of a minute that is about to close. What comes of them is made
-out then, and told once an update says the same, byte for byte; it is made anew where anything else
-is so.
+out then, and told once an update says that it is so; it is made anew where anything else is.
 """
 
 from __future__ import annotations
@@ -21,7 +20,17 @@ from redis import Redis
 
 from feature_repo.trading.market import Instrument
 from lake.clock import Clock
-from serving.live.told import AGAIN, AHEAD, ANEW, FEATURES, MISSED, UPDATE, WINDOW_MAX
+from serving.live.told import (
+    AGAIN,
+    AHEAD,
+    ANEW,
+    FEATURES,
+    MISSED,
+    SAME,
+    UPDATE,
+    WINDOW_MAX,
+    digest,
+)
 from serving.signals.look_back import LookBack
 from serving.signals.models import InUse
 from serving.signals.outcomes import ByVersion
@@ -60,7 +69,7 @@ class Updates:
     def read(self, wait_ms: int = WAIT_MS) -> list[Told]:
         """Return the newest features of each instrument that came; waits for the first.
 
-        Those of an update that says what was told ahead are the objects of ahead(). Raises
+        Those that were told ahead and are so now are the objects of ahead(). Raises
         redis.RedisError.
         """
         self._find_shards()
@@ -85,16 +94,22 @@ class Updates:
         return [rows for _, rows in self._ahead.values()]
 
     def _rows(self, stream: bytes, fields: Mapping[bytes, bytes], heard_us: int) -> Sequence[Told]:
-        """Return the rows of an update; what is told ahead is kept for one that says the same."""
+        """Return the rows of an update; what is told ahead is kept for one that says it is so."""
         ahead = fields.get(AHEAD)
         if ahead is not None:
-            self._ahead[stream] = ahead, _rows_of(FEATURES + ahead + b"}", heard_us)
+            self._ahead[stream] = digest(ahead), _rows_of(FEATURES + ahead + b"}", heard_us)
             return ()
-        raw = fields.get(UPDATE)
-        if raw is None:
+        raw, same = fields.get(UPDATE), fields.get(SAME)
+        if raw is None and same is None:
             return ()
-        text, rows = self._ahead.pop(stream, (b"", []))
-        return rows if raw == FEATURES + text + b"}" else _rows_of(raw, heard_us)
+        said, rows = self._ahead.pop(stream, (b"", []))
+        if raw is not None:
+            return _rows_of(raw, heard_us)
+        if same != said:
+            LOG.warning("%s: what was told ahead of an update is gone", stream.decode())
+            self._forget(stream)
+            return ()
+        return rows
 
     def _look_back_on(
         self, stream: bytes, fields: Mapping[bytes, bytes], told: Sequence[Told], heard_us: int
@@ -102,15 +117,20 @@ class Updates:
         """Have the first row of each minute heard, those that were missed before the newest."""
         if self._look_back is None:
             return
-        mine = self._instruments.setdefault(stream, set())
         if ANEW in fields:
-            self._look_back.forget(mine)
+            self._forget(stream)
+        mine = self._instruments.setdefault(stream, set())
         missed = fields.get(MISSED)
         before = _rows_of(missed, heard_us) if missed else []
         again = set(orjson.loads(fields.get(AGAIN, b"[]")))
         rows = [*before, *(row for n, row in enumerate(told) if n not in again)]
         mine.update(row.instrument for row in rows)
         self._look_back.hear(rows)
+
+    def _forget(self, stream: bytes) -> None:
+        """Have windows of a shard begin anew: minutes may lack."""
+        if self._look_back is not None:
+            self._look_back.forget(self._instruments.setdefault(stream, set()))
 
     def _find_shards(self) -> None:
         now_us = self._clock.monotonic_us()

@@ -21,7 +21,7 @@ from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
 from serving.live.once import Once
 from serving.live.seed import nothing_before
-from serving.live.told import AGAIN, AHEAD, BARS_MAX, MISSED, UPDATE, Teller
+from serving.live.told import AGAIN, AHEAD, BARS_MAX, MISSED, SAME, UPDATE, Teller, digest
 from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.service.board import Board
 from serving.streams import keys, reader
@@ -146,12 +146,12 @@ def test_a_corrected_row_is_told_as_one_that_was_there(told: dict[str, Any]) -> 
     at = closing.features.column_names.index("change")
     features = closing.features.set_column(at, "change", changes)
     commands = _commands(Teller(8), replace(closing, features=features))
-    minute = next(each for each in commands if each[1] == keys.minutes(8))
+    minute = _of_minutes(commands, 8)
     assert minute[minute.index(AGAIN) + 1] == b"[0]"
     assert MISSED not in minute
 
 
-def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(
+def test_what_is_made_ready_is_told_ahead_once_and_then_that_it_is_so(
     told: dict[str, Any],
 ) -> None:
     (closing,) = [each for each in told["rounds"] if each.bars is not None]
@@ -160,12 +160,32 @@ def test_what_is_made_ready_is_told_ahead_once_and_then_as_if_it_had_not_been(
     plain, ready = Teller(7), Teller(7)
     ready.beforehand(closing.bars, closing.gone, closing.features)
     commands = [_commands(ready, each) for each in (before, before, closing)]
-    (ahead,) = [each for each in commands[0] if each[1] == keys.minutes(7)]
+    ahead = _of_minutes(commands[0], 7)
     assert [each for each in commands[0] if each is not ahead] == commands[1]
-    assert commands[1:] == [_commands(plain, each) for each in (before, closing)]
+    assert commands[1] == _commands(plain, before)
     text = ahead[ahead.index(AHEAD) + 1]
-    minute = next(each for each in commands[2] if each[1] == keys.minutes(7))
-    assert minute[minute.index(UPDATE) + 1] == b'{"features":' + text + b"}"
+    whole = _commands(plain, closing)
+    minute, update = (_of_minutes(each, 7) for each in (commands[2], whole))
+    assert [each for each in commands[2] if each is not minute] == [
+        each for each in whole if each is not update
+    ]
+    assert update[update.index(UPDATE) + 1] == b'{"features":' + text + b"}"
+    assert minute[minute.index(SAME) + 1] == digest(text)
+    assert minute[minute.index(MISSED) + 1] == update[update.index(MISSED) + 1]
+    assert UPDATE not in minute
+
+
+def test_what_was_not_told_ahead_is_told_whole(told: dict[str, Any]) -> None:
+    (closing,) = [each for each in told["rounds"] if each.bars is not None]
+    ready = Teller(7)
+    ready.beforehand(closing.bars, closing.gone, closing.features)
+    commands = _commands(ready, closing)  # no round between
+    assert UPDATE in _of_minutes(commands, 7)
+    ready = Teller(7)
+    ready.beforehand(closing.bars, closing.gone, closing.features)
+    _commands(ready, replace(closing, bars=None, gone=None, features=None))
+    late = replace(closing, features=closing.features.slice(0))  # made again, for what came late
+    assert UPDATE in _of_minutes(_commands(ready, late), 7)
 
 
 def test_who_begins_keeps_what_one_that_died_had_told(told: dict[str, Any], client: Redis) -> None:
@@ -196,6 +216,12 @@ def _kept(teller: Teller) -> list[tuple[Any, ...]]:
     pipe = Redis().pipeline()
     teller.afterwards(pipe)
     return [args for args, _ in pipe.command_stack]
+
+
+def _of_minutes(commands: list[tuple[Any, ...]], shard: int) -> tuple[Any, ...]:
+    """Return the one command that adds to a shard's stream of minutes."""
+    (found,) = [each for each in commands if each[1] == keys.minutes(shard)]
+    return found
 
 
 def _commands(teller: Teller, given: Round) -> list[tuple[Any, ...]]:

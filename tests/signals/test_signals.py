@@ -24,7 +24,7 @@ from flows.features_to_predictions import score
 from infra.servers.process import wait_until
 from lake import state
 from lake.clock import SystemClock
-from serving.live.told import feature_rows
+from serving.live.told import digest, feature_rows
 from serving.signals.look_back import LookBack
 from serving.signals.models import Models
 from serving.signals.predictor import LivePredictor
@@ -303,6 +303,25 @@ def test_one_that_starts_has_the_rows_before_as_far_as_none_lacks(client: Redis)
         assert ready.past.newest(("rsi_14",), 5) is None
 
 
+def test_an_update_whose_rows_are_gone_is_silent_and_windows_begin_anew(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard, name = next(SHARDS), ticker()
+    now_us = CLOCK.now_us()
+    tell(client, shard, row(name, now_us - 120_000_000))
+    client.xadd(keys.minutes(shard), {"f": orjson.dumps([row(name, now_us - 60_000_000)])})
+    client.xadd(keys.minutes(shard), {"s": digest(b"of what was cut off")})
+    tell(client, shard, row(name, now_us))
+    look_back = LookBack()
+    with caplog.at_level("WARNING", "ticklake.signals"):
+        found = Updates(client, CLOCK, look_back).read(10)
+    assert "what was told ahead of an update is gone" in caplog.text
+    (mine,) = [each for each in found if each.instrument.ticker == name]
+    assert mine.t_us == now_us
+    (ready,) = look_back.ready(in_use(champion=version(1, Looks())), [mine])
+    assert len(ready.past.values) == 0
+
+
 def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_another(
     client: Redis,
 ) -> None:
@@ -332,7 +351,7 @@ def test_what_was_told_ahead_is_said_as_it_comes_true_and_anew_where_it_is_anoth
     now_us = CLOCK.now_us()
     foreseen = told_ahead([row(name, now_us)])
     foreseen_us = CLOCK.now_us()
-    tell(client, shard, row(name, now_us))
+    client.xadd(keys.minutes(shard), {"s": digest(orjson.dumps([row(name, now_us)]))})
     assert wait_until(CLOCK, hear, ENDS_S_MAX)
     assert mine[0] is foreseen[0]
     (said,) = scorer.score(mine)
