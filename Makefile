@@ -13,8 +13,8 @@ STACK_TESTS_BESIDE := tests/hot tests/tables tests/warehouse tests/views/test_ta
 	tests/path/test_hot_to_dropped.py tests/warehouse_sql/test_dashboards.py \
 	tests/models/test_sequences.py tests/models/test_sequence_predictions.py \
 	tests/service/test_page.py tests/catalog/test_browser.py \
-	$(patsubst %,tests/stack/test_%.py,archive at_rest backups_beside faulty_store ledger_place \
-	queries recovery trino_nodes)
+	$(patsubst %,tests/stack/test_%.py,archive at_rest backups_beside cluster_tls faulty_store \
+	ledger_place queries recovery trino_nodes)
 STACK_TESTS_ALONE := $(filter-out $(STACK_TESTS_BESIDE),$(wildcard tests/stack/test_*.py))
 LONG_BENCHES := $(patsubst %,benchmarks/%.py,day_of_ticks long_query queries union_soak)
 RUFF_PATHS := feature_repo flows lake infra serving warehouse_sql tests $(wildcard benchmarks notebooks)

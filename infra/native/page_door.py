@@ -5,14 +5,10 @@ Without TLS neither asks, and both stay on loopback.
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-import psycopg
-
-from infra.native.trino_door import HASH_ROUNDS
 from infra.servers.certificates import certified_names
 from infra.servers.door import Door
 from lake.state import write_closed
@@ -86,26 +82,6 @@ def see_to_file(home: Path, database: str) -> None:
     said = {"default_permission": "READ", "database_uri": database.replace("%", "%%")}
     lines = "".join(f"{name} = {value}\n" for name, value in said.items())
     write_closed(home / "run" / MLFLOW_AUTH, f"[mlflow]\n{lines}")
-
-
-def see_to_password(database: psycopg.Connection, password: str) -> None:
-    """Have MLflow know the password that a home has now.
-
-    At its first start it makes its user by itself; from then on it reads no other password.
-    """
-    if database.execute("SELECT to_regclass('public.users')").fetchone() != (None,):
-        words = "UPDATE public.users SET password_hash = %s WHERE username = %s"
-        database.execute(words, [hashed_word(password), USER])
-
-
-def hashed_word(password: str) -> str:
-    """Return a password as MLflow's users have it: method, rounds, salt and hash (Werkzeug's form).
-
-    Few rounds: ours are random and 128 bits long, and each request costs them.
-    """
-    salt = hashlib.sha256(b"mlflow" + password.encode()).hexdigest()[:16]
-    raw = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), HASH_ROUNDS)
-    return f"pbkdf2:sha256:{HASH_ROUNDS}${salt}${raw.hex()}"
 
 
 def _certificate(door: Door) -> list[str]:

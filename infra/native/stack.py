@@ -16,6 +16,7 @@ import psycopg
 
 from infra.native import (
     minio_part,
+    model_users,
     page_door,
     plans,
     python_part,
@@ -231,7 +232,8 @@ class Start:
             trino_door.see_to_files(self.home, passwords)
             page_door.see_to_file(self.home, wiring.models_database)
             with timescale.superuser(postgres, plans.MLFLOW) as models:
-                page_door.see_to_password(models, passwords[page_door.password_name(plans.MLFLOW)])
+                owner = passwords[page_door.password_name(plans.MLFLOW)]
+                model_users.see_to_users(models, {page_door.USER: owner})
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
         write_state(self.home, state)  # already true, should one of the next not start
         state["roles"] = self._roles(postgres, state, passwords)  # with which catalogs connect

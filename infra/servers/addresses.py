@@ -59,8 +59,9 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
     there, unless it has one of its own. One comes into Prefect and MLflow by the variables of their
     own clients (PREFECT_API_AUTH_STRING; MLFLOW_TRACKING_USERNAME and _PASSWORD, for a role alone
-    its own). TLS_CA is a file of certificates: the stores are then reached by TLS alone, Trino by
-    the roles' passwords too, TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, where the
+    its own name and password, where MLFLOW_TRACKING_SERVER_CERT_PATH is said). TLS_CA is a file of
+    certificates: the stores are then reached by TLS alone, Trino by the roles' passwords too,
+    TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, REDIS_CA for Redis alone, where the
     others are reached as they are.
     role: the state is of that role alone, whose password stands in the place of the
     owner's; nobody else's is asked for, or kept.
@@ -110,7 +111,8 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
         if environ.get("TRINO_PASSWORD"):
             state["trino"]["password"] = environ["TRINO_PASSWORD"]
     ca = environ.get("TLS_CA") or ""
-    return by_password(trusting(state, ca), environ.get("TRINO_CA") or ca, roles)
+    trusting(state, ca, environ.get("REDIS_CA") or ca)
+    return by_password(state, environ.get("TRINO_CA") or ca, roles)
 
 
 def _ways_in(server: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -135,8 +137,12 @@ def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
     trino = {"TRINO_USER": role} if ROLES[role].asks_trino else {"TRINO_URL": ""}
     if environ.get("TLS_CA") or environ.get("TRINO_CA"):  # else it believes the name
         trino["TRINO_PASSWORD"] = password
+    ways, models = CLIENT_WAYS["mlflow"], {}
+    if ROLES[role].asks_trino and environ.get(ways["ca"]):
+        models = {ways["user"]: role, ways["password"]: password}
     return {
-        **{name: value for name, value in environ.items() if name not in others},
+        **models,
+        **{name: value for name, value in environ.items() if value and name not in others},
         **trino,
         "POSTGRES_USER": database_role(role),
         "POSTGRES_PASSWORD": password,
@@ -157,22 +163,22 @@ def _keys(role: str, environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return {"s3": found}
 
 
-def trusting(state: dict[str, Any], ca: str) -> dict[str, Any]:
-    """Return the state with the stores reached by TLS, vouched for by this file; "": as they are.
+def trusting(state: dict[str, Any], ca: str, redis_ca: str) -> None:
+    """Have the stores reached by TLS, vouched for by these files; "": as they are.
 
     S3 is by its own scheme.
     """
+    if redis_ca:
+        url = state["valkey"]["url"].replace("redis://", "rediss://", 1)
+        state["valkey"]["url"] = f"{url}?ssl_ca_certs={quote(redis_ca, safe='')}"
     if not ca:
-        return state
+        return
     libpq = f"?sslmode=verify-full&sslrootcert={quote(ca, safe='')}"
     state["postgres"]["dsn"] += libpq
-    url = state["valkey"]["url"].replace("redis://", "rediss://", 1)
-    state["valkey"]["url"] = f"{url}?ssl_ca_certs={quote(ca, safe='')}"
     if state["s3"]["endpoint"].startswith("https://"):
         state["s3"]["ca"] = ca
     for each in state.get("roles", {}).values():
         each["dsn"] += libpq
-    return state
 
 
 def by_password(

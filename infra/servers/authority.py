@@ -51,7 +51,10 @@ def make_ca(name: str, now: datetime) -> Pair:
 
 
 def make_server(ca: Pair, names: Sequence[str], now: datetime) -> Pair:
-    """Make a server's certificate for these host names and addresses."""
+    """Make a server's certificate for these host names and addresses.
+
+    It is a client's, too: by theirs the nodes of a Redis Cluster prove who they are to one another.
+    """
     authority = x509.load_pem_x509_certificate(ca.certificate)
     signer = serialization.load_pem_private_key(ca.key, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
@@ -60,7 +63,7 @@ def make_server(ca: Pair, names: Sequence[str], now: datetime) -> Pair:
     builder = _builder(subject, authority.subject, key.public_key(), now, SERVER_DAYS)
     for extension in (
         x509.SubjectAlternativeName(list(_general(names))),
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
         x509.BasicConstraints(ca=False, path_length=None),
         x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
     ):

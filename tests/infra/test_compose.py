@@ -18,7 +18,7 @@ import yaml
 from flows import serve
 from flows.pool import POOL, POOL_WORD
 from infra.command.main import ticklake
-from infra.native import tls_folder, trino_part
+from infra.native import model_users, tls_folder, trino_part
 from infra.servers.addresses import REQUIRED, from_env
 from lake.clock import SystemClock
 from lake.errors import BadInput
@@ -35,6 +35,7 @@ TLS_ONLY = ("TLS_NAMES", "TRINO_PASSWORD", "TRINO_SECRET", *PAGES)
 ONCE = {"set-up", "views", "restore", "recover"}
 """Services that end; the last two only where somebody asks for a restore."""
 
+ONCE_BEHIND_TLS = ("certificates", "mlflow-users")
 UPS = ("set-up", "views")
 LOOPBACK = "127.0.0.1"
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|_KEY$|DATABASE_CONNECTION_URL|STORE_URI")
@@ -347,6 +348,8 @@ def test_what_other_machines_reach_asks_for_a_password_by_tls(
             "user": "ticklake",
             "password": "given-MLFLOW_PAGE_PASSWORD",
         }
+    _, users = model_users.from_env(behind_tls["mlflow-users"]["environment"])
+    assert users[state["mlflow"]["user"]] == state["mlflow"]["password"]
     for name in ("backups", "restore"):
         given = behind_tls[name]["environment"]
         assert (given["S3_ENDPOINT"], given["PGSSLMODE"]) == ("https://minio:9000", "verify-full")

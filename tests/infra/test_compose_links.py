@@ -22,6 +22,7 @@ from tests.infra.test_compose import (
     FILE,
     INFRA,
     ONCE,
+    ONCE_BEHIND_TLS,
     TLS_FILE,
     TLS_ONLY,
     config,
@@ -77,7 +78,7 @@ def services(
 def test_who_is_waited_for_can_say_that_it_is_ready(services: dict[str, dict[str, Any]]) -> None:
     for name, each in services.items():
         for other, how in each.get("depends_on", {}).items():
-            ends = other in (*ONCE, "certificates")
+            ends = other in (*ONCE, *ONCE_BEHIND_TLS)
             expected = "service_completed_successfully" if ends else "service_healthy"
             assert how["condition"] == expected, (name, other)
             assert ends or "healthcheck" in services[other], (name, other)
@@ -113,7 +114,7 @@ def test_what_our_processes_are_told_is_read(services: dict[str, dict[str, Any]]
     own = {"BACKUP_PASSWORD", "TICKLAKE_BACKUP", "RESTORE_TO", "PGHOST"}
     for name, each in services.items():
         told = {one for one in each.get("environment") or {} if not NOT_OURS.match(one)}
-        if each["image"].startswith("ticklake:") and name != "certificates":
+        if each["image"].startswith("ticklake:") and name not in ONCE_BEHIND_TLS:
             unread = {one for one in told if not one.startswith(PREFIX)} - asked.names
             assert unread - {"PREFECT_HOME"} == set(), name
             assert {one for one in told if one.startswith(PREFIX)} <= settings, name

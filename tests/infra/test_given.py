@@ -335,3 +335,29 @@ def test_trino_alone_may_be_behind_tls() -> None:
     assert "ca" not in state["s3"]
     assert "sslmode" not in state["postgres"]["dsn"] + state["roles"]["analyst"]["dsn"]
     assert state["valkey"]["url"].startswith("redis://")
+
+
+def test_redis_alone_may_be_behind_tls() -> None:
+    words = {**GIVEN, "REDIS_CA": "/redis.crt", "S3_ENDPOINT": "https://minio:9000"}
+    state = from_env(words)
+    assert state["valkey"]["url"].startswith("rediss://")
+    assert state["valkey"]["url"].endswith("?ssl_ca_certs=%2Fredis.crt")
+    assert "ca" not in state["s3"]
+    assert "sslmode" not in state["postgres"]["dsn"]
+    both = from_env({**words, "TLS_CA": "/all.crt"})
+    assert both["valkey"] == state["valkey"]
+    assert both["s3"]["ca"] == "/all.crt"
+
+
+def test_a_role_comes_into_mlflow_as_itself_where_that_is_asked() -> None:
+    models = {"MLFLOW_TRACKING_URI": "https://models"}
+    ca = {"MLFLOW_TRACKING_SERVER_CERT_PATH": "/models.crt"}
+    words = {**GIVEN, **models, "SERVICE_PASSWORD": "word", "INGEST_PASSWORD": "other"}
+    assert from_env(words, "service")["mlflow"] == {"url": "https://models"}
+    told = {"url": "https://models", "ca": "/models.crt"}
+    own = {"user": "service", "password": "word"}
+    assert from_env({**words, **ca}, "service")["mlflow"] == {**told, **own}
+    given = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "mine"}
+    found = from_env({**words, **ca, **given}, "service")["mlflow"]
+    assert found == {**told, "user": "me", "password": "mine"}
+    assert from_env({**words, **ca}, "ingest")["mlflow"] == told  # it reads no models

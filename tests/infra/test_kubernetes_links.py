@@ -60,6 +60,7 @@ SPEAKS_TO = {
     "Deployment/trino-worker": {("hot-rw", 5432), ("trino", 8080)},
     "StatefulSet/prefect": {("hot-rw", 5432)},
     "Deployment/mlflow": {("hot-rw", 5432)},
+    "Job/mlflow-users": {("hot-rw", 5432)},
     "StatefulSet/redis": {("redis", 6379), ("redis", 16379)},
     "Job/redis-join": {("redis", 6379)},
     "StatefulSet/redis-live": set(),

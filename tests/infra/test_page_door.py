@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from werkzeug.security import check_password_hash
 
 from feature_repo.models.registry_place import RegistryPlace, tell_mlflow
 from infra.native import page_door, tls_folder, trino_door
 from infra.servers.certificates import lay_out
+from infra.servers.config_files import variables
 from infra.servers.door import MADE, Door
 from lake.clock import SystemClock
 from lake.errors import BadInput
+from tests.infra.manifests import INFRA, pods
 from tests.infra.test_compose import TLS_FILE
 from tests.infra.test_compose_links import read
 
@@ -60,6 +62,29 @@ def test_mlflow_is_started_alike(
     )
 
 
+def test_on_kubernetes_both_are_started_as_in_docker(services: dict[str, dict[str, Any]]) -> None:
+    (prefect,) = pods()["StatefulSet/prefect"]["spec"]["containers"]
+    there = [word.replace("/tls/server.", "/tls/tls.") for word in services["prefect"]["command"]]
+    assert prefect["args"] == there
+    (mlflow,) = pods()["Deployment/mlflow"]["spec"]["containers"]
+    said = services["mlflow"]["command"][2].replace("/tls/server.", "/tls/tls.").replace("$$", "$")
+    lines = [line.strip() for line in said.splitlines() if "origins" not in line]
+    assert [line.strip() for line in mlflow["command"][2].splitlines()] == lines
+    for pod, name, own in (
+        (prefect, "prefect", set()),
+        (mlflow, "mlflow", {"MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"}),
+    ):
+        told = {each["name"] for each in pod["env"]}
+        theirs = {
+            each
+            for each in services[name]["environment"]
+            if re.match(r"PREFECT_|MLFLOW_(SERVER|AUTH|FLASK)", each)
+        }
+        assert theirs | own <= told | variables(INFRA / "config" / f"{name}.env").keys(), name
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert pod[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
 def test_mlflow_s_database_stands_in_a_file_of_its_owner_s(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     page_door.see_to_file(tmp_path, "postgresql+psycopg2://mlflow:a%40b@host:5432/mlflow")
@@ -68,12 +93,6 @@ def test_mlflow_s_database_stands_in_a_file_of_its_owner_s(tmp_path: Path) -> No
     found = ConfigParser()
     found.read(path)
     assert found["mlflow"]["database_uri"] == "postgresql+psycopg2://mlflow:a%40b@host:5432/mlflow"
-
-
-def test_mlflow_reads_the_hash_of_a_password() -> None:
-    assert check_password_hash(page_door.hashed_word("right"), "right")
-    assert not check_password_hash(page_door.hashed_word("right"), "wrong")
-    assert page_door.hashed_word("right") == page_door.hashed_word("right")
 
 
 def test_containers_have_a_certificate_for_every_name_that_they_go_by(tmp_path: Path) -> None:

@@ -28,10 +28,14 @@ from pyarrow.fs import FileSelector, S3FileSystem
 from trino.exceptions import TrinoQueryError
 
 from flows.pool import POOL
+from infra.native import model_users
+from infra.native.page_door import USER
 from infra.servers.authority import make_ca
 from infra.servers.door import door_of
 from infra.servers.flow_servers import client_variables
+from infra.servers.home import read_passwords
 from lake.client import connect
+from lake.clock import SystemClock
 from lake.errors import TicklakeError, Unavailable
 from lake.roles import role_dsn
 from lake.state import postgres_dsn, read_state, valkey_url, with_user
@@ -242,6 +246,28 @@ def test_a_model_is_kept_and_loaded_and_a_client_of_prefect_sees_the_pool(
     pool = python("-m", "prefect", "work-pool", "inspect", POOL, more=words)
     assert pool.returncode == 0, pool.stderr
     assert POOL in pool.stdout
+
+
+def test_a_role_reads_models_with_its_own_password_and_changes_none(home: Path) -> None:
+    """As the service in containers makes them; by hand here, since one home's owner is enough."""
+    state = read_state(home)["mlflow"]
+    dsn = with_user(postgres_dsn(home), "mlflow", read_passwords(home, ("mlflow",))["mlflow"])
+    place = dsn.replace("/ticklake?", "/mlflow?")
+    owner = {USER: state["password"]}
+    model_users.main(place, {**owner, "service": "the word of service"}, SystemClock())
+    registry = f"{state['url']}/api/2.0/mlflow/registered-models"
+    with requests.Session() as client:
+        client.trust_env, client.verify = False, state["ca"]
+        client.auth = (USER, state["password"])
+        made = client.post(f"{registry}/create", json={"name": "of-the-owner"}, timeout=60)
+        assert made.status_code == 200 or "RESOURCE_ALREADY_EXISTS" in made.text, made.text
+        client.auth = ("service", "the word of service")
+        found = client.get(f"{registry}/get", params={"name": "of-the-owner"}, timeout=60)
+        assert found.status_code == 200, found.text
+        change = {"name": "of-the-owner", "description": "mine"}
+        assert client.patch(f"{registry}/update", json=change, timeout=60).status_code == 403
+        client.auth = ("service", WRONG)
+        assert client.get(f"{registry}/get", params=found.json(), timeout=60).status_code == 401
 
 
 def test_a_server_that_a_stranger_vouches_for_is_not_believed(home: Path, stranger: str) -> None:
