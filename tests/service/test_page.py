@@ -66,7 +66,7 @@ def candles(service: Served) -> None:
 
 def sentiment(service: Served) -> None:
     """Keep a score of ether, as a worker does."""
-    said = {"sentiment_score": "-0.35", "confidence": "0.9"}
+    said = {"sentiment_score": "-0.348", "confidence": "0.9"}
     with service.client.pipeline() as pipe:
         put(pipe, [Value(keys.sentiment("news", "ETH"), CLOCK.now_us(), 7, said)], SENTIMENT_MS)
         pipe.execute()

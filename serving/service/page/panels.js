@@ -1,7 +1,7 @@
 // Everything beside prices and candles: lists that are told of as a whole, drawn when they change.
 
 import { inFrame } from "./frame.js";
-import { amount, clock, made, mark, money, put, seconds, signed, size } from "./words.js";
+import { amount, clock, made, mark, money, put, score, seconds, signed, size } from "./words.js";
 import { short, spread } from "./prices.js";
 
 const LIST_MAX = 30;
@@ -155,7 +155,7 @@ export class Panels {
       const sure = row.confidence === null ? "" : `, confidence ${Number(row.confidence).toFixed(2)}`;
       entry.title = `of ${clock(row.event_time_us)}${sure}`;
       entry.append(made("small", row.source), track(Number(row.sentiment_score)));
-      entry.append(made("b", signed(row.sentiment_score, 2), way(row.sentiment_score)));
+      entry.append(made("b", score(row.sentiment_score), way(row.sentiment_score)));
       return entry;
     }));
   }

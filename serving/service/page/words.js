@@ -48,6 +48,12 @@ export function signed(value, digits = 4) {
   return value > 0 ? `+${said}` : said;
 }
 
+// A score between -1 and 1, in hundredths.
+export function score(value) {
+  const said = Number(value).toFixed(2);
+  return Number(said) > 0 ? `+${said}` : said;
+}
+
 export function age(us, nowUs) {
   if (!us) return "–";
   const s = Math.max(0, (nowUs - us) / 1e6);
