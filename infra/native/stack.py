@@ -233,7 +233,8 @@ class Start:
             page_door.see_to_file(self.home, wiring.models_database)
             with timescale.superuser(postgres, plans.MLFLOW) as models:
                 owner = passwords[page_door.password_name(plans.MLFLOW)]
-                model_users.see_to_users(models, {page_door.USER: owner})
+                known = {page_door.USER: model_users.hash_of_random(owner)}
+                model_users.see_to_users(models, known)
         state = {**before, **stores_state(postgres, redis, minio, wiring)}
         write_state(self.home, state)  # already true, should one of the next not start
         state["roles"] = self._roles(postgres, state, passwords)  # with which catalogs connect

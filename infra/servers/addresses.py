@@ -51,6 +51,10 @@ CLIENT_WAYS = {
 """What their own clients read of whom to trust, and of a login; it is in the state, too."""
 
 
+READS_MODELS = "service"
+"""The role that MLflow knows (infra.native.model_users)."""
+
+
 def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     """Return the state (lake.state) that these variables say; BadInput names one that is missing.
 
@@ -58,11 +62,11 @@ def from_env(environ: Mapping[str, str], role: str = "") -> dict[str, Any]:
     the database; its keys in the store are ANALYST_S3_ACCESS_KEY and ANALYST_S3_SECRET_KEY, without
     which `up` makes some where it can (infra.servers.given); MLFLOW_PASSWORD is MLflow's secret key
     there, unless it has one of its own. One comes into Prefect and MLflow by the variables of their
-    own clients (PREFECT_API_AUTH_STRING; MLFLOW_TRACKING_USERNAME and _PASSWORD, for a role alone
-    its own name and password, where MLFLOW_TRACKING_SERVER_CERT_PATH is said). TLS_CA is a file of
-    certificates: the stores are then reached by TLS alone, Trino by the roles' passwords too,
-    TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, REDIS_CA for Redis alone, where the
-    others are reached as they are.
+    own clients (PREFECT_API_AUTH_STRING; MLFLOW_TRACKING_USERNAME and _PASSWORD; the service alone
+    comes in as itself, where neither is said and MLFLOW_TRACKING_SERVER_CERT_PATH is). TLS_CA is a
+    file of certificates: the stores are then reached by TLS alone, Trino by the roles' passwords
+    too, TRINO_PASSWORD the owner's. TRINO_CA is one for Trino alone, REDIS_CA for Redis alone,
+    where the others are reached as they are.
     role: the state is of that role alone, whose password stands in the place of the
     owner's; nobody else's is asked for, or kept.
     """
@@ -138,11 +142,12 @@ def _of_role(environ: Mapping[str, str], role: str) -> dict[str, str]:
     if environ.get("TLS_CA") or environ.get("TRINO_CA"):  # else it believes the name
         trino["TRINO_PASSWORD"] = password
     ways, models = CLIENT_WAYS["mlflow"], {}
-    if ROLES[role].asks_trino and environ.get(ways["ca"]):
+    asked = [environ.get(ways[way]) for way in ("user", "password")]
+    if role == READS_MODELS and environ.get(ways["ca"]) and not any(asked):
         models = {ways["user"]: role, ways["password"]: password}
     return {
+        **{name: value for name, value in environ.items() if name not in others},
         **models,
-        **{name: value for name, value in environ.items() if value and name not in others},
         **trino,
         "POSTGRES_USER": database_role(role),
         "POSTGRES_PASSWORD": password,

@@ -83,9 +83,15 @@ class Updates:
         for stream, entries in found or ():
             for entry_id, fields in entries:
                 self._after[stream.decode()] = entry_id
+                is_new = heard_us // 1_000 - int(entry_id.partition(b"-")[0]) <= SCORED_MS
                 told = self._rows(stream, fields, heard_us)
+                if told is None:  # it was before where one that starts reads from, or was cut off
+                    self._forget(stream)
+                    if is_new:
+                        LOG.warning("%s: the rows of an update are gone", stream.decode())
+                    continue
                 self._look_back_on(stream, fields, told, heard_us)
-                if heard_us // 1_000 - int(entry_id.partition(b"-")[0]) <= SCORED_MS:
+                if is_new:
                     rows |= {row.instrument: row for row in told}
         return [row for row in rows.values() if is_fresh(row, heard_us)]
 
@@ -93,8 +99,13 @@ class Updates:
         """Return what was told ahead and has not come to be yet, of each shard."""
         return [rows for _, rows in self._ahead.values()]
 
-    def _rows(self, stream: bytes, fields: Mapping[bytes, bytes], heard_us: int) -> Sequence[Told]:
-        """Return the rows of an update; what is told ahead is kept for one that says it is so."""
+    def _rows(
+        self, stream: bytes, fields: Mapping[bytes, bytes], heard_us: int
+    ) -> Sequence[Told] | None:
+        """Return the rows of an update; None where it says those of what was not heard.
+
+        What is told ahead is kept for one that says it is so.
+        """
         ahead = fields.get(AHEAD)
         if ahead is not None:
             self._ahead[stream] = digest(ahead), _rows_of(FEATURES + ahead + b"}", heard_us)
@@ -105,11 +116,7 @@ class Updates:
         said, rows = self._ahead.pop(stream, (b"", []))
         if raw is not None:
             return _rows_of(raw, heard_us)
-        if same != said:
-            LOG.warning("%s: what was told ahead of an update is gone", stream.decode())
-            self._forget(stream)
-            return ()
-        return rows
+        return rows if same == said else None
 
     def _look_back_on(
         self, stream: bytes, fields: Mapping[bytes, bytes], told: Sequence[Told], heard_us: int

@@ -349,15 +349,18 @@ def test_redis_alone_may_be_behind_tls() -> None:
     assert both["s3"]["ca"] == "/all.crt"
 
 
-def test_a_role_comes_into_mlflow_as_itself_where_that_is_asked() -> None:
+def test_the_service_comes_into_mlflow_as_itself_where_no_login_is_said() -> None:
     models = {"MLFLOW_TRACKING_URI": "https://models"}
     ca = {"MLFLOW_TRACKING_SERVER_CERT_PATH": "/models.crt"}
-    words = {**GIVEN, **models, "SERVICE_PASSWORD": "word", "INGEST_PASSWORD": "other"}
+    words = {**GIVEN, **models, "SERVICE_PASSWORD": "word", "OPERATOR_PASSWORD": "other"}
     assert from_env(words, "service")["mlflow"] == {"url": "https://models"}
     told = {"url": "https://models", "ca": "/models.crt"}
     own = {"user": "service", "password": "word"}
     assert from_env({**words, **ca}, "service")["mlflow"] == {**told, **own}
-    given = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "mine"}
+    name = {"MLFLOW_TRACKING_USERNAME": "me"}
+    found = from_env({**words, **ca, **name}, "service")["mlflow"]
+    assert found == {**told, "user": "me"}  # whose password is another's business
+    given = {**name, "MLFLOW_TRACKING_PASSWORD": "mine"}
     found = from_env({**words, **ca, **given}, "service")["mlflow"]
     assert found == {**told, "user": "me", "password": "mine"}
-    assert from_env({**words, **ca}, "ingest")["mlflow"] == told  # it reads no models
+    assert from_env({**words, **ca}, "operator")["mlflow"] == told

@@ -146,12 +146,14 @@ def test_every_key_of_a_secret_or_a_map_that_is_asked_for_is_said_or_made() -> N
         for each in everywhere(list(documents()), "secretKeyRef")
         if each["key"] not in keys[each["name"]] and each["name"] != "ticklake-s3-roles"
     ]
-    volumes = [each for each in everywhere(list(documents()), "secret") if "secretName" in each]
+    volumes = [each for each in everywhere(list(documents()), "secret") if "items" in each]
+    assert len(volumes) >= 10  # of those that are projected, too
     missing += [
-        (each["secretName"], item["key"])
+        (secret, item["key"])
         for each in volumes
-        for item in each.get("items", ())
-        if item["key"] not in keys[each["secretName"]]
+        for secret in [each.get("secretName") or each["name"]]
+        for item in each["items"]
+        if item["key"] not in keys[secret]
     ]
     assert missing == []
     maps = {
@@ -229,6 +231,26 @@ def test_trino_takes_no_name_without_its_password_and_http_is_for_its_nodes() ->
             if ("trino", 8443) in SPEAKS_TO[named(each)] and container.get("args", [""])[0] != "up":
                 mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
                 assert "/etc/ticklake/trust" in mounts, named(each)
+
+
+def test_who_is_told_whom_to_trust_has_the_file() -> None:
+    servers = next(each for each in documents() if named(each) == "ConfigMap/servers")["data"]
+    place = "/etc/ticklake/trust"
+    files = {value.rpartition("/")[2] for value in servers.values() if value.startswith(place)}
+    told = [
+        (name, template["spec"], each)
+        for name, template in pods().items()
+        for each in containers(template)
+        if {"configMapRef": {"name": "servers"}} in each.get("envFrom", ())
+        and each["image"].startswith("ticklake:")
+    ]
+    assert len(told) == 8
+    for name, spec, each in told:
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        (mount,) = (mount for mount in each["volumeMounts"] if mount["mountPath"] == place)
+        items = everywhere(volumes[mount["name"]], "items")
+        there = {item["path"] for some in items for item in some}
+        assert there == (files - {"ca.crt"} if name == "StatefulSet/live" else files), name
 
 
 @pytest.mark.parametrize("name", pods())

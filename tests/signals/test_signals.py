@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from serving.signals.look_back import LookBack
 from serving.signals.models import Models
 from serving.signals.predictor import LivePredictor
 from serving.signals.recorder import Recorder, record
-from serving.signals.scorer import Scorer, Updates
+from serving.signals.scorer import SCORED_MS, Scorer, Updates
 from serving.signals.scoring import FRESH_US, Told, decided, told_of
 from serving.signals.told_signals import NewestSignals
 from serving.streams import keys
@@ -303,19 +304,26 @@ def test_one_that_starts_has_the_rows_before_as_far_as_none_lacks(client: Redis)
         assert ready.past.newest(("rsi_14",), 5) is None
 
 
+@pytest.mark.parametrize("age_ms", [0, SCORED_MS + 60_000])
 def test_an_update_whose_rows_are_gone_is_silent_and_windows_begin_anew(
-    client: Redis, caplog: pytest.LogCaptureFixture
+    client: Redis, caplog: pytest.LogCaptureFixture, age_ms: int
 ) -> None:
     shard, name = next(SHARDS), ticker()
     now_us = CLOCK.now_us()
-    tell(client, shard, row(name, now_us - 120_000_000))
-    client.xadd(keys.minutes(shard), {"f": orjson.dumps([row(name, now_us - 60_000_000)])})
-    client.xadd(keys.minutes(shard), {"s": digest(b"of what was cut off")})
-    tell(client, shard, row(name, now_us))
+    places = (f"{now_us // 1_000 - age_ms}-{n}" for n in itertools.count(1))
+    row_of = partial(row, name)
+    whole: Any = {"u": orjson.dumps({"features": [row_of(now_us - 180_000_000)]})}
+    ahead: Any = {"f": orjson.dumps([row_of(now_us - 60_000_000)])}
+    missed = orjson.dumps({"features": [row_of(now_us - 120_000_000)]})
+    gone: Any = {"s": digest(b"of what was cut off"), "m": missed}
+    for each in (whole, ahead, gone):
+        client.xadd(keys.minutes(shard), each, next(places))
+    tell(client, shard, row_of(now_us))
     look_back = LookBack()
     with caplog.at_level("WARNING", "ticklake.signals"):
         found = Updates(client, CLOCK, look_back).read(10)
-    assert "what was told ahead of an update is gone" in caplog.text
+    said = f"{keys.minutes(shard)}: the rows of an update are gone"
+    assert (said in caplog.text) == (age_ms == 0)
     (mine,) = [each for each in found if each.instrument.ticker == name]
     assert mine.t_us == now_us
     (ready,) = look_back.ready(in_use(champion=version(1, Looks())), [mine])

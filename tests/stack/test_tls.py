@@ -248,7 +248,7 @@ def test_a_model_is_kept_and_loaded_and_a_client_of_prefect_sees_the_pool(
     assert POOL in pool.stdout
 
 
-def test_a_role_reads_models_with_its_own_password_and_changes_none(home: Path) -> None:
+def test_the_service_reads_models_with_its_own_password_and_changes_none(home: Path) -> None:
     """As the service in containers makes them; by hand here, since one home's owner is enough."""
     state = read_state(home)["mlflow"]
     dsn = with_user(postgres_dsn(home), "mlflow", read_passwords(home, ("mlflow",))["mlflow"])

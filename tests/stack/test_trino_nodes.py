@@ -93,6 +93,7 @@ def nodes(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nod
                     subprocess.Popen(
                         words_of(role, folder, found.http),
                         env={**environment, "TRINO_PORT": str(port)},
+                        cwd=folder,  # it logs requests in var/log of where it is started
                         stdout=log,
                         stderr=log,
                     )

@@ -50,8 +50,8 @@ export function signed(value, digits = 4) {
 
 // A score between -1 and 1, in hundredths.
 export function score(value) {
-  const said = Number(value).toFixed(2);
-  return Number(said) > 0 ? `+${said}` : said;
+  const hundredths = Math.round(100 * value) / 100 + 0; // 0, and not -0
+  return hundredths > 0 ? `+${hundredths.toFixed(2)}` : hundredths.toFixed(2);
 }
 
 export function age(us, nowUs) {
