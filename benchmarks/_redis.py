@@ -38,7 +38,12 @@ def measure_on_redis(
     options = parser.parse_args()
     with redis_server() as (address, _):
         found = measured(address, options)
-    if options.json:
+    show(found, options.json)
+
+
+def show(found: dict[str, Any], as_json: bool) -> None:
+    """Print figures, a line each or as one JSON document."""
+    if as_json:
         print(json.dumps(found))
         return
     width = max(map(len, found))
