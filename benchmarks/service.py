@@ -11,8 +11,12 @@ subscription a second. Clients are in processes of their own, and spread over `s
 of the service, as a balancer with sticky sessions does; service_cpu is each one's share of a core,
 service_mib its memory. --find: clients double from there on until p99 is above 100 ms, fewer than
 95 % of the updates are heard, or one is cut; the largest that held is told, with the first that did
-not. --page: Chromium on the page, `tickers`
-live at 20 updates/s each: work of a frame, and the heap after a collection, minute by minute.
+not.
+
+--page: Chromium on the page, `tickers` live at 20 updates/s each. first_paint: of the page opened
+anew, ms. own: what the page's modules do for a frame. frame: all that the main thread does from a
+frame to the next, over TRACED_S: messages, our work, the chart's, style, layout, paint, collection.
+heap: after a collection, minute by minute.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from _frames import CATEGORIES, frames_of  # noqa: E402
 from _redis import redis_server  # noqa: E402
 
 from infra.servers import ports  # noqa: E402
@@ -59,6 +64,8 @@ WARM_S = 3.0
 P99_MS_MAX, HEARD_SHARE_MIN = 100.0, 0.95
 CONNECT_AT_ONCE = 50
 PROCESSES = 2
+OPENED, TRACED_S = 5, 20.0
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 MANY = Limits(10**6, 1e6, 10**6, 1e6, clients_max=100_000, clients_of_one_max=100_000)
 
 
@@ -285,6 +292,7 @@ def page(redis_url: str, address: str, options: argparse.Namespace) -> dict[str,
     feed = Feed(redis_url, options.tickers, 20.0)
     feed.thread.start()
     heaps: list[float] = []
+    paints: list[float] = []
     with sync_playwright() as playwright:
         binary = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
@@ -295,7 +303,12 @@ def page(redis_url: str, address: str, options: argparse.Namespace) -> dict[str,
                 break
             except Exception:
                 time.sleep(0.2)
-        shown.wait_for_selector("#link[data-mood=good]")
+        for _ in range(OPENED):
+            shown.close()
+            shown = browser.new_page(viewport={"width": 1600, "height": 960})
+            shown.goto(f"http://{address}")
+            shown.wait_for_selector("#link[data-mood=good]")
+            paints.append(shown.evaluate(PAINT))
         shown.wait_for_timeout(5_000)
         shown.evaluate("ticklake.lately.length = 0")
         tools = shown.context.new_cdp_session(shown)
@@ -303,17 +316,27 @@ def page(redis_url: str, address: str, options: argparse.Namespace) -> dict[str,
             tools.send("HeapProfiler.collectGarbage")
             heaps.append(tools.send("Runtime.getHeapUsage")["usedSize"] / 2**20)
             shown.wait_for_timeout(60_000 if options.page >= 1 else options.page * 60_000)
-        frames = np.asarray(shown.evaluate("ticklake.lately"))
+        own = shown.evaluate("ticklake.lately")
+        browser.start_tracing(page=shown, categories=list(CATEGORIES))
+        shown.wait_for_timeout(TRACED_S * 1_000)
+        frames = frames_of(browser.stop_tracing())
         browser.close()
     feed.end.set()
-    p50, p99 = np.percentile(frames, [50, 99])
     return {
         "tickers": options.tickers,
-        "frame_p50_ms": round(float(p50), 2),
-        "frame_p99_ms": round(float(p99), 2),
-        "frame_max_ms": round(float(frames.max()), 2),
+        "first_paint_ms": [round(each, 1) for each in sorted(paints)],
+        **spread("own", own),
+        **spread("frame", frames),
+        "frames_per_s": round(len(frames) / TRACED_S, 1),
         "heap_mib": [round(each, 2) for each in heaps],
     }
+
+
+def spread(name: str, values: list[float]) -> dict[str, float]:
+    """Return p50, p99 and the largest of milliseconds."""
+    cuts = np.percentile(np.asarray(values), [50, 99, 100])
+    parts = zip(("p50", "p99", "max"), cuts, strict=True)
+    return {f"{name}_{part}_ms": round(float(cut), 2) for part, cut in parts}
 
 
 if __name__ == "__main__":
