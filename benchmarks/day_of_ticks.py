@@ -5,7 +5,8 @@
 
 A clock that is moved by hand makes a second of events last as long as they need: one process offers
 a second's frames as an ingest does, another takes each event once, writes latest prices, closes
-bars and makes features, and acknowledges. It begins with windows that are full, as beside a lake.
+bars and makes features, tells of it and serves it as a worker of `live` does, and acknowledges. It
+begins with windows that are full, as beside a lake.
 memory: of the worker and of Valkey at the end of each hour, MiB; grown: the last hour's as a share
 of the third's, by when caches are full (1: flat). --holes: no trade's id follows on another of its
 pair, which is what fills memory most.
@@ -35,7 +36,9 @@ from lake.clock import ManualClock, SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
 from serving.live.live_features import INTERVALS  # noqa: E402
 from serving.live.once import Once  # noqa: E402
+from serving.live.online import Online  # noqa: E402
 from serving.live.process import steady  # noqa: E402
+from serving.live.told import Teller  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
@@ -129,7 +132,9 @@ def work(address: str, tickers: int, parent: Connection) -> None:
     opened = reader.opened(client, "bench", 0, SystemClock())  # a turn ends by Redis's clock
     assert opened is not None
     seed = seed_of(START_US, tickers, INTERVALS)
-    worker = Worker(opened, Once(), MARKET, clock, seed=seed)
+    teller, online = Teller(0), Online(address, MARKET)
+    told: dict[str, Any] = {"beforehand": teller.beforehand, "afterwards": teller.afterwards}
+    worker = Worker(opened, Once(), MARKET, clock, seed=seed, effects=teller, **told)
     del seed
     steady()
     parent.send("ready")
@@ -138,19 +143,21 @@ def work(address: str, tickers: int, parent: Connection) -> None:
         clock.advance(START_US + (second + 1) * SECOND_US - clock.now_us())
         until_us = clock.now_us() - SECOND_US // 2
         while worker.figures()["received_us"] < until_us:
-            take(worker, counted)
+            take(worker, online, clock, counted)
         parent.send("taken")
     lost = opened.counts.lost
     worker.close()
+    online.close()
     parent.send({**counted, "lost_entries": lost})
 
 
-def take(worker: Worker, counted: dict[str, int]) -> None:
-    """Do a round; count what it closed."""
+def take(worker: Worker, online: Online, clock: ManualClock, counted: dict[str, int]) -> None:
+    """Do a round; serve and count what it closed."""
     found = worker.round(1)
     if found is not None and found.bars is not None and found.features is not None:
         counted["bars"] += found.bars.num_rows
         counted["features"] += found.features.num_rows
+        online.push(found.features, clock.now_us())
 
 
 if __name__ == "__main__":
