@@ -1,8 +1,9 @@
-"""PostgreSQL away beside a running `ticklake live` while orders flow, by hand and of strategies.
+"""Servers away beside a running `ticklake live` while orders flow, by hand and of strategies.
 
     python -m tests.service.away HOME [--seconds 30]
 
-Frozen (every process of it stopped), then shut down and started again, for so long each.
+PostgreSQL frozen (every process of it stopped), then shut down and started again, for so long each;
+Redis emptied, then killed; the ingest killed: each started again after that time.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import subprocess
 import threading
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +32,13 @@ from infra.command.main import run
 from infra.servers import ports
 from infra.servers.postgres_server import PostgresServer
 from infra.servers.process import send
+from infra.servers.valkey_server import ValkeyServer
 from lake.clock import SystemClock
 from lake.roles import role_dsn
+from lake.state import valkey_url
 from serving.desk.rests import REST_S_MAX
 from serving.session.parts import ShardJournal
+from serving.streams.connect import connected
 from tests.service.test_verbs import (
     ANSWER_S_MAX,
     ENDS_S_MAX,
@@ -145,10 +149,29 @@ def live_of(home: Path, *words: str) -> Iterator[str]:
         live.wait(ENDS_S_MAX)
 
 
+@dataclass
+class Sides:
+    """What runs in a home beside `live`. stack: ends what is started here."""
+
+    home: Path
+    url: str
+    stack: ExitStack
+
+    def ingest(self) -> None:
+        """Start an ingest."""
+        words = ("ingest", "sim", "--url", self.url, "--home", str(self.home))
+        self._ingest = self.stack.enter_context(beside(*words))
+
+    def kill_ingest(self) -> None:
+        """Kill it, and whatever works for it."""
+        self._ingest.kill()
+        self._ingest.wait()
+
+
 @contextmanager
-def frozen(home: Path) -> Iterator[None]:
+def frozen(sides: Sides) -> Iterator[None]:
     """Stop every process of PostgreSQL, as on a disk that hangs; let them go on at the end."""
-    pids = [each.pid for each in PostgresServer(home, CLOCK).group()]
+    pids = [each.pid for each in PostgresServer(sides.home, CLOCK).group()]
     for pid in pids:
         send(pid, signal.SIGSTOP)
     try:
@@ -159,17 +182,51 @@ def frozen(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def shut_down(home: Path) -> Iterator[None]:
+def shut_down(sides: Sides) -> Iterator[None]:
     """Shut PostgreSQL down; start it at the end."""
-    assert PostgresServer(home, CLOCK).down()
+    assert PostgresServer(sides.home, CLOCK).down()
     try:
         yield
     finally:
-        assert run(["up", "--home", str(home)]) == 0
+        assert run(["up", "--home", str(sides.home)]) == 0
 
 
-def trades_through(home: Path, away_s: float) -> dict[str, int]:
-    """Let orders flow while PostgreSQL goes twice; check the ledger; return what was counted.
+@contextmanager
+def emptied(sides: Sides) -> Iterator[None]:
+    """Empty Redis: streams, turns, marks and all that is told."""
+    with connected(valkey_url(sides.home)) as client:
+        client.flushall()
+    yield
+
+
+@contextmanager
+def redis_killed(sides: Sides) -> Iterator[None]:
+    """Kill Redis; start it at the end."""
+    for each in ValkeyServer(sides.home, CLOCK).group():
+        send(each.pid, signal.SIGKILL)
+    try:
+        yield
+    finally:
+        assert run(["up", "--home", str(sides.home)]) == 0
+
+
+@contextmanager
+def ingest_killed(sides: Sides) -> Iterator[None]:
+    """Kill the ingest; start another at the end."""
+    sides.kill_ingest()
+    try:
+        yield
+    finally:
+        sides.ingest()
+
+
+Fault = Callable[[Sides], AbstractContextManager[None]]
+DATABASE: tuple[Fault, ...] = (frozen, shut_down)
+OTHERS: tuple[Fault, ...] = (emptied, redis_killed, ingest_killed)
+
+
+def trades_through(home: Path, away_s: float, faults: Sequence[Fault]) -> dict[str, int]:
+    """Let orders flow through these faults; check the ledger; return what was counted.
 
     home: of servers that are up.
     """
@@ -177,15 +234,15 @@ def trades_through(home: Path, away_s: float) -> dict[str, int]:
     words = [f"--strategy={each}" for each in STRATEGIES]
     with ExitStack() as stack:
         stack.enter_context(beside("sim", "--port", port, "--rate", "400", "--tickers", "20"))
-        url = f"ws://127.0.0.1:{port}/crypto"
-        stack.enter_context(beside("ingest", "sim", "--url", url, "--home", str(home)))
+        sides = Sides(home, f"ws://127.0.0.1:{port}/crypto", stack)
+        sides.ingest()
         with live_of(home, *words) as address:
             client = Client(address, home)
             client.start()
             until(lambda: len(client.asked.placed) > 10 and _of_sessions(home) > 0)
-            for away in (frozen, shut_down):
+            for away in faults:
                 CLOCK.sleep(BEFORE_S)
-                with away(home):
+                with away(sides):
                     CLOCK.sleep(away_s)
                 _goes_on(home, client)
             CLOCK.sleep(BEFORE_S)
@@ -291,7 +348,7 @@ def main() -> None:
     home = given.home.resolve()
     assert run(["up", "--home", str(home)]) == 0
     try:
-        print(json.dumps(trades_through(home, given.seconds)))
+        print(json.dumps(trades_through(home, given.seconds, (*DATABASE, *OTHERS))))
     finally:
         run(["down", "--home", str(home)])
 
