@@ -126,6 +126,14 @@ def switch(world: World, chance: random.Random) -> None:
     turned("test", "by chance")
 
 
+def database_ends_it(world: World, chance: random.Random) -> None:
+    world.cut_connections()
+
+
+def rival_comes(world: World, chance: random.Random) -> None:
+    world.rival()
+
+
 STEPS = {
     send: 45,
     sync: 20,
@@ -137,6 +145,8 @@ STEPS = {
     clock_steps_back: 2,
     silence: 3,
     switch: 3,
+    database_ends_it: 2,
+    rival_comes: 2,
 }
 """What may happen, and how often."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import psycopg
+import pytest
 from redis import Redis
 
 from feature_repo.ledger.second_place import LockedFolder
@@ -191,6 +192,23 @@ class World:
         self.live = None
         self.stack.close()
         self.stack = ExitStack()
+
+    def cut_connections(self) -> None:
+        """End every connection to the database, as its restart does."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend'"
+            )
+
+    def rival(self) -> None:
+        """Start another instance beside a session that lives: it gets no turn."""
+        if self.live is None or not self.live._opened.ledger.leads:
+            return
+        with pytest.raises(Fenced), opened(replace(self.parts(), clock=self.still)):
+            pass
+        self.met["rival"] += 1
 
     def finish(self) -> None:
         """Bring all to an end, without faults."""
