@@ -160,9 +160,9 @@ class Timed(LiveShard):
         for _, command in list(self._waiting)[before:]:
             self.decided.append((now, clock_us) if isinstance(command, Place) else None)
 
-    def _flush(self) -> None:
+    def _flush(self, wait_ms: int = 0) -> None:
         before, began = len(self._waiting), time.perf_counter()
-        super()._flush()
+        super()._flush(wait_ms)
         now, now_us = time.perf_counter(), CLOCK.now_us()
         for _ in range(before - len(self._waiting)):
             noted = self.decided.popleft()

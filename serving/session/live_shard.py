@@ -40,6 +40,9 @@ ENTRIES_AT_ONCE = 200
 WAIT_MS = 20
 """Entries of one turn, and how long it waits for the first."""
 
+DURABLE_MS = 5
+"""How long a turn waits for the disk instead, where commands wait for it and no frames came."""
+
 ON_TIME_US = 1_000_000
 """A session is late from a lag of LATE_US on, and on time again below this; by the machine's clock
 against the time of receipt."""
@@ -101,10 +104,10 @@ class LiveShard(Closes):
         self._look_at_switch()
         self._look_at_model()
         assert self._reader is not None, "a session that is over takes nothing"
-        delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
+        delivered = self._reader.take(ENTRIES_AT_ONCE, 0 if self._waiting else wait_ms)
         runs = self._new_runs(delivered) if delivered else self._unheard()
         is_over = self._take(runs) if runs else not delivered and self._look_at_time()
-        self._flush()
+        self._flush(0 if delivered else min(wait_ms, DURABLE_MS))
         self._look_at_waiting()
         if is_over:
             self.end("day")
@@ -281,12 +284,15 @@ class LiveShard(Closes):
         if len(self._waiting) > WAITING_MAX:
             raise Unavailable("ledger", f"{WAITING_MAX:,} commands wait", "look at ingest's disk")
 
-    def _flush(self) -> None:
-        """Write what rests on frames that are on the disk."""
+    def _flush(self, wait_ms: int = 0) -> None:
+        """Write what rests on frames that are on the disk; wait so long for news of it."""
         if not self._waiting:
             return
-        if self._waiting[-1][0] is not None:
+        first, last = self._waiting[0][0], self._waiting[-1][0]
+        if last is not None:
             self._watch.refresh()
+        if wait_ms and first is not None and self._watch.about(first) == "waiting":
+            self._watch.refresh(wait_ms)
         while batch := self._due():
             outcomes = self._opened.ledger.commit(batch)
             for _ in batch:
