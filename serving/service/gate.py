@@ -92,7 +92,7 @@ class Doors:
         if _name(f"//{headers.get('host', '')}") not in self.hosts:
             return False
         origin = headers.get("origin")
-        return origin is None or urlsplit(origin).netloc == headers.get("host")
+        return origin is None or _place(origin) == headers.get("host")
 
 
 class Gate:
@@ -255,6 +255,13 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def _place(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
 
 
 def _name(url: str) -> str:

@@ -334,9 +334,12 @@ def test_a_write_whose_line_can_t_be_kept_is_not_done(tmp_path: Path) -> None:
 
 def test_pages_of_elsewhere_get_nothing(service: Served) -> None:
     with service.http("read") as http:
-        for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-            answer = http.get("/v1/prices", headers=headers)
-            assert answer.status_code == 403
+        origins = "https://evil.example", "http://[", "null", "http://[::1", "\xff"
+        for headers in ({"Host": "evil.example"}, *({"Origin": each} for each in origins)):
+            raw = {name: value.encode("latin-1") for name, value in headers.items()}
+            answer = http.get("/v1/prices", headers=raw)
+            assert answer.status_code == 403, headers
+            assert answer.json()["error"]["remedy"]
         asked = {"Origin": service.url, "Access-Control-Request-Method": "POST"}
         answers = [http.options("/v1/orders", headers=asked), http.get("/v1/prices")]
         for answer in answers:

@@ -102,8 +102,9 @@ def test_what_makes_no_sense_is_answered_and_five_times_is_enough(
 
 
 def test_a_page_of_elsewhere_is_refused_and_so_is_a_key_that_is_none(service: Served) -> None:
-    with pytest.raises(InvalidStatus, match="403"):
-        service.stream(additional_headers={"Origin": "https://evil.example"})
+    for origin in ("https://evil.example", "http://["):
+        with pytest.raises(InvalidStatus, match="403"):
+            service.stream(additional_headers={"Origin": origin})
     headers = {"Authorization": "Bearer tlk_no_key"}
     with service.stream(additional_headers=headers) as stream:
         with pytest.raises(ConnectionClosed) as closed:
