@@ -21,6 +21,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from lake.clock import Clock
+from lake.errors import Refused
 from serving.streams import keys
 
 KILLED = "run/killed.json"
@@ -70,8 +71,14 @@ class KillSwitch:
         """
         return self._say(True, by, reason)
 
-    def release(self, by: str, reason: str) -> Word:
-        """Let orders out again; raises redis.RedisError where other machines can't be told."""
+    def release(self, by: str, reason: str, at_us: int | None = None) -> Word:
+        """Let orders out again; raises redis.RedisError where other machines can't be told.
+
+        at_us: of the word that it ends, Refused where another holds; None: whatever holds.
+        """
+        if at_us is not None:
+            self._looked_us = -LOOK_US  # another machine's word of just now counts
+            _is_ended_by(self.state(), at_us)
         word = self._say(False, by, reason)
         if self._client is not None:
             self._client.ping()
@@ -165,6 +172,15 @@ class KillSwitch:
             self._client.set(keys.KILLED, orjson.dumps(asdict(word)))
         except RedisError:
             return  # the next look tells it
+
+
+def _is_ended_by(word: Word, at_us: int) -> None:
+    """Raise Refused where a release of what was stopped at a time is none of this word."""
+    if not word.killed:
+        raise Refused("trading", "is not stopped", "there is nothing to let go on")
+    if word.at_us != at_us:
+        fault = f"is stopped since {word.at_us} by {word.by}, not since {at_us}"
+        raise Refused("trading", fault, "look why, and name that at_us")
 
 
 def _read(raw: bytes, at_us: int = 0) -> tuple[Word, bool]:

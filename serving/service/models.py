@@ -57,17 +57,27 @@ class NewCancel(Asked):
 class NewAmendment(Asked):
     """Another price or size for an order, or both; what is not given stays.
 
-    expected_sequence: 409 where the order is at another event than this.
+    expected_sequence: 409 where the order is at another event than this, so that a request which
+    comes again puts no older price back.
     """
 
     price: Amount | None = None
     size: Amount | None = None
-    expected_sequence: Sequence = None
+    expected_sequence: int = Field(ge=1, le=2**31)
 
 
 class NewWord(Asked):
-    """Why trading is stopped, or goes on."""
+    """Why trading is stopped."""
 
+    reason: Reason = ""
+
+
+class NewRelease(Asked):
+    """Why trading goes on. at_us: of the stop that it ends, as /v1/kill says it; 409 where another
+    holds, so that a request which comes again, or late, ends no newer one.
+    """
+
+    at_us: int = Field(ge=0, le=2**62)
     reason: Reason = ""
 
 

@@ -19,6 +19,7 @@ from serving.service.models import (
     NewAmendment,
     NewCancel,
     NewOrder,
+    NewRelease,
     NewWord,
     OneOrder,
     PlacedOrder,
@@ -164,9 +165,14 @@ def kill_routes(parts: Parts) -> APIRouter:
 
         return await to_thread.run_sync(thrown, limiter=own)
 
-    @routes.post("/resume", response_model=KillWord)
-    def release(asked: NewWord, caller: Admin) -> Json:
-        """Let trading go on."""
-        return Json({**parts.stop.release(caller.name, asked.reason), "cancelling": 0})
+    @routes.post(
+        "/resume",
+        response_model=KillWord,
+        responses={409: {"description": "Not stopped, or by another word than this ends."}},
+    )
+    def release(asked: NewRelease, caller: Admin) -> Json:
+        """Let trading go on; 409 where another stop holds than the one that is named."""
+        word = parts.stop.release(caller.name, asked.reason, asked.at_us)
+        return Json({**word, "cancelling": 0})
 
     return routes

@@ -42,11 +42,13 @@ class Stop:
         with self._lock:
             return asdict(self._switch.throw(by, reason))
 
-    def release(self, by: str, reason: str) -> dict[str, Any]:
-        """Let it go on; Unavailable where other machines can't be told."""
+    def release(self, by: str, reason: str, at_us: int) -> dict[str, Any]:
+        """End the word of a time; Refused where another holds, Unavailable where other machines
+        can't be told.
+        """
         with self._lock:
             try:
-                return asdict(self._switch.release(by, reason))
+                return asdict(self._switch.release(by, reason, at_us))
             except RedisError as error:
                 fault, remedy = "can't be told that trading goes on", "start it: ticklake up"
                 raise Unavailable("redis", fault, remedy) from error

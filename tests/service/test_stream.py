@@ -72,7 +72,7 @@ def test_a_client_hears_of_orders_and_the_switch(service: Served) -> None:
         while not (word := hear(stream, "update").get("kill")):
             pass
         assert (word["killed"], word["reason"]) == (True, "heard")
-        http.post("/v1/resume", json={})
+        http.post("/v1/resume", json={"at_us": word["at_us"]})
 
 
 @pytest.mark.parametrize(

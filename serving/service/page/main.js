@@ -22,6 +22,7 @@ const features = new Map(); // id -> newest row
 let chosen = null;
 let interval = "1m";
 let receivedUs = 0;
+let word = null; // the stop that the open dialog ends; null: it stops
 
 const stream = new Stream({
   update,
@@ -103,6 +104,7 @@ async function predict() {
 
 function openKill() {
   const stops = !panels.killed;
+  word = stops ? null : panels.stopped;
   put(at("kill-title"), stops ? "Stop all trading?" : "Let trading go on?");
   put(at("kill-words"), stops
     ? "Every working order is cancelled, and none is let out until an admin lets trading go on."
@@ -115,11 +117,10 @@ function openKill() {
 }
 
 async function sayKill() {
-  const path = panels.killed ? "/v1/resume" : "/v1/kill";
+  const reason = at("kill-reason").value;
   at("kill-yes").disabled = true;
   try {
-    const word = await call("POST", path, { reason: at("kill-reason").value });
-    panels.kill(word);
+    panels.kill(await (word ? call("POST", "/v1/resume", { at_us: word.at_us, reason }) : call("POST", "/v1/kill", { reason })));
     at("kill").close();
   } catch (error) {
     put(at("kill-fault"), error.message);

@@ -177,6 +177,7 @@ export class Panels {
     put(at("kill-open"), said.killed ? "Resume trading" : "Stop trading");
     at("kill-open").classList.toggle("danger", !said.killed);
     this.killed = said.killed;
+    this.stopped = said;
   }
 
   book(row) {
