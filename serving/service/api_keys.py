@@ -101,6 +101,14 @@ class KeyBook:
             return None
         return found
 
+    def is_in_use(self, key: ApiKey) -> bool:
+        """Tell whether a key that was let in still is one; a list that can't be read has none."""
+        try:
+            self._look()
+        except (BadInput, OSError):
+            return False
+        return self._keys.get(key.id) == key
+
     def _look(self) -> None:
         """Read the file if it changed."""
         try:

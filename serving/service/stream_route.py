@@ -35,6 +35,9 @@ TOPICS = frozenset(
 AUTH_S_MAX = 5.0
 """Time that a client without a key has to say one."""
 
+KEY_LOOK_S = 1.0
+"""Between two looks whether a client's key was revoked."""
+
 MESSAGES_BURST_S = 10.0
 NO_KEY_CODE = 4001
 TOO_MANY_CODE = 4029
@@ -91,10 +94,10 @@ class Listener:
         self._bad = 0
 
     async def run(self) -> None:
-        """Serve it; a client that is too slow, or revoked, is cut."""
+        """Serve it; a client that is too slow, or whose key is revoked, is cut."""
         await self._say({"type": "ready", "name": self._caller.name, "topics": sorted(TOPICS)})
         self._parts.hub.join(self._client)
-        works = (self._read(), self._write(), self._client.too_slow.wait())
+        works = (self._read(), self._write(), self._client.too_slow.wait(), self._revoked())
         tasks = [asyncio.ensure_future(each) for each in works]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -108,6 +111,18 @@ class Listener:
             await self._close(SLOW_CODE, "too slow")
         elif self._bad >= BAD_MAX:
             await self._close(BAD_CODE, "messages make no sense")
+        elif not self._is_let:
+            await self._close(NO_KEY_CODE, "its key is revoked")
+
+    @property
+    def _is_let(self) -> bool:
+        key = self._caller.key
+        return key is None or self._parts.keys.is_in_use(key)
+
+    async def _revoked(self) -> None:
+        """Return once its key is none any more."""
+        while self._is_let:
+            await asyncio.sleep(KEY_LOOK_S)
 
     async def _write(self) -> None:
         while True:

@@ -140,6 +140,20 @@ def test_where_reads_are_closed_the_first_message_is_the_key(
                     stream.recv(timeout=WAIT_S_MAX)
 
 
+def test_a_key_that_is_revoked_ends_its_streams_and_no_others(service: Served) -> None:
+    made, words = service.parts.keys.add("for a moment", "read")
+    given = {"Authorization": f"Bearer {words}"}
+    with service.stream() as other, service.stream(additional_headers=given) as stream:
+        assert hear(stream, "ready")["name"] == "for a moment"
+        service.parts.keys.revoke(made.id)
+        with pytest.raises(ConnectionClosed) as closed:
+            stream.recv(timeout=WAIT_S_MAX)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "its key is revoked")
+        say(other, {"action": "ping", "id": 1})
+        hear(other, "pong")
+
+
 def test_a_client_that_takes_nothing_is_cut_and_others_hear_on(service: Served) -> None:
     with service.stream(max_queue=1, compression=None) as slow, service.stream() as quick:
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
