@@ -1,15 +1,17 @@
 """Before any route: who calls, how often, how much; and after it, what became of a write.
 
 Writes are whatever is no GET, HEAD or OPTIONS: they need a key wherever they come from, and have
-their line in the audit before and after. Reads without a key are let in from this machine alone,
-by a name of it in the Host header: a page of elsewhere that gets its own name resolved to us is
-refused. Nothing here answers with a CORS header, so no other page may read what we say.
+their line in the audit before and after; stopping trading alone is done without, where the disk
+takes none. Reads without a key are let in from this machine alone, by a name of it in the Host
+header: a page of elsewhere that gets its own name resolved to us is refused. Nothing here answers
+with a CORS header, so no other page may read what we say.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +31,16 @@ from serving.service.limits import BODY_BYTES_MAX, Limits
 from serving.service.rate import Rate
 from serving.service.write_audit import WriteAudit
 
+LOG = logging.getLogger("ticklake.service")
 AUDIT_THREADS = 4
 """Of the audit alone: reads that wait for a database that is away take none of them."""
 
 LOOKS = ("GET", "HEAD", "OPTIONS")
 BEARER = "bearer "
 KEY_CHARACTERS_MAX = 200
+KILL = "POST", "/v1/kill"
+"""The one write that is done, too, where its line can't be kept."""
+
 OPEN_PATHS = ("/", "/v1/health", "/v1/openapi.json")
 PAGE = "/page/"
 """What anybody may have who may connect: the page itself, which holds no data, and health."""
@@ -175,7 +181,10 @@ class Gate:
         return None
 
     async def _write(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Audit a write before and after it; one that can't be audited is not done."""
+        """Audit a write before and after it; one that can't be audited is not done, but for KILL.
+
+        What was done is answered, also where the line that says so can't be kept.
+        """
         caller: Caller = scope["state"]["caller"]
         said = {
             "key": caller.id,
@@ -187,20 +196,26 @@ class Gate:
             "query": scope["query_string"].decode("latin-1"),
             "body_sha256": hashlib.sha256(body).hexdigest(),
         }
-        status = 500
+        status, asked = 500, (scope["method"], scope["path"])
 
         async def heard(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                await self._note({**said, "step": "answered", "status": status})
+                try:
+                    await self._note({**said, "step": "answered", "status": status})
+                except TicklakeError as error:
+                    LOG.error("%s %s of %s: %s", *asked, caller.name, error)
             await send(message)
 
         try:
             await self._note({**said, "step": "asked"})
         except TicklakeError as error:
-            await of_error(error)(scope, receive, send)
-            return
+            if asked != KILL:
+                await of_error(error)(scope, receive, send)
+                return
+            LOG.error("trading is stopped by %s without a line: %s", caller.name, error)
+            scope["state"]["unaudited"] = f"{error.thing}: {error.fault}"
         await self._app(scope, _given(body, receive), heard)
 
     async def _note(self, said: Mapping[str, Any]) -> None:

@@ -185,13 +185,16 @@ class PlacedOrder(BaseModel):
 
 
 class KillWord(BaseModel):
-    """Whether trading is stopped, since when, by whom and why. cancelling: orders that end now."""
+    """Whether trading is stopped, since when, by whom and why. cancelling: orders that end now;
+    faults: what of it a full disk does not hold, though trading is stopped.
+    """
 
     killed: bool
     at_us: int
     by: str
     reason: str
     cancelling: int = 0
+    faults: list[str] = []
 
 
 class Lag(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
 from feature_repo.trading.money import units
 from feature_repo.trading.order import Order
@@ -155,13 +155,15 @@ def kill_routes(parts: Parts) -> APIRouter:
         return Json({**parts.stop.state(), "cancelling": 0})
 
     @routes.post("/kill", response_model=KillWord)
-    async def throw(asked: NewWord, caller: Trader) -> Json:
-        """Stop all trading: every order is cancelled, every new one refused."""
+    async def throw(asked: NewWord, caller: Trader, request: Request) -> Json:
+        """Stop all trading: every order is cancelled, every new one refused; disk full or not."""
+        unaudited = str(getattr(request.state, "unaudited", ""))
 
         def thrown() -> Json:
-            word, desk = parts.stop.throw(caller.name, asked.reason), parts.given.desk
+            (word, fault), desk = parts.stop.throw(caller.name, asked.reason), parts.given.desk
             cancelling = desk.cancel_all(caller.name) if desk is not None else 0
-            return Json({**word, "cancelling": cancelling})
+            faults = [each for each in (unaudited, fault) if each]
+            return Json({**word, "cancelling": cancelling, "faults": faults})
 
         return await to_thread.run_sync(thrown, limiter=own)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,7 @@ from serving.service.source import Source
 from serving.service.write_audit import WriteAudit
 
 T = TypeVar("T")
+LOG = logging.getLogger("ticklake.service")
 
 
 class Stop:
@@ -37,10 +39,15 @@ class Stop:
         self._switch = switch
         self._lock = threading.Lock()
 
-    def throw(self, by: str, reason: str) -> dict[str, Any]:
-        """Stop trading."""
+    def throw(self, by: str, reason: str) -> tuple[dict[str, Any], str]:
+        """Stop trading; return the word that holds, and why its file can't be written, or ""."""
         with self._lock:
-            return asdict(self._switch.throw(by, reason))
+            try:
+                return asdict(self._switch.throw(by, reason)), ""
+            except OSError as error:  # it holds from memory, and by Redis
+                LOG.error("the stop of %s is not on the disk: %s", by, error)
+                fault = f"its file can't be written ({error.strerror}); a restart may lose it"
+                return asdict(self._switch.state()), fault
 
     def release(self, by: str, reason: str, at_us: int) -> dict[str, Any]:
         """End the word of a time; Refused where another holds, Unavailable where other machines

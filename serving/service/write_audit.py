@@ -2,7 +2,7 @@
 
 Each line holds the SHA-256 of the one before it, so that one which is changed, taken out or put in
 shows; the last lines may be cut off unseen, and the order ledger is what is proven. A write whose
-line can't be kept is not done.
+line can't be kept is not done; only trading is stopped all the same (see gate).
 """
 
 from __future__ import annotations
