@@ -54,14 +54,14 @@ def service(
         yield found
 
 
-def candles(service: Served) -> None:
-    """Keep an hour of candles of X:BTCUSD, as a worker does."""
+def candles(service: Served, ticker: str = "X:BTCUSD", minutes: range = range(60, 0, -1)) -> None:
+    """Keep candles, as a worker does: each of so many minutes ago."""
     now_us = CLOCK.now_us() // MINUTE_US * MINUTE_US
-    for n in range(60, 0, -1):
+    for n in minutes:
         amounts = {"open": "50000", "high": "50020", "low": "49980", "close": f"{50000 + n % 7}"}
-        bar = {"ticker": "X:BTCUSD", **VENUE, "interval": "1m", "t": now_us - n * MINUTE_US}
+        bar = {"ticker": ticker, **VENUE, "interval": "1m", "t": now_us - n * MINUTE_US}
         raw = orjson.dumps({**bar, **amounts, "volume": "3", "trades": 5})
-        service.client.zadd(keys.bars("coinbase", "spot", "X:BTCUSD", "1m"), {raw: bar["t"]})
+        service.client.zadd(keys.bars("coinbase", "spot", ticker, "1m"), {raw: bar["t"]})
 
 
 def sentiment(service: Served) -> None:
@@ -282,13 +282,21 @@ def test_the_switch_stops_trading_only_once_it_is_confirmed(
     assert faults == []
 
 
-def test_it_comes_back_by_itself(browser: Browser, valkey_url: str, tmp_path: Path) -> None:
+def test_it_comes_back_by_itself_with_the_minutes_between(
+    browser: Browser, valkey_url: str, tmp_path: Path
+) -> None:
     port = ports.choose(None)
     with served(valkey_url, tmp_path / "one", limits=MANY, port=port) as first:
-        first.tell(("X:BTCUSD", "50000"))
+        first.tell(("X:BTCUSD", "50000"), ("X:GAPUSD", "50000"))
+        candles(first, "X:GAPUSD", range(60, 9, -1))
         with opened(browser, first.url, []) as page:
-            page.wait_for_selector(row("X:BTCUSD"))
+            page.click(row("X:GAPUSD"))
+            size = "ticklake.chart.bars.size"
+            wait(page, f"{size} >= 51")
+            before = page.evaluate(size)
+            candles(first, "X:GAPUSD", range(9, 0, -1))  # nobody tells the page of them
             with stopped(first, valkey_url, tmp_path / "two", port) as second:
+                wait(page, f"{size} >= {before + 9}")
                 page.wait_for_selector(GOOD)
                 second.tell(("X:BTCUSD", "51000"))
                 cell = f"{row('X:BTCUSD')} td:nth-child(2):has-text('51,000.00')"

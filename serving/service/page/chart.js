@@ -43,12 +43,15 @@ export class Chart {
     this.redraw();
   }
 
-  async show(instrument, interval) {
+  // isAgain: the same as before; what is drawn stays until its bars are there, and so does the view.
+  async show(instrument, interval, isAgain = false) {
     const asked = ++this.asked;
     this.instrument = instrument;
     this.interval = interval;
-    this.bars = new Map();
-    this.live = null;
+    if (!isAgain) {
+      this.bars = new Map();
+      this.live = null;
+    }
     const where = new URLSearchParams({ exchange: instrument.exchange, market: instrument.market });
     const path = `/v1/bars/${encodeURIComponent(instrument.ticker)}`;
     const [whole, minutes] = await Promise.all([
@@ -56,13 +59,15 @@ export class Chart {
       interval === "1m" ? { bars: [] } : call("GET", `${path}?${where}&interval=1m&limit=60`),
     ]);
     if (asked !== this.asked) return; // another was chosen meanwhile
+    const newest = (whole.bars.at(-1)?.t ?? 0) / 1e6;
+    for (const time of [...this.bars.keys()]) if (time <= newest) this.bars.delete(time); // some may have gone
     for (const bar of whole.bars) this.keep(bar);
     const start = this.startOf(Date.now() / 1000);
     for (const bar of minutes.bars) if (bar.t / 1e6 >= start) this.grow(Number(bar.open), Number(bar.high), Number(bar.low), Number(bar.close), start);
     if (instrument.price) this.price(instrument);
     this.precision(instrument.price ?? whole.bars.at(-1)?.close);
     this.redraw();
-    this.chart.timeScale().resetTimeScale();
+    if (!isAgain) this.chart.timeScale().resetTimeScale();
   }
 
   precision(text) {

@@ -31,6 +31,7 @@ const stream = new Stream({
     put(at("link"), words);
   },
   asked: () => ({ tickers: "*", topics: TOPICS }),
+  again: () => draw(true), // bars that closed meanwhile are told to nobody again
 });
 
 function update(said) {
@@ -76,8 +77,8 @@ async function askFeatures(row) {
   if (row.id === chosen?.id) panels.features(features.get(row.id));
 }
 
-function draw() {
-  if (chosen) chart.show(chosen, interval).catch(() => {}); // the state of the link says why
+function draw(isAgain = false) {
+  if (chosen) chart.show(chosen, interval, isAgain).catch(() => {}); // the state of the link says why
 }
 
 function choosesInterval(name) {

@@ -10,10 +10,11 @@ const PING_MS = 4000;
 const NO_KEY = 4001;
 
 export class Stream {
-  constructor({ update, state, asked }) {
+  constructor({ update, state, asked, again }) {
     this.update = update;
     this.state = state;
     this.asked = asked; // what to subscribe to
+    this.again = again; // called once it is back, for what was told meanwhile
     this.againMs = AGAIN_MS_MIN;
     this.heard = 0;
     this.connections = 0;
@@ -50,6 +51,7 @@ export class Stream {
       this.againMs = AGAIN_MS_MIN;
       this.state("good", "live");
       this.subscribe();
+      if (this.connections > 1) this.again();
     }
   }
 
