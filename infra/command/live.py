@@ -92,7 +92,8 @@ def live(
     A session is a day's decisions of the strategies on one shard. --replay decides them again from
     the home's journal, or from the lake where that is gone by its age, without touching anything,
     and tells their number and digest; --against compares them order by order, and ends with 1 where
-    they differ. Of a day without a session, --strategy decides as if one had been live.
+    they differ, and where the journal is gone and --against lake would compare the lake with
+    itself. Of a day without a session, --strategy decides as if one had been live.
 
     \b
     ticklake live --strategy moving-average-cross:fast=5,slow=20,size=0.1

@@ -23,7 +23,7 @@ def replayed(
     against: tuple[str, ...],
     strategies: tuple[str, ...] = (),
 ) -> Answer:
-    """Decide the sessions of a UTC day again, and compare; holds where nothing differs.
+    """Decide the sessions of a UTC day again, and compare; holds where all was and none differs.
 
     strategies: decide for a day that has no session, as if one of theirs had been live.
     """
@@ -43,7 +43,7 @@ def replayed(
             there = ", ".join(names) or "no session at all; --strategy decides as if one had been"
             raise WrongUse(f"session {session or 'of that day'}", "is not there", f"it has {there}")
         found = [_again(home, log.read(name), against) for name in wanted]
-    differs = any(each["differs"] for each in found)
+    differs = any(each["differs"] or each["not_compared"] for each in found)
     lines = [line for each in found for line in _lines(each)]
     return Answer({"sessions": found}, lines, holds=not differs)
 
@@ -90,7 +90,7 @@ def _again(home: Path, logged: Logged, against: tuple[str, ...]) -> dict[str, An
     else:  # its segments are sealed and gone, by age: the lake has the same rows
         orders = _other(home, logged, "lake")
     differs = {}
-    others = [name for name in against if is_kept or name != "lake"]
+    others = [name for name in against if is_kept or name != "lake"]  # not with itself
     for name in others:
         other = _other(home, logged, name)
         pair = first_difference(orders, other)
@@ -108,6 +108,7 @@ def _again(home: Path, logged: Logged, against: tuple[str, ...]) -> dict[str, An
         "sha256": orders.digest(),
         "from": "journal" if is_kept else "lake",
         "against": others,
+        "not_compared": [name for name in dict.fromkeys(against) if name not in others],
         "differs": differs,
     }
 
@@ -154,4 +155,7 @@ def _lines(each: dict[str, Any]) -> list[str]:
         else:
             lines += [f"  {name}: differs first in", f"    replay  {pair['replay'] or '(no more)'}"]
             lines.append(f"    {name:7} {pair[name] or '(no more)'}")
+    for name in each["not_compared"]:
+        fault = "not compared: its journal is gone, and these are the lake's own orders"
+        lines.append(f"  {name}: {fault}: compare with the ledger")
     return lines

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import psycopg
@@ -83,6 +84,16 @@ def test_what_is_traded_is_decided_again_from_journal_and_lake(
             capsys.readouterr()
         assert sum(each["orders"] for each in sessions) >= 1
         assert all(each["ended"] and not each["differs"] for each in sessions)
+        rmtree(home / "journal")  # as by its age: the lake has the same frames
+        for day in days_of_sessions(home):
+            again = ("live", "--replay", day, "--home", str(home))
+            assert run([*again, "--against", "ledger"]) == 0
+            capsys.readouterr()
+            assert run([*again, "--against", "ledger", "--against", "lake"]) == 1
+            said = capsys.readouterr().out
+            assert "from the lake: its journal is gone" in said
+            assert "ledger: same decisions" in said
+            assert "lake: not compared" in said
     finally:
         run(["down", "--home", str(home)])
 
