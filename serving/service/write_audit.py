@@ -23,6 +23,9 @@ from lake.errors import DiskFull
 
 FILE = "log/service-writes.jsonl"
 TAIL_BYTES = 64 * 1024
+WORDS_CHARACTERS_MAX = 1_000
+"""Of each thing that a line says; a path or query that is longer is cut, and its length said."""
+
 NOTHING = "0" * 64
 
 
@@ -39,7 +42,7 @@ class WriteAudit:
     def note(self, said: Mapping[str, Any]) -> None:
         """Write a line, with the time and the hash before; on the disk when this returns.
 
-        Raises DiskFull where it can't be written.
+        Texts beyond WORDS_CHARACTERS_MAX are cut. Raises DiskFull where it can't be written.
         """
         with self._lock:
             try:
@@ -56,9 +59,11 @@ class WriteAudit:
 
     def _write(self, said: Mapping[str, Any]) -> None:
         """Write a line behind the last, which may be another service's."""
-        before = _last_hash(self.path)
-        line = orjson.dumps({"at_us": self._clock.now_us(), **said, "before": before}) + b"\n"
+        size, before = os.fstat(self._file).st_size, _last_hash(self.path)
+        short = {name: _short(each) for name, each in said.items()}
+        line = orjson.dumps({"at_us": self._clock.now_us(), **short, "before": before}) + b"\n"
         if os.write(self._file, line) != len(line):
+            os.ftruncate(self._file, size)  # a part of a line would look forged
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file)
 
@@ -82,8 +87,20 @@ def first_fault(path: Path) -> int | None:
     return None
 
 
+def _short(said: Any) -> Any:
+    if not isinstance(said, str) or len(said) <= WORDS_CHARACTERS_MAX:
+        return said
+    return f"{said[:WORDS_CHARACTERS_MAX]}… cut, of {len(said)} characters"
+
+
 def _last_hash(path: Path) -> str:
+    """Return the hash of the last line, however long it is."""
+    size, tail_bytes = path.stat().st_size, TAIL_BYTES
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        lines = file.read().splitlines()
+        while True:
+            file.seek(max(0, size - tail_bytes))
+            lines = file.read().splitlines()
+            if len(lines) > 1 or tail_bytes >= size:
+                break
+            tail_bytes *= 2
     return hashlib.sha256(lines[-1]).hexdigest() if lines else NOTHING

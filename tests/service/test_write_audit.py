@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lake.errors import DiskFull
-from serving.service.write_audit import FILE, WriteAudit, first_fault
+from serving.service.write_audit import FILE, NOTHING, TAIL_BYTES, WriteAudit, first_fault
 from tests.service.serving import CLOCK, Served, served
 
 
@@ -54,3 +54,24 @@ def test_a_write_whose_line_can_t_be_kept_is_not_done(tmp_path: Path) -> None:
     third.close()
     again.close()
     assert first_fault(tmp_path / FILE) is None
+
+
+def test_a_path_of_any_length_leaves_the_chain_whole(service: Served) -> None:
+    with service.http("read") as http:
+        for _ in range(2):  # the second rests on the line of the first
+            answer = http.post("/v1/" + "%01" * 10_900)
+            assert answer.status_code == 404
+    asked = lines(service)[-1]
+    assert asked["path"].startswith("/v1/\x01")
+    assert asked["path"].endswith("… cut, of 10904 characters")
+    assert first_fault(service.parts.audit.path) is None
+
+
+def test_a_line_of_before_that_is_longer_than_a_tail_is_hashed_whole(tmp_path: Path) -> None:
+    audit = WriteAudit(tmp_path, CLOCK)
+    with audit.path.open("ab") as file:
+        long = {"path": "x" * 3 * TAIL_BYTES, "before": NOTHING}
+        file.write(json.dumps(long).encode() + b"\n")
+    audit.note({"a": 1})
+    audit.close()
+    assert first_fault(audit.path) is None
