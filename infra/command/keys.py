@@ -11,11 +11,12 @@ from infra.command.verb import verb
 from lake.clock import SystemClock, utc_from_us
 from lake.settings import Settings
 from serving.service.api_keys import ApiKey, KeyBook, Role
+from serving.service.write_audit import FILE, first_fault
 
 
 @click.group()
 def keys() -> None:
-    """Say who may call the live service, and as what: read, trade, admin."""
+    """Say who may call the live service, and as what: read, trade, admin; and what they wrote."""
 
 
 @keys.command()
@@ -55,6 +56,26 @@ def revoke(settings: Settings, key_id: str) -> Answer:
     """End the key of this ID, at once and for good."""
     found = _book(settings).revoke(key_id)
     return Answer(_shown(found), [f"key {found.id} of {found.name} is revoked"])
+
+
+@keys.command()
+@verb
+def audit(settings: Settings) -> Answer:
+    """Find lines of the audit of writes that were changed, put in or taken out; end with 1 then.
+
+    Lines that were cut off at its end leave no trace; see `ticklake ledger verify` for orders.
+    """
+    path = settings.home.resolve() / FILE
+    if not path.exists():
+        return Answer({"path": path, "lines": 0, "first_fault": None}, ["no write was asked for"])
+    fault = first_fault(path)
+    with path.open("rb") as file:
+        count = sum(1 for _ in file)
+    said = "each follows the one before it"
+    if fault is not None:
+        said = f"line {fault} does not follow the one before it: look at both in {path}"
+    document = {"path": path, "lines": count, "first_fault": fault}
+    return Answer(document, [f"{count:,} lines, {said}"], holds=fault is None)
 
 
 def _book(settings: Settings) -> KeyBook:

@@ -25,6 +25,7 @@ from lake.errors import BadInput, WrongUse
 from serving.risk.given_limits import DEFAULTS
 from serving.service.api_keys import KeyBook
 from serving.service.house import Address
+from serving.service.write_audit import WriteAudit
 
 CLOCK = SystemClock()
 ENDS_S_MAX = 120.0
@@ -53,6 +54,27 @@ def test_keys_are_made_listed_and_revoked(
     assert (listed["name"], listed["role"]) == ("desk", "trade")
     assert "hash" not in listed
     assert run(["keys", "revoke", "none", "--home", str(tmp_path)]) == 2
+
+
+def test_a_line_of_the_audit_that_was_changed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(holds: bool) -> Any:
+        words = ["keys", "audit", "--home", str(tmp_path)]
+        assert run([*words, "--json"]) == (0 if holds else 1)
+        return json.loads(capsys.readouterr().out)
+
+    assert said(holds=True)["lines"] == 0
+    audit = WriteAudit(tmp_path, CLOCK)
+    for n in range(3):
+        audit.note({"path": f"/v1/{n}"})
+    audit.close()
+    found = said(holds=True)
+    assert (found["lines"], found["first_fault"]) == (3, None)
+    audit.path.write_text(audit.path.read_text().replace("/v1/1", "/v1/7"))
+    assert said(holds=False)["first_fault"] == 3
+    assert run(["keys", "audit", "--home", str(tmp_path)]) == 1
+    assert "line 3 does not follow the one before it" in capsys.readouterr().out
 
 
 def test_nothing_is_reached_from_elsewhere_without_tls(tmp_path: Path) -> None:
