@@ -151,6 +151,15 @@ class Hub:
         """Return who listens now."""
         return list(self._clients)
 
+    def subscriptions(self, instruments: int) -> int:
+        """Return how many instruments all clients hear of, each once a client; any thread may ask.
+
+        instruments: how many there are, for who hears of all. A ticker counts once, on whatever
+        venues.
+        """
+        groups = list(self._groups.items())
+        return sum(len(g) * (instruments if t is None else len(t)) for t, g in groups)
+
     def join(self, client: Client) -> None:
         """Let a client in; it hears of nothing until it says of what."""
         self._clients[client] = None

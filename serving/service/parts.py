@@ -103,6 +103,7 @@ class Parts:
         self.stop = Stop(self.kill)
         self.board = Board(self.clock)
         self.hub = Hub(self.clock, self.counts)
+        self.counts.subscriptions.set_function(lambda: self.hub.subscriptions(len(self.board)))
         self.source = Source(self.redis_url, self.board, self.hub, self.counts, self.clock)
         self.doors = Doors(self.keys, self.limits, self.clock, self.hosts)
         self.tasks: set[asyncio.Task[None]] = set()

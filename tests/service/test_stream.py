@@ -63,6 +63,27 @@ def test_a_client_hears_of_its_tickers_and_no_others(service: Served) -> None:
         assert {row["ticker"] for row in found} >= {"A", "B"}  # what was known before
 
 
+def test_what_clients_hear_of_is_counted(service: Served) -> None:
+    service.tell(("A", "1"), ("B", "2"))
+    assert until(lambda: len(service.parts.board) >= 2 and not len(service.parts.hub))
+
+    def counted() -> float:
+        (line,) = (
+            each
+            for each in service.parts.counts.text().decode().splitlines()
+            if each.startswith("ticklake_service_subscriptions ")
+        )
+        return float(line.split()[1])
+
+    with service.stream() as some, service.stream() as all_:
+        for stream, tickers in ((some, ["A", "B", "NONE"]), (all_, "*")):
+            hear(stream, "ready")
+            say(stream, {"action": "subscribe", "tickers": tickers})
+            hear(stream, "subscribed")
+        assert counted() == 3 + len(service.parts.board)
+    assert until(lambda: counted() == 0)
+
+
 def test_a_client_hears_of_orders_and_the_switch(service: Served) -> None:
     with service.stream() as stream, service.http("admin") as http:
         hear(stream, "ready")
