@@ -40,6 +40,7 @@ KINDS = {
     403: "WrongRole",
     404: "NotThere",
     405: "WrongMethod",
+    408: "TooSlow",
     413: "TooLarge",
     415: "WrongType",
     422: "WrongUse",

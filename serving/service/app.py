@@ -38,7 +38,7 @@ POLICY = (
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Refusal} for status in (400, 401, 403, 404, 409, 413, 422, 429, 501, 503)
+    status: {"model": Refusal} for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 501, 503)
 }
 
 

@@ -9,6 +9,7 @@ with a CORS header, so no other page may read what we say.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -27,7 +28,7 @@ from lake.errors import TicklakeError
 from serving.service.answers import Json, of_error, refusal
 from serving.service.api_keys import ApiKey, KeyBook
 from serving.service.counts import Counts
-from serving.service.limits import BODY_BYTES_MAX, Limits
+from serving.service.limits import BODY_BYTES_MAX, BODY_S_MAX, Limits
 from serving.service.rate import Rate
 from serving.service.write_audit import WriteAudit
 
@@ -144,11 +145,9 @@ class Gate:
         if refused is not None:
             await refused(scope, receive, send)
             return
-        try:
-            body = await _body(headers, receive)
-        except _TooLarge:
-            fault, remedy = f"is above {BODY_BYTES_MAX} bytes", "ask for less at once"
-            await refusal(413, "body", fault, remedy)(scope, receive, send)
+        body = await _body_or_refusal(headers, receive)
+        if isinstance(body, Json):
+            await body(scope, receive, send)
             return
         if scope["method"] in LOOKS:
             await self._app(scope, _given(body, receive), send)
@@ -226,6 +225,27 @@ class _TooLarge(Exception):
     pass
 
 
+class _Gone(Exception):
+    pass
+
+
+async def _body_or_refusal(headers: Headers, receive: Receive) -> bytes | Json:
+    """Return a request's body, or why there is none."""
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            return await _body(headers, receive)
+    except _TooLarge:
+        fault, remedy = f"is above {BODY_BYTES_MAX} bytes", "ask for less at once"
+        return refusal(413, "body", fault, remedy)
+    except TimeoutError:
+        fault = f"did not come in {BODY_S_MAX:.0f} s"
+        answer = refusal(408, "body", fault, "send it at once; nothing was done")
+        answer.headers["Connection"] = "close"
+        return answer
+    except _Gone:  # nobody hears it, but it is counted
+        return refusal(400, "body", "ended before its end", "send it whole; nothing was done")
+
+
 async def _body(headers: Headers, receive: Receive) -> bytes:
     """Return a request's whole body; it is never held beyond its limit."""
     length = headers.get("content-length", "0")
@@ -236,7 +256,7 @@ async def _body(headers: Headers, receive: Receive) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise _Gone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > BODY_BYTES_MAX:

@@ -8,6 +8,10 @@ BODY_BYTES_MAX = 64 * 1024
 MESSAGE_BYTES_MAX = 16 * 1024
 """Of a request's body; of a WebSocket message of a client's."""
 
+HEAD_S_MAX = 5.0
+BODY_S_MAX = 10.0
+"""Time that a request's head may take from its connection's or its own beginning, and its body."""
+
 ROWS_MAX = 1_000
 """Rows of one answer."""
 

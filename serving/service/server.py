@@ -1,15 +1,22 @@
-"""The server of HTTP and WebSocket: uvicorn, and what it lacks for clients that are slow."""
+"""The server of HTTP and WebSocket: uvicorn, and what it lacks for clients that are slow.
+
+Connections are few (CONNECTIONS_MAX): one that begins a request and does not end it, or begins
+none, is cut, or so many of them would keep everybody out, the kill switch among them.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from serving.service.limits import MESSAGE_BYTES_MAX
+from serving.service.limits import BODY_S_MAX, HEAD_S_MAX, MESSAGE_BYTES_MAX
 
 CUT_S = 2.0
 """Time that a client has to hear why it is cut, before its connection is dropped."""
@@ -23,6 +30,72 @@ PING_S = 20.0
 
 FRAME = "frame"
 """In a message to send: the WebSocket frame itself, made once for many clients."""
+
+
+LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""What a client hears whose head did not come."""
+
+
+class TimedProtocol(H11Protocol):
+    """Gives a head HEAD_S_MAX, and a body BODY_S_MAX, however little of it comes at a time.
+
+    A body that the routes wait for is refused by the gate; what is cut here is one that nobody
+    reads, since its request was refused by its head, and one whose refusal nobody takes.
+    """
+
+    _waits: tuple[object, ...] = ()
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; the first head is waited for."""
+        super().connection_made(transport)
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, and look what is waited for next."""
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        """Go on; what came already of the next request is waited for."""
+        super().on_response_complete()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """Arm for the part that is waited for now; one that was waited for already has its time."""
+        their = self.conn.their_state
+        rests = self.timeout_keep_alive_task is not None and not self.conn.trailing_data[0]
+        waits: tuple[object, ...] = ()
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            pass
+        elif their is h11.IDLE and not rests:
+            waits = "head", self.cycle
+        elif their is h11.SEND_BODY:
+            waits = "body", self.cycle
+        if waits == self._waits:
+            return
+        self._disarm()
+        self._waits = waits
+        if waits:
+            wait_s = HEAD_S_MAX if waits[0] == "head" else BODY_S_MAX + CUT_S
+            self._late = self.loop.call_later(wait_s, self._cut)
+
+    def _disarm(self) -> None:
+        self._waits = ()
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _cut(self) -> None:
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            self.transport.write(LATE)
+        self.transport.close()
+        self.loop.call_later(CUT_S, self.transport.abort)
 
 
 class CuttingProtocol(WebSocketsSansIOProtocol):
@@ -60,7 +133,7 @@ def server_of(
         host=host,
         port=port,
         ws=CuttingProtocol,
-        http="h11",
+        http=TimedProtocol,
         loop="asyncio",
         log_level="warning",
         access_log=False,
