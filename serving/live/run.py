@@ -96,9 +96,9 @@ class Workers:
 
     def _work(self, client: Redis, shard: int) -> None:
         seed = self._seed(client, shard)
-        unheard = last_unheard(client, shard) if seed.through else 0
+        unheard = last_lacking(client, shard, seed.through) if seed.through else 0
         if unheard > seed.through and not self._folder(shard).is_dir() and self._may_wait():
-            fault = f"ends before frame {unheard}, the last that passed by unheard"
+            fault = f"ends before frame {unheard}, the last that the stream lacks"
             raise Unavailable(f"lake, shard {shard}", fault, "wait for its next bars")
         opened = reader.opened(client, GROUP, shard, self._clock)
         if opened is None:
@@ -153,6 +153,14 @@ class Workers:
             return
         with suppress(Unavailable):
             yield from journal_runs(directory, shard, max(0, after), through)
+
+
+def last_lacking(client: Redis, shard: int, known: int) -> int:
+    """Return the last frame that the stream lacks, 0 where it lacks none beyond known, a frame.
+
+    It passed by unheard, or was trimmed while no worker ran.
+    """
+    return max(last_unheard(client, shard), reader.trimmed_through(client, shard, known))
 
 
 def last_unheard(client: Redis, shard: int) -> int:

@@ -157,7 +157,7 @@ class Worker(Closes):
     def _again(
         self, runs: Iterable[tuple[str, Frames]], unheard: int
     ) -> Iterator[tuple[str, Frames]]:
-        """Yield what is applied: of the journal, then of the stream."""
+        """Yield what is applied: of the journal, then of the stream, with its drops noted."""
         applied = self._reader.applied
         upto = max(applied.frame, unheard + 1)
         for feed, frames in runs:
@@ -166,9 +166,10 @@ class Worker(Closes):
             if len(known):
                 yield feed, known
                 self._through = max(self._through, known.last_frame)
-        at = Place(applied.epoch, self._through)
+        at = self._reader.begin(self._through)
         while again := self._reader.since(at, ENTRIES_AT_ONCE):
             self._reader.renew_if_due()
+            self._note_drops(again, self._received_us)
             yield from self._runs(again)
             at = again[-1].place
 
@@ -197,8 +198,9 @@ class Worker(Closes):
 
     def _round(self, wait_ms: int) -> Round | None:
         delivered = self._reader.take(ENTRIES_AT_ONCE, wait_ms)
+        before_us = self._received_us
         said = self._take(self._runs(delivered)) if delivered else Newest()
-        dropped = self._note_drops(delivered)
+        dropped = self._note_drops(delivered, before_us)
         bars = gone = features = None
         now_us = self._clock.now_us()
         closed_us = (now_us - self._grace_us) // MINUTE_US * MINUTE_US
@@ -269,7 +271,8 @@ class Worker(Closes):
                 self.degraded.heard(feed, exchanges_of(each))
         return found
 
-    def _note_drops(self, delivered: Sequence[Delivered]) -> int:
+    def _note_drops(self, delivered: Sequence[Delivered], heard_us: int) -> int:
+        """Note what is missing before entries; heard_us: when the last before them was received."""
         count = 0
         for each in delivered:
             for drop in each.entry.drops:
@@ -279,11 +282,12 @@ class Worker(Closes):
                     drop = replace(drop, from_us=max(drop.from_us, self._seed_us))
                 self.degraded.note(drop)
                 count += drop.count
+            times = each.entry.received_us
+            to_us = max(heard_us, int(times.max())) if len(times) else heard_us
             if each.lost:
-                times = each.entry.received_us
-                to_us = int(times.max()) if len(times) else self._received_us
-                self.degraded.lost(self._received_us, to_us)
+                self.degraded.lost(heard_us, to_us)
                 count += each.lost
+            heard_us = to_us
         return count
 
     def _marked(self, step: BarStep) -> pa.Table:

@@ -10,6 +10,7 @@ by itself: it is made before the acknowledgement, and perhaps twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,7 @@ class ShardReader:
         self._claiming = "0-0"
         self._watch = Watch(client, turn.key, str(turn.token).encode())
         self._expected: tuple[int, int] | None = None
+        self._known: int | None = None
         self.counts = ReadCounts()
         self._make_group()
         self.applied = self._read_applied()
@@ -97,13 +99,29 @@ class ShardReader:
             return []
         return self._delivered(pairs_of(answer[0][1])) if answer else []
 
+    def begin(self, through: int) -> Place:
+        """Take it that frames through this one are known; return the place to read since() from.
+
+        It is before the entry that holds that frame, since an id says an entry's first frame alone.
+        What the stream lacks beyond the frame counts as lost before the next entry that is given.
+        """
+        self._known, self._expected = through, None
+        starts = _starts(self._client, self.shard)
+        held = [epoch for epoch, first in starts.items() if first <= through + 1]
+        at = Place(max(held, default=self.applied.epoch), through)
+        answer: Any = self._client.xrevrange(self._stream, at.id, "-", count=1)
+        if not answer:
+            return at
+        last = place_of(answer[0][0])
+        return Place(last.epoch, max(0, last.frame - 1))
+
     def since(self, after: Place, entries_max: int) -> list[Delivered]:
         """Return entries beyond a place up to the last that is applied: to build state again."""
         if self.applied <= after:
             return []
         low, high = f"({after.id}", self.applied.id
         answer: Any = self._client.xrange(self._stream, low, high, count=entries_max)
-        return [Delivered(place_of(found), self._loaded(found, raw)) for found, raw in answer]
+        return [self._numbered(place_of(found), self._loaded(found, raw)) for found, raw in answer]
 
     def done(self, delivered: Sequence[Delivered], effects: Effects | None = None) -> None:
         """Write effects, once, and acknowledge the entries they come from.
@@ -191,18 +209,27 @@ class ShardReader:
             except Damaged:
                 self._set_aside(entry_id, fields)
                 continue
-            out.append(Delivered(place, one, self._lost(place.epoch, one.number)))
+            out.append(self._numbered(place, one))
         return out
 
-    def _lost(self, epoch: int, number: int) -> int:
-        """Return how many entries of the epoch are missing before this one."""
-        expected = self._expected
-        self._expected = epoch, number + 1
+    def _numbered(self, place: Place, one: Entry) -> Delivered:
+        """Return an entry with how many of its epoch are missing before it."""
+        expected, epoch = self._expected, place.epoch
+        self._expected = epoch, one.number + 1
         if expected is None:
-            return 0  # what came before is of another reader's time, or of `since`
-        lost = number - expected[1] if expected[0] == epoch else number
+            lost = self._lost_before(place, one.number)
+        else:
+            lost = one.number - expected[1] if expected[0] == epoch else one.number
         self.counts.lost += max(0, lost)
-        return max(0, lost)
+        return Delivered(place, one, max(0, lost))
+
+    def _lost_before(self, place: Place, number: int) -> int:
+        """Return how many entries may be lost between what is known and the first entry read."""
+        known = self._known
+        if known is None or trimmed_through(self._client, self.shard, known) < place.frame - 1:
+            return 0  # whoever reads knows by itself; or what comes before it is kept
+        hole = place.frame - 1 - known
+        return max(1, min(number, hole)) if hole > 0 else 0
 
     def _loaded(self, entry_id: bytes, fields: Any) -> Entry:
         return entry.load(fields.get(b"b", b""), f"entry {entry_id.decode()} of {self._stream}")
@@ -224,6 +251,33 @@ def opened(client: Redis, group: str, shard: int, clock: Clock) -> ShardReader |
     """Take the turn at a shard and return its reader; None while another has it."""
     turn = owner.take(client, group, shard)
     return ShardReader(client, group, shard, turn, clock) if turn else None
+
+
+def trimmed_through(client: Redis, shard: int, known: int) -> int:
+    """Return the last frame before all that a stream keeps; 0 where it lacks nothing beyond known.
+
+    known: a frame. Numbers that no entry has before the first of an epoch that began by then are
+    no loss: recordings and ingest's own records have frames that never come here.
+    """
+    answer: Any = client.xrange(keys.frames(shard), count=1)
+    if not answer:
+        return 0
+    found, fields = answer[0]
+    place = place_of(found)
+    if place.frame <= known + 1:
+        return 0
+    with suppress(Damaged):
+        is_first = entry.load(fields.get(b"b", b""), f"entry {found.decode()}").number == 0
+        start = _starts(client, shard).get(place.epoch)
+        if is_first and start is not None and start <= known + 1:
+            return 0
+    return place.frame - 1
+
+
+def _starts(client: Redis, shard: int) -> dict[int, int]:
+    """Return the first frame of each epoch."""
+    found: Any = client.hgetall(keys.starts(shard))
+    return {int(epoch): int(first) for epoch, first in found.items()}
 
 
 def last_frames(delivered: Sequence[Delivered]) -> tuple[Place, ...]:

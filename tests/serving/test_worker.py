@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -17,11 +18,12 @@ from redis.client import Pipeline
 from feature_repo.feature_set import MARKET
 from infra.servers.process import wait_until
 from lake.bars.kernel import MINUTE_US, bars_of_trades
-from lake.clock import ManualClock, SystemClock
+from lake.clock import ManualClock, SystemClock, utc_from_us
 from lake.feeds.codec import Frames, frames_of
 from lake.ingest.codecs import codecs
 from lake.ingest.intake import Slice
 from serving.live.once import Once
+from serving.live.run import last_lacking
 from serving.live.seed import nothing_before
 from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.streams import keys, latest, reader
@@ -77,11 +79,12 @@ class Shard:
         found = self.publisher.done
         assert wait_until(SystemClock(), lambda: found.frames >= frames, WAIT_S_MAX), found
 
-    def worker(self, journal: Frames | None = None, **more: Any) -> Worker:
+    def worker(self, journal: Frames | None = None, through: int = 0, **more: Any) -> Worker:
+        """Take over; through: the last frame that the lake's bars have."""
         self.client.delete(keys.owner(GROUP, self.number))  # the one before is dead
         opened = reader.opened(self.client, GROUP, self.number, SystemClock())
         assert opened is not None
-        seed = nothing_before(START_US)
+        seed = replace(nothing_before(START_US), through=through)
         words = {"grace_us": 0, **more}
         made = Worker(opened, Once(), MARKET, self.clock, seed=seed, effects=self.note, **words)
         made.catch_up([("sim", journal)] if journal else [], len(journal) if journal else 0)
@@ -153,6 +156,93 @@ def test_what_passed_by_unheard_comes_of_the_journal_and_no_bar_lacks_it(shard: 
     assert not worker.degraded.any
     worker.close()
     ends_as_the_batch(shard)
+
+
+def goes_on_to_the_end(shard: Shard, worker: Worker) -> list[dict[str, Any]]:
+    """Let a worker take all that is there; return the bars of a minute that it gives out."""
+    while worker.round(1) is not None:
+        pass
+    shard.clock.step(RECEIVED_US[-1] + 3 * MINUTE_US - shard.clock.now_us())
+    assert worker.round(1) is not None
+    worker.close()
+    return shard.noted()
+
+
+def trimmed_while_nobody_reads(shard: Shard) -> None:
+    """Let a worker take some frames; then more of them pass by than the stream keeps."""
+    worker = shard.worker()
+    shard.send(30)
+    while worker.round(1) is not None:
+        pass
+    worker.close()
+    shard.publisher._stream_bytes_max = 10_000
+    for through in range(31, FRAMES + 1):
+        shard.send(through)
+    shard.publisher.close()  # it trims no more
+
+
+def test_what_was_trimmed_while_no_worker_ran_is_counted_and_its_bars_are_degraded(
+    shard: Shard,
+) -> None:
+    trimmed_while_nobody_reads(shard)
+    kept = shard.client.xlen(keys.frames(shard.number))
+    worker = shard.worker()
+    bars = goes_on_to_the_end(shard, worker)
+    assert worker.figures()["lost"] == FRAMES - kept  # type: ignore[operator]
+    assert sum(int(row["trades"]) for row in bars) < FRAMES
+    whole = frames_of(RAW, received_us=RECEIVED_US, shard=shard.number)
+    batch = bars_of_trades(codecs()["sim"].decode(whole).tables["crypto_trades"], "1m")
+    expected = [_plain(row) for row in batch.to_pylist()]
+    for row in bars:
+        del row["change"]
+        assert (row.pop("degraded") == "True") == (row not in expected), row["event_time"]
+
+
+def test_what_was_trimmed_while_no_worker_ran_comes_of_the_journal_where_it_is(
+    shard: Shard,
+) -> None:
+    trimmed_while_nobody_reads(shard)
+    lacking = last_lacking(shard.client, shard.number, 0)
+    assert lacking > 30
+    journal = frames_of(RAW[:lacking], received_us=RECEIVED_US[:lacking], shard=shard.number)
+    worker = shard.worker(journal)
+    goes_on_to_the_end(shard, worker)
+    assert (worker.figures()["lost"], worker.degraded.any) == (0, False)
+    ends_as_the_batch(shard)
+    assert last_lacking(shard.client, shard.number, lacking) == 0
+
+
+def test_a_drop_before_a_restart_is_known_after_it(shard: Shard) -> None:
+    first = shard.worker()
+    shard.send(30)
+    shard.publisher.queue.shut()
+    shard.publisher.frames(Slice("sim", 0, 31, [RAW[30]], [RECEIVED_US[30]]))
+    shard.publisher.queue.open()
+    for n in range(31, FRAMES):
+        shard.publisher.frames(Slice("sim", 0, n + 1, [RAW[n]], [RECEIVED_US[n]]))
+    shard.has_sent(FRAMES - 1)
+    assert first.round(1) is not None
+    first.close()
+    worker = shard.worker()
+    assert worker.figures()["drops"]["trades"] == 1
+    bars = goes_on_to_the_end(shard, worker)
+    degraded = [row["event_time"] for row in bars if row["degraded"] == "True"]
+    assert degraded == [str(utc_from_us(START_US))] * 2  # of two pairs
+    assert len(bars) > len(degraded)
+
+
+def test_a_slice_that_the_lake_has_half_is_read_from_its_middle_on(shard: Shard) -> None:
+    first = shard.worker()
+    shard.publisher.frames(Slice("sim", 0, 1, RAW[:10], RECEIVED_US[:10]))
+    shard.has_sent(10)
+    shard.sent = 10
+    assert first.round(1) is not None
+    first.close()
+    shard.send(FRAMES)
+    worker = shard.worker(through=5)
+    bars = goes_on_to_the_end(shard, worker)
+    assert sum(int(row["trades"]) for row in bars) == FRAMES - 5
+    assert (worker.figures()["lost"], worker.degraded.any) == (0, False)
 
 
 def ends_as_the_batch(shard: Shard) -> None:
