@@ -91,8 +91,12 @@ ONLINE = Job(
 )
 ONLINE_AUDIT = Job(
     "online_to_quality",
-    "What is served against the lake, bit for bit.",
-    tuple(of(each) for each in FEATURE_DATASETS for of in (lake, online)),
+    "What is served, and what models saw live, against the lake, bit for bit.",
+    (
+        *(of(each) for each in FEATURE_DATASETS for of in (lake, online)),
+        hot("model_predictions"),
+        lake("model_predictions"),
+    ),
     (hot("quality_results"), lake("quality_results")),
 )
 LABELS = Job(

@@ -1,9 +1,11 @@
-"""What is served against the lake, bit for bit: a sample of series, into quality_results.
+"""What is served, and what models saw live, against the lake, bit for bit, into quality_results.
 
 A run keeps the writer out, takes series by chance among those that the last whole writing of a
 view served, asks for them as any client does, ours and those that it is given (Feast's
 get_online_features), and compares each float64 of each answer by its bits with the row that the
-lake had for it then. A difference is an alert until a run finds none. It needs no Prefect.
+lake had for it then. By then that writing has replaced what a worker pushed of the same time; so
+what workers compute is judged by the vectors of live predictions (flows.live_to_quality). A
+difference is an alert until a run finds none. It needs no Prefect.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import pyarrow.compute as pc
 from feature_repo.store.served import Mark, Served, Values
 from feature_repo.store.views import MARKET_V1, SERIES, VIEWS, View
 from flows.features_to_online import LEASE, newest_rows
+from flows.live_to_quality import Compared, compare_live
 from flows.numbered_to_lake import take_in_turn
 from lake.clock import Clock, SystemClock, utc_from_us
 from lake.closes import Closes
@@ -36,6 +39,7 @@ SAMPLE_MAX = 1_000
 """Series of a view that one run reads."""
 
 ALERT = "online features"
+LIVE_ALERT = "live features"
 REMEDY = "ticklake features materialize --online; where it comes again, see who else writes there"
 
 RULE = QualityRule(
@@ -64,17 +68,26 @@ class Answers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run found; ahead: answers pushed beyond the lake, which it can't judge yet."""
+    """What one run found; ahead: answers pushed beyond the lake, which it can't judge yet.
+
+    result: of what is served; live: of what models saw.
+    """
 
     number: int
     result: Result
     ahead: int
+    live: Compared
 
     def line(self) -> str:
         """Return it in words."""
         said = f"run {self.number}: {self.result.checked:,} answers compared with the lake"
         ahead = f", {self.ahead:,} pushed ahead of it" if self.ahead else ""
-        return f"{said}, {self.result.failed:,} differ{ahead}"
+        return f"{said}, {self.result.failed:,} differ{ahead}; {self.live.line()}"
+
+    @property
+    def broken(self) -> Result | None:
+        """Return the first result that does not hold."""
+        return next((e for e in (self.result, self.live.result) if not e.holds), None)
 
 
 class OnlineToQuality(Closes):
@@ -127,7 +140,8 @@ class OnlineToQuality(Closes):
                     faults += [{"client": client, **e} for e in _faults(view, rows, values, later)]
                     checked, ahead = checked + rows.num_rows, ahead + int(later.sum())
         result = Result(RULE, checked - ahead, len(faults), faults[:ROWS_NAMED_MAX])
-        return Run(self._recorded(result), result, ahead)
+        live = compare_live(self._client, self._clock.now_us())
+        return Run(self._recorded(result, live.result), result, ahead, live)
 
     def _sample(self, view: View, mark: Mark) -> pa.Table:
         """Return rows of the lake that the last writing found, and that are not too old now."""
@@ -139,19 +153,23 @@ class OnlineToQuality(Closes):
         taken = np.sort(chance.choice(rows.num_rows, self._sample_max, replace=False))
         return rows.take(pa.array(taken))
 
-    def _recorded(self, result: Result) -> int:
+    def _recorded(self, served: Result, live: Result) -> int:
         now_us = self._clock.now_us()
         with (
             turn(self._dsn, book.DATASET, wait_s=self._wait_s) as lease,
             psycopg.connect(self._dsn, autocommit=True) as connection,
         ):
-            number = book.record(connection, lease, [result], {}, now_us)
+            number = book.record(connection, lease, [served, live], {}, now_us)
             take_in_turn(self._dsn, self._warehouse, book.DATASET, lease)
-            if result.holds:
-                clear_alert(connection, ALERT)
-            else:
-                fault = f"{result.failed:,} answers are not the lake's rows"
-                raise_alert(connection, self._clock, ALERT, fault, REMEDY)
+            for result, thing, what in (
+                (served, ALERT, "answers are not the lake's rows"),
+                (live, LIVE_ALERT, "live vectors are not the lake's rows"),
+            ):
+                if result.holds:
+                    clear_alert(connection, thing)
+                    continue
+                fault = f"{result.failed:,} {what}"
+                raise_alert(connection, self._clock, thing, fault, result.rule.remedy)
         return number
 
 

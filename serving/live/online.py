@@ -1,8 +1,9 @@
 """Features of closed minutes to the online store, in Feast's format, as soon as they are made.
 
 What is pushed is newer than what the flow of every five minutes writes, and is written over nothing
-newer. It may be lost: the flow writes what the lake has. Its audit compares what is served once the
-lake has caught up with it.
+newer. It may be lost: the flow writes what the lake has, over what was pushed of the same time too.
+So the audit of what is served judges no push; what a worker computed is judged by the vectors of
+live predictions (flows.live_to_quality).
 """
 
 from __future__ import annotations
