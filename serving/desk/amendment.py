@@ -50,7 +50,6 @@ def begin(term: Term, held: Held, wish: Wish, seen: Seen, now_us: int) -> None:
         rest = replace(order, size=left)
         if seen.price is not None:
             term.account.marks[order.instrument] = seen.price.value
-        term.risk.at(now_us, term.account)
         asked = Asked(rest, term.account, seen.price, now_us, *seen[1:])
         breaches = term.risk.amended(asked)
         if breaches:

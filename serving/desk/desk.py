@@ -12,7 +12,7 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from feature_repo.ledger.commands import Change, ChangeType, Place, order_id
+from feature_repo.ledger.commands import Change, Place, order_id
 from feature_repo.ledger.known import Outcome
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.order_state import opened
@@ -30,6 +30,7 @@ from serving.desk.origin import origin_of
 from serving.desk.rests import hold_until_durable
 from serving.desk.rows import order_row
 from serving.desk.said import Placed, RiskRefused, Row
+from serving.desk.sending import send
 from serving.desk.term import Held, Step, Term
 from serving.risk import refusals
 from serving.risk.limits import Asked, Breach
@@ -108,6 +109,7 @@ class LedgerDesk:
         with self._lock:
             term = self._lead.leading()
             now_us = self._clock.now_us()
+            term.pass_to(now_us, self._parts.market)
             away = self._speak(term, now_us)
             steps = [*term.steps]
             term.steps.clear()
@@ -160,7 +162,9 @@ class LedgerDesk:
             term = self._lead.leading()
             if self._parts.is_stopped():
                 raise Refused("trading", "is stopped", "an admin lets it go on")
-            amendment.begin(term, held, wish, seen_of(told), self._clock.now_us())
+            now_us = self._clock.now_us()
+            term.ask(now_us, self._parts.market)
+            amendment.begin(term, held, wish, seen_of(told), now_us)
         held.answered.wait(self._rules.cancel_s)
         with self._lock:
             return amendment.outcome(held)
@@ -208,9 +212,9 @@ class LedgerDesk:
         now_us = self._clock.now_us()
         told = self._parts.market.told(order.instrument)
         seen = seen_of(told)
+        term.ask(now_us, self._parts.market)
         if seen.price is not None:
             term.account.marks[order.instrument] = seen.price.value
-        term.risk.at(now_us, term.account)
         breaches = term.risk.breaches(Asked(order, term.account, seen.price, now_us, *seen[1:]))
         held = term.hold(order, now_us, counts=not breaches)
         return _Asked(order, held, breaches, told.trade_rest if told else None, now_us)
@@ -245,23 +249,8 @@ class LedgerDesk:
         return RiskRefused(refusals.breaches_of(_event(outcome)))
 
     def _send(self, term: Term, held: Held) -> None:
-        """Send what is durable; where trading was stopped meanwhile, it ends here."""
-        if self._parts.is_stopped():
-            self._end(term, held, "cancelled", "trading was stopped before it was sent")
-            return
-        try:
-            term.send(held, self._clock.now_us())
-        except Unavailable as error:
-            LOG.warning("%s", error)  # it may be there: the next turn sends it again
-        except TicklakeError as error:
-            self._end(term, held, "rejected", str(error))
-
-    def _end(self, term: Term, held: Held, how: ChangeType, reason: str) -> None:
-        """End an order that the broker is not to have."""
-        held.is_sent = True
-        account, name = self._rules.account, held.order.client_id
-        now_us = self._clock.now_us()
-        term.steps.append(Step(held, Change(account, name, how, "ended", now_us, reason=reason)))
+        is_stopped, now_us = self._parts.is_stopped(), self._clock.now_us()
+        send(term, held, self._rules.account, now_us, is_stopped=is_stopped)
 
     def _cancel_again(self, term: Term, now_us: int) -> None:
         at_us = self._clock.monotonic_us()

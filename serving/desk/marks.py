@@ -1,4 +1,4 @@
-"""Prices of what is held, noted before each snapshot of the accounts, so that it has a value."""
+"""Prices of what is held: the newest for the limits, and noted before each snapshot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from feature_repo.ledger.commands import Mark
 from feature_repo.ledger.projection import MOMENT_US
+from feature_repo.trading.account import Account
 from feature_repo.trading.market import Instrument
 from serving.desk.market import Market, seen_of
 
@@ -14,6 +15,15 @@ AHEAD_US = 10_000_000
 
 AGE_US_MAX = 60_000_000
 """An older price is not noted again: the one of the ledger stays."""
+
+
+def mark(account: Account, market: Market) -> None:
+    """Give an account the newest price of all that it holds, or has orders out for."""
+    out = (each for each, size in account.working.items() if size)
+    for instrument in {*account.positions, *out}:
+        price = seen_of(market.told(instrument)).price
+        if price is not None:
+            account.marks[instrument] = price.value
 
 
 def moment_of(now_us: int) -> int:

@@ -15,10 +15,13 @@ from feature_repo.ledger.group_commit import GroupCommit
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.order_state import FILLS, LEGAL, OrderState
 from feature_repo.trading.account import Account
+from feature_repo.trading.limits import DAY_US
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Ended, Fill, Order
 from serving.broker.broker import Accepted, Amended, BrokerReport, Unamended
 from serving.desk.ledger_to_state import Stood, asked_for, order_of
+from serving.desk.market import Market
+from serving.desk.marks import mark
 from serving.desk.venue import Again, Venue
 from serving.risk.limits import RiskDesk, RiskLimits
 
@@ -89,6 +92,7 @@ class Term:
         self._recent: OrderedDict[str, Held] = OrderedDict()
         self.steps: deque[Step] = deque()
         self.is_over = False
+        self._day = now_us // DAY_US
         self.risk.at(now_us, Account(found.began))
         self.risk.restore(found.sent)
         for state in found.orders:
@@ -98,6 +102,17 @@ class Term:
     def leads(self) -> bool:
         """Tell whether it goes on."""
         return not self.is_over and self.ledger.leads
+
+    def ask(self, now_us: int, market: Market) -> None:
+        """Let the limits see what all that is held is worth now; before each order."""
+        mark(self.account, market)
+        self._day = now_us // DAY_US
+        self.risk.at(now_us, self.account)
+
+    def pass_to(self, now_us: int, market: Market) -> None:
+        """Let time go on: a day begins with what all is worth then, whoever asks for orders."""
+        if now_us // DAY_US != self._day:
+            self.ask(now_us, market)
 
     def found(self, client_id: str) -> Held | None:
         """Return an order that works, or has just ended."""
