@@ -16,6 +16,7 @@ from lake.hot.standing import Standing
 from lake.ingest.report import IngestReport
 from lake.journal.reader import JournalReader
 from lake.journal.segment import bytes_of
+from serving.live.report import LiveReport
 
 if TYPE_CHECKING:  # it brings pyiceberg, which `status` has no use for
     from lake.tables.table_size import TableSize
@@ -71,7 +72,7 @@ class Look:
 class Seen:
     """What was seen; what could not be looked at is empty or None, and `servers` says why.
 
-    flows: None where none are to run.
+    flows: None where none are to run. live: the service and the processes beside it, by name.
     """
 
     servers: Mapping[str, Health] = field(default_factory=dict)
@@ -83,6 +84,7 @@ class Seen:
     sizes: Mapping[str, TableSize] = field(default_factory=dict)
     lake_commit_ms: int = 2_000
     flows: FlowsSeen | None = None
+    live: Mapping[str, LiveReport] = field(default_factory=dict)
 
     def behind(self, shard: int) -> tuple[int, int]:
         """Return how many durable frames hot, and the lake, do not hold; 0 where unknown."""

@@ -17,6 +17,7 @@ from lake.ingest.report import IngestReport, read_reports
 from lake.roles import role_dsn
 from lake.settings import Settings
 from lake.state import read_state
+from serving.live.report import reports_of
 
 
 def see(settings: Settings, clock: Clock) -> Seen:
@@ -32,6 +33,7 @@ def see(settings: Settings, clock: Clock) -> Seen:
         standing=tried(lambda: standing(role_dsn(home, WATCHES_AS))) if is_up else None,
         hot=tried(lambda: look(role_dsn(home, WATCHES_AS))) if is_up else None,
         lake_commit_ms=settings.lake_commit_ms,
+        live=reports_of(home, clock),
     )
 
 
@@ -43,6 +45,9 @@ def document(seen: Seen, found: Sequence[Wrong]) -> dict[str, Any]:
         "hot": seen.hot.document() if seen.hot else None,
         "shards": {shard: _shard(seen, shard) for shard in seen.journals},
         "ingests": [_ingest(each) for each in seen.reports],
+        "live": {
+            name: {"runs": each.speaks, "age_s": each.age_s} for name, each in seen.live.items()
+        },
         "gaps_open": [{"feed": f, "kind": k, "gaps": count} for (f, k), count in gaps.items()],
         "verify": asdict(proof) if proof else None,
         "promises": _promises(seen),
@@ -97,6 +102,7 @@ def lines(seen: Seen, found: Sequence[Wrong]) -> list[str]:
     return [
         *(seen.hot.lines() if seen.hot else ()),
         *(_ingest_line(each) for each in seen.reports if each.speaks),
+        *_live_lines(seen),
         *_gap_lines(seen.standing.gaps if seen.standing else {}),
         *_proof_lines(seen),
         *_promise_lines(seen),
@@ -115,6 +121,11 @@ def _ingest_line(report: IngestReport) -> str:
         f"ingest      shard {report.shard}  {state}  pid {report.pid}  {feeds}  "
         f"lag: hot {status['hot_lag_ms'] / 1000:.1f} s, lake {status['lake_lag_ms'] / 1000:.1f} s"
     )
+
+
+def _live_lines(seen: Seen) -> list[str]:
+    speaking = [name for name, each in seen.live.items() if each.speaks]
+    return [f"live        {', '.join(speaking)}  run"] if speaking else []
 
 
 def _gap_lines(gaps: Mapping[tuple[str, str], int]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from infra.watch.seen import Seen
 from lake.ingest.report import SILENT_S, IngestReport
+from serving.live.report import FAULTS, SERVICE, SESSIONS, SIGNALS, WORKER
 
 HOT_LAG_S_MAX = 5.0
 """Age of the oldest durable frame that hot does not hold, above which something is wrong: thirty
@@ -26,7 +27,17 @@ BACKUP_AGE_S_MAX = 26 * 3_600.0
 
 
 Kind = Literal[
-    "server", "flows", "ingest", "mover", "feed", "lag", "disk", "alert", "receiver", "backup"
+    "server",
+    "flows",
+    "ingest",
+    "mover",
+    "feed",
+    "lag",
+    "disk",
+    "alert",
+    "receiver",
+    "backup",
+    "live",
 ]
 KINDS: tuple[Kind, ...] = (
     "server",
@@ -39,7 +50,11 @@ KINDS: tuple[Kind, ...] = (
     "alert",
     "receiver",
     "backup",
+    "live",
 )
+LOGS = {WORKER: "live.log", SIGNALS: "signals.log", SESSIONS: "session.log"}
+"""Of processes beside the live service, in the home's log."""
+
 AGAIN = "start the ingest again: it goes on from what is on disk"
 
 
@@ -67,6 +82,7 @@ def wrong(seen: Seen) -> list[Wrong]:
         *_alerts(seen),
         *_receivers(seen),
         *_backup(seen),
+        *_live(seen),
     ]
 
 
@@ -213,3 +229,19 @@ def _backup(seen: Seen) -> Iterator[Wrong]:
         fault = f"the newest ended {backup.age_s / 3_600:.0f} hours ago"
         remedy = "is its process running? ticklake up, or: ticklake backup now"
         yield Wrong("backup", "base backup", fault, remedy)
+
+
+def _live(seen: Seen) -> Iterator[Wrong]:
+    """The service and the processes beside it: silent, though none of them ended in order."""
+    service = seen.live.get(SERVICE)
+    runs = service is not None and service.speaks
+    for name, report in seen.live.items():
+        thing = f"live's {name}"
+        if not report.speaks:
+            remedy = "end its process where one hangs, and start it again: ticklake live"
+            if name in LOGS and runs:
+                remedy = f"it is started again where it ended, or end it; see log/{LOGS[name]}"
+            yield Wrong("live", thing, f"has said nothing for {report.age_s:.0f} s", remedy)
+            continue
+        for fault in report.said.get(FAULTS, ()):
+            yield Wrong("live", thing, str(fault), f"see log/{LOGS[name]}")

@@ -90,6 +90,12 @@ def processes_of(home: Path, clock: Clock) -> dict[str, bool]:
     return {name: each.speaks for name, each in found.items() if each is not None}
 
 
+def reports_of(home: Path, clock: Clock) -> dict[str, LiveReport]:
+    """Return what the service and each process beside it said last, of those that did not end."""
+    found = {name: read_report(home, name, clock) for name in (SERVICE, *BESIDE_SERVICE)}
+    return {name: each for name, each in found.items() if each is not None}
+
+
 def faults_of(home: Path, clock: Clock) -> list[str]:
     """Return what processes beside the service say is wrong with their work."""
     found = (read_report(home, name, clock) for name in BESIDE_SERVICE)

@@ -10,6 +10,7 @@ import pytest
 
 from infra.watch.probes import SILENT, Health
 from infra.watch.seen import Disk, Seen, ShardJournal
+from infra.watch.status import document, lines
 from infra.watch.wrong import Wrong, wrong
 from lake.hot.alerts import Alert
 from lake.hot.edition import Edition
@@ -17,6 +18,7 @@ from lake.hot.look import HotLook
 from lake.hot.standing import Standing
 from lake.ingest.report import IngestReport
 from lake.ingest.status import FeedStatus, Status
+from serving.live.report import LiveReport
 
 NOW_US = 1_795_000_000_000_000
 MOVER = {"at_us": NOW_US, "hot_frame": 90, "lake_frame": 80, "waits": {}}
@@ -48,6 +50,22 @@ def of(seen: Seen) -> list[tuple[str, str]]:
 def test_a_home_at_work_is_well_also_where_a_journal_is_ahead_of_its_stores() -> None:
     assert wrong(WELL) == []
     assert wrong(Seen()) == []
+
+
+def test_a_live_process_that_is_silent_or_says_a_fault_is_wrong() -> None:
+    well = {name: LiveReport({}, 0.5) for name in ("service", "worker", "signals", "sessions")}
+    seen = replace(WELL, live=well)
+    assert wrong(seen) == []
+    assert "live        service, worker, signals, sessions  run" in lines(seen, [])
+    worker, signals = LiveReport({}, 61.0), LiveReport({"faults": ["champion x is silent"]}, 0.5)
+    seen = replace(seen, live={**well, "worker": worker, "signals": signals})
+    first, second = wrong(seen)
+    assert str(first).startswith("live's worker: has said nothing for 61 s: it is started again")
+    assert "log/live.log" in first.remedy
+    assert (second.kind, second.fault) == ("live", "champion x is silent")
+    assert document(seen, [])["live"]["worker"] == {"runs": False, "age_s": 61.0}
+    (gone,) = wrong(replace(WELL, live={"service": worker}))
+    assert "ticklake live" in gone.remedy
 
 
 @pytest.mark.parametrize(

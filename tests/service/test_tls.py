@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -36,17 +37,19 @@ def test_it_has_the_servers_one_made_for_it_or_that_of_others(tmp_path: Path) ->
         Address("0.0.0.0", 1, None)
 
 
-def test_health_is_believed_of_the_right_certificate_alone(tmp_path: Path) -> None:
+def test_health_is_believed_of_the_right_certificate_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home, port = tmp_path.resolve(), ports.choose(None)
     folder = folder_of(home, "127.0.0.1", MADE, ())
     assert folder is not None
     (home / "another").mkdir()
     stranger = folder_of(home / "another", "127.0.0.1", MADE, ())
-    app = FastAPI()
+    app, wrong = FastAPI(), list[str]()
 
     @app.get("/v1/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
+    async def health() -> dict[str, Any]:
+        return {"status": "degraded" if wrong else "ok", "wrong": wrong}
 
     pair = str(folder / "server.crt"), str(folder / "server.key")
     server: uvicorn.Server = server_of(app, "127.0.0.1", port, certificate=pair)
@@ -58,6 +61,9 @@ def test_health_is_believed_of_the_right_certificate_alone(tmp_path: Path) -> No
         assert healthy.main(url, f"{stranger}/ca.crt") == 1
         assert healthy.main(url.replace("health", "nothing"), str(folder / "ca.crt")) == 1
         assert healthy.main(f"http://127.0.0.1:{port}/v1/health", str(folder / "ca.crt")) == 1
+        wrong.append("worker says nothing")
+        assert healthy.main(url, str(folder / "ca.crt")) == 1
+        assert "worker says nothing" in capsys.readouterr().err
     finally:
         server.should_exit = True
         thread.join()
