@@ -51,12 +51,13 @@ class FeastAnswers(Closes):
     def read(self, series: Sequence[tuple[str, str, str, str]], view: View) -> Values:
         """Return what get_online_features answers of series, as Served.read returns it.
 
-        Raises Unavailable where the online store is away.
+        Feast does not say when they were known. Raises Unavailable where the online store is away.
         """
         columns = view.columns
         if not series:
             none = np.empty((0, len(columns)), np.int64)
-            return Values(columns, np.empty(0, np.int64), none, none.astype(bool))
+            nothing = np.empty(0, np.int64)
+            return Values(columns, nothing, none, none.astype(bool), nothing)
         asked = [dict(zip(SERIES, each, strict=True)) for each in series]
         refs = [f"{view.name}:{each}" for each in columns]
         answer = self._store.get_online_features(refs, asked).proto
@@ -68,4 +69,5 @@ class FeastAnswers(Closes):
         event_us = np.array(times, np.int64).max(axis=0)
         event_us[event_us <= 0] = -1
         bits = np.array(values, np.float64).view(np.int64).T
-        return Values(columns, event_us, bits, np.array(there, np.bool_).T)
+        unsaid = np.full(len(series), -1, np.int64)
+        return Values(columns, event_us, bits, np.array(there, np.bool_).T, unsaid)

@@ -104,16 +104,16 @@ def _note(run: Run, view: View, rows: int) -> None:
 def newest_rows(
     client: Client, view: View, now_us: int, *, recorded_us: int | None = None
 ) -> pa.Table:
-    """Return SERIES, event_time and features of each series' newest row, known at now_us.
+    """Return SERIES, event_time, available_time and features of each series' newest row.
 
-    None older than the view's ttl; of a bar's versions the one known last. recorded_us: of the
-    rows that we had written by then.
+    Of what is known at now_us; none older than the view's ttl; of a bar's versions the one known
+    last. recorded_us: of the rows that we had written by then.
     """
     client.refresh()
     dataset = view.of.dataset
     if dataset not in client.snapshots:
-        names = [*SERIES, "event_time", *view.columns]
-        types = [pa.string()] * len(SERIES) + [pa.timestamp("us", tz="UTC")]
+        names = [*SERIES, "event_time", "available_time", *view.columns]
+        types = [pa.string()] * len(SERIES) + [pa.timestamp("us", tz="UTC")] * 2
         types += [pa.float64()] * len(view.columns)
         return pa.table([pa.array([], each) for each in types], names=names)
     keys = ", ".join(f'"{each}"' for each in SERIES)
@@ -129,7 +129,7 @@ def newest_rows(
     return client.arrow(
         f"WITH last AS (SELECT {keys}, max(event_time) AS event_time FROM {dataset}"
         f" WHERE {within} GROUP BY ALL)"
-        f" SELECT {keys}, event_time, {columns} FROM {dataset} JOIN last"
+        f" SELECT {keys}, event_time, available_time, {columns} FROM {dataset} JOIN last"
         f" USING ({keys}, event_time) WHERE {within}"
         f" QUALIFY row_number() OVER (PARTITION BY {keys}"
         f" ORDER BY available_time DESC, recorded_time DESC) = 1 ORDER BY {keys}"

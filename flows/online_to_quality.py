@@ -182,19 +182,23 @@ def _event_us(rows: pa.Table) -> Any:
 
 
 def _faults(view: View, rows: pa.Table, values: Values, later: Any) -> Iterator[dict[str, Any]]:
-    """Yield what is wrong, a row each: not served, older than it was written, or other bits."""
+    """Yield what is wrong, a row each: not served, older than it was written, other bits, or said
+    to be known at another time.
+    """
+    known_us = rows["available_time"].cast(pa.int64()).to_numpy()
     events_us = _event_us(rows)
     columns = [rows[each] for each in view.columns]
     there = np.column_stack([pc.is_valid(each).to_numpy() for each in columns])
     bits = np.column_stack([each.fill_null(0.0).to_numpy().view(np.int64) for each in columns])
     differs = (values.there != there) | (there & (values.bits != bits))
-    wrong = ~later & ((values.event_us != events_us) | differs.any(axis=1))
+    unknown = (values.known_us >= 0) & (values.known_us != known_us)
+    wrong = ~later & ((values.event_us != events_us) | differs.any(axis=1) | unknown)
     series = _series(rows)
     for row in np.flatnonzero(wrong).tolist():
         served_us = int(values.event_us[row])
         if served_us == events_us[row]:
             names = [name for name, no in zip(view.columns, differs[row], strict=True) if no]
-            fault = f"other bits in {', '.join(names)}"
+            fault = f"other bits in {', '.join(names)}" if names else "known at another time"
         elif served_us < 0:
             fault = "not served"
         else:

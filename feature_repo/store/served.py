@@ -27,6 +27,7 @@ from lake.closes import Closes
 from lake.errors import Damaged, Unavailable
 from lake.state import RUN_UP, remedy
 
+US = pa.timestamp("us", "UTC")
 ANSWER_S_MAX = 2.0
 """Seconds that the server has for an answer."""
 
@@ -98,13 +99,15 @@ class Values:
     """What is served of some series, in their order.
 
     event_us: event times in microseconds, -1 where nothing is served; bits: (series, features),
-    float64 as int64; there: which of them are not null.
+    float64 as int64; there: which of them are not null; known_us: when each was known, -1 where who
+    wrote it did not say.
     """
 
     features: tuple[str, ...]
     event_us: wire.Ints
     bits: wire.Ints
     there: Bools
+    known_us: wire.Ints
 
     def table(self) -> pa.Table:
         """Return event_time (timestamp[us, UTC], null where nothing is served) and the features."""
@@ -192,7 +195,8 @@ class Served(Closes):
         not what Feast writes.
         """
         names = tuple(features) or view.columns
-        fields = [*(wire.field(view.name, each) for each in names), wire.time_field(view.name)]
+        times_of = wire.known_field(view.name), wire.time_field(view.name)
+        fields = [*(wire.field(view.name, each) for each in names), *times_of]
         held: list[list[bytes | None]] = []
         with faults_of(self._url):
             for first in range(0, len(series), SERIES_AT_ONCE_MAX):
@@ -202,19 +206,21 @@ class Served(Closes):
                 held += pipe.execute()
         try:
             times = [-1 if row[-1] is None else wire.time_us(row[-1]) for row in held]
-            bits, there = wire.bits([each for row in held for each in row[:-1]])
+            known = [wire.known_us(row[-2], at) for row, at in zip(held, times, strict=True)]
+            bits, there = wire.bits([each for row in held for each in row[:-2]])
         except ValueError as error:
             raise Damaged(
                 "online store", f"{view.name} holds bytes that are {error}", "write it anew"
             ) from error
         shape = (len(series), len(names))
-        return Values(names, np.array(times, np.int64), bits.reshape(shape), there.reshape(shape))
+        found = bits.reshape(shape), there.reshape(shape)
+        return Values(names, np.array(times, np.int64), *found, np.array(known, np.int64))
 
     def write(self, rows: pa.Table, view: View, now_us: int) -> Put:
         """Write rows of features_market, one a series, but for those that are newer there.
 
         rows: ticker, exchange, market, interval, event_time and the view's features; none older
-        than the ttl at now_us, microseconds.
+        than the ttl at now_us, microseconds. available_time, where they have it, is said with them.
         """
         put = Put(0, 0)
         for first in range(0, rows.num_rows, SERIES_AT_ONCE_MAX):
@@ -278,6 +284,7 @@ class _Batch:
         self.time = wire.time_field(view.name)
         self._ttl = view.ttl
         self._fields = [wire.field(view.name, each) for each in view.columns]
+        self._known = wire.known_field(view.name), _known_us(rows)
         columns = [_bytes(rows[each]) for each in view.columns]
         self._values = list(zip(*columns, strict=True))
 
@@ -287,7 +294,16 @@ class _Batch:
         left_ms = _left_ms(event_us, self._ttl, now_us)
         pairs = zip(self._fields, self._values[number], strict=True)
         flat = [part for pair in pairs for part in pair]
-        return [self.time, was, left_ms, self.time, wire.time_bytes(event_us), *flat]
+        known = self._known[0], wire.known_bytes(event_us, self._known[1][number])
+        return [self.time, was, left_ms, self.time, wire.time_bytes(event_us), *known, *flat]
+
+
+def _known_us(rows: pa.Table) -> list[int]:
+    """Return when each row was known, -1 where it does not say."""
+    if "available_time" not in rows.column_names:
+        return [-1] * rows.num_rows
+    found: list[int] = rows["available_time"].cast(US).cast(pa.int64()).fill_null(-1).to_pylist()
+    return found
 
 
 def _left_ms(event_us: int, ttl: timedelta, now_us: int) -> int:

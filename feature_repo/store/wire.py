@@ -2,7 +2,8 @@
 
 A series is a hash. Its key is the serialised entity key (version 3) and the project; a field is
 the murmur hash of `view:feature`, its value a `ValueProto`; `_ts:view` is the value's event time.
-Any client of Feast reads what is written so, and the tests hold it to that.
+Any client of Feast reads what is written so, and the tests hold it to that. `_known:view` is ours:
+when the value of that event time was known, which Feast has no field for and does not ask for.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ KEYS = ("exchange", "interval", "market", "ticker")
 """Join keys of a series in the order of a key's bytes, which is the alphabet's."""
 
 SECOND_US = 1_000_000
+KNOWN = struct.Struct("<qq")
 
 
 def hash_key(project: str, series: Sequence[str]) -> bytes:
@@ -51,6 +53,30 @@ def field(view: str, feature: str) -> bytes:
 def time_field(view: str) -> bytes:
     """Return the name of the field that holds the event time of a view's values."""
     return f"_ts:{view}".encode()
+
+
+def known_field(view: str) -> bytes:
+    """Return the name of the field that says when a view's values were known."""
+    return f"_known:{view}".encode()
+
+
+def known_bytes(event_us: int, known_us: int) -> bytes:
+    """Return when values of an event time were known, both microseconds; b"" for -1, unknown."""
+    return KNOWN.pack(event_us, known_us) if known_us >= 0 else b""
+
+
+def known_us(held: bytes | None, event_us: int) -> int:
+    """Return when the values of an event time were known; -1 where what is held does not say.
+
+    Another writer of Feast's format leaves what it finds there: that is of an earlier time.
+    Raises ValueError for other bytes.
+    """
+    if not held:
+        return -1
+    if len(held) != KNOWN.size:
+        raise ValueError("no known time")
+    of_us, found = KNOWN.unpack(held)
+    return int(found) if of_us == event_us else -1
 
 
 def doubles(values: Floats, absent: npt.NDArray[np.bool_]) -> list[bytes]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from feature_repo.feast_answers import FeastAnswers
 from feature_repo.feature_set import MARKET
 from feature_repo.store import wire
 from feature_repo.store.served import TRIES_MAX, Served, connect
@@ -26,7 +27,7 @@ from lake.quality import book
 from lake.steps import LostAnswer, Steps
 from serving.live.online import Online
 from tests.bars.trading import EPOCH
-from tests.features.feast_home import BTC, OLD, FeastHome
+from tests.features.feast_home import BTC, ETH, OLD, FeastHome
 from tests.features.house import BARS, MINUTES, NOW, ROWS, US
 
 NEWEST = (
@@ -158,8 +159,35 @@ def test_a_worker_pushes_its_newest_whole_rows_and_the_lake_catches_up(house: Fe
         assert online.push(pa.concat_tables([live_rows(house, -1, []), rows]), now_us) == 4
         assert same_bits(house.served(), newest(house))
         assert house.audit().result.holds
-        assert online.push(live_rows(house, 60_000_000, []), now_us) == 4
+        rows = live_rows(house, 60_000_000, [])
+        known_us = (NOW - EPOCH) // US - 7
+        known = pa.array([known_us] * rows.num_rows, pa.timestamp("us", "UTC"))
+        assert online.push(rows.append_column("live_time", known), now_us) == 4
     assert house.audit().ahead == 4
+    with Served(house.url) as served:
+        for each in OLD:
+            assert served.read([BTC, ETH], each).known_us.tolist() == [known_us] * 2
+    with FeastAnswers(house.url) as feast:
+        assert same_bits(feast.read([BTC, ETH], MARKET_V1).table(), house.served())
+
+
+def test_when_a_value_was_known_is_served_and_held_by_the_audit(house: FeastHome) -> None:
+    house.serve()
+    lake = newest(house, "available_time")["available_time"].cast(pa.int64()).to_pylist()
+    with Served(house.url) as served:
+        found = served.read([BTC, ETH], MARKET_V1)
+        assert found.known_us.tolist() == lake
+        (event_us, _), (known_us, _) = found.event_us.tolist(), lake
+        key = wire.hash_key("ticklake", (BTC[1], BTC[3], BTC[2], BTC[0]))
+        field = wire.known_field("market_v1")
+        fields = connect(house.url).execute_command("HTTL", key, "FIELDS", 1, field)
+        assert 0 < fields[0] <= MARKET_V1.ttl.total_seconds()
+        connect(house.url).hset(key, field, wire.known_bytes(event_us, known_us + 1))
+        [fault] = house.audit().result.rows
+        assert (fault["view"], fault["fault"]) == ("market_v1", "known at another time")
+        connect(house.url).hset(key, field, wire.known_bytes(event_us - 1, known_us + 1))
+        assert served.read([BTC], MARKET_V1).known_us.tolist() == [-1]  # another's writing since
+        assert house.audit().result.holds
 
 
 def test_a_worker_goes_on_where_the_store_is_away() -> None:

@@ -57,6 +57,17 @@ def test_a_time_is_feast_s(event_us: int) -> None:
     assert wire.time_us(held) == event_us
 
 
+@given(st.integers(0, 10**16), st.integers(-1, 10**16))
+def test_when_values_were_known_is_told_of_their_event_time_alone(
+    event_us: int, known_us: int
+) -> None:
+    held = wire.known_bytes(event_us, known_us)
+    assert wire.known_us(held, event_us) == known_us
+    assert wire.known_us(held, event_us + 1) == wire.known_us(None, event_us) == -1
+    with pytest.raises(ValueError, match="no known time"):
+        wire.known_us(b"text", event_us)
+
+
 @given(st.binary(min_size=1, max_size=24))
 def test_other_bytes_are_refused_or_read_as_feast_reads_them(held: bytes) -> None:
     try:
