@@ -23,10 +23,11 @@ from lake.feeds.codec import Frames
 from serving.live.degraded import Degraded
 from serving.live.live_bars import BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
-from serving.live.newest import ASSET, INSTRUMENT, PRICES, SENTIMENT, Newest, exchanges_of
+from serving.live.newest import Newest, exchanges_of
 from serving.live.once import QUOTES, TRADES, Once, merged_runs
+from serving.live.put_latest import put_latest
 from serving.live.seed import Seed
-from serving.streams import keys, latest
+from serving.streams import keys
 from serving.streams.keys import Place
 from serving.streams.reader import Delivered, ShardReader, last_frames
 
@@ -240,7 +241,8 @@ class Worker(Closes):
 
     def _write(self, delivered: Sequence[Delivered], found: Round) -> None:
         def effects(pipe: Pipeline) -> None:
-            put_latest(pipe, found.prices, found.sentiment)
+            now_us = self._clock.now_us()
+            put_latest(pipe, found.prices, found.sentiment, delivered, now_us)
             if found.bars is not None:
                 closed = keys.closed(self._reader.group, self._reader.shard)
                 pipe.set(closed, f"{self.bars.closed_us} {self._last_frame}")
@@ -300,21 +302,3 @@ class Worker(Closes):
             none = pa.array([[]] * rows.num_rows, pa.list_(pa.string()))
             return rows.append_column("degraded", none)
         return rows.append_column("degraded", self.features.degraded(rows, self.degraded))
-
-
-def put_latest(
-    pipe: Pipeline, prices: Iterable[Mapping[str, Any]], sentiment: Iterable[Mapping[str, Any]]
-) -> None:
-    """Add to a transaction the newest price of each instrument and sentiment of each asset."""
-    for rows, key, of, names, ms in (
-        (prices, keys.price, INSTRUMENT, PRICES, latest.PRICE_MS),
-        (sentiment, keys.sentiment, ASSET, SENTIMENT, latest.SENTIMENT_MS),
-    ):
-        values = [
-            latest.Value(
-                key(*(row[each] for each in of)),
-                *(row["t"], row["s"], {name: row[name] for name in names}),
-            )
-            for row in rows
-        ]
-        latest.put(pipe, values, ms)

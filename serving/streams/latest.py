@@ -17,14 +17,14 @@ from serving.streams import keys
 
 PRICE_MS = 5_000
 SENTIMENT_MS = 300_000
-"""How long a value is kept, from when it was set."""
+"""How long a value is kept, from when it was received."""
 
 KEYS_AT_ONCE = 1_000
 
 SET_IF_NEWER = """
 local set = 0
 for i, key in ipairs(KEYS) do
-  local time, place, value = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
+  local ms, time, place, value = ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
   local known = redis.call('hmget', key, 't', 's')
   local is_newer = not known[1]
   if known[1] then
@@ -33,7 +33,7 @@ for i, key in ipairs(KEYS) do
   end
   if is_newer then
     redis.call('hset', key, 't', time, 's', place, 'v', value)
-    redis.call('pexpire', key, ARGV[1])
+    redis.call('pexpire', key, ms)
     set = set + 1
   end
 end
@@ -45,30 +45,34 @@ frame in the upper part up to 137 billion frames."""
 
 class Value(NamedTuple):
     """What is to be kept under a key. time_us: event time, UTC; seq: of the row; value: what JSON
-    holds; prices as text.
+    holds; prices as text. age_ms: how long ago it was received.
     """
 
     key: str
     time_us: int
     seq: int
     value: Mapping[str, Any]
+    age_ms: int = 0
 
 
 def put(pipe: Pipeline, values: Iterable[Value], ms: int) -> None:
     """Add to a transaction, as one command: set each value unless a newer one is there.
 
-    ms: how long they are kept.
+    ms: how long they are kept from their receipt on; what is older is left out.
     """
-    given = list(values)
+    given = [each for each in values if each.age_ms < ms]
     if not given:
         return
     names = [each.key for each in given]
     said = [
         part
         for each in given
-        for part in (str(each.time_us), str(each.seq), orjson.dumps(each.value))
+        for part in (
+            *(str(ms - each.age_ms), str(each.time_us), str(each.seq)),
+            orjson.dumps(each.value),
+        )
     ]
-    pipe.eval(SET_IF_NEWER, len(names), *names, str(ms), *said)
+    pipe.eval(SET_IF_NEWER, len(names), *names, *said)
 
 
 def latest(client: Redis, key: str) -> dict[str, Any] | None:

@@ -215,9 +215,9 @@ class closed_port:
 def test_an_older_price_never_takes_a_newer_one_s_place_and_it_expires(client: Redis) -> None:
     key = keys.price("sim", "spot", "X:TEST")
 
-    def put(time_us: int, seq: int, price: str, ms: int = latest.PRICE_MS) -> None:
+    def put(time_us: int, seq: int, price: str, ms: int = latest.PRICE_MS, age_ms: int = 0) -> None:
         with client.pipeline() as pipe:
-            latest.put(pipe, [latest.Value(key, time_us, seq, {"price": price})], ms)
+            latest.put(pipe, [latest.Value(key, time_us, seq, {"price": price}, age_ms)], ms)
             pipe.execute()
 
     put(1_700_000_000_000_001, 2**52 + 1, "2")
@@ -229,6 +229,10 @@ def test_an_older_price_never_takes_a_newer_one_s_place_and_it_expires(client: R
     put(1_700_000_000_000_002, 1, "3", ms=20)
     time.sleep(0.05)
     assert latest.latest(client, key) is None
+    put(1_700_000_000_000_003, 1, "4", age_ms=latest.PRICE_MS)
+    assert latest.latest(client, key) is None
+    put(1_700_000_000_000_003, 1, "4", age_ms=latest.PRICE_MS - 1_500)
+    assert 0 < client.pttl(key) <= 1_500  # type: ignore[operator]
 
 
 def test_a_turn_that_ran_out_goes_on_where_nobody_took_it_meanwhile(

@@ -293,6 +293,21 @@ def test_prices_are_the_newest_and_a_drop_is_told_with_the_bars_it_touched(shard
     worker.close()
 
 
+def test_a_backlog_s_last_prices_are_latest_for_what_is_left_of_their_time(shard: Shard) -> None:
+    """The clock is seconds after the last frame: of two pairs one is older than a price may be."""
+    worker = shard.worker()
+    shard.publisher.frames(Slice("sim", 0, 1, RAW[:60], RECEIVED_US[:60]))
+    shard.has_sent(60)
+    btc, eth = (keys.price("sim:1", "spot", f"X:{each}USD") for each in ("BTC", "ETH"))
+    shard.client.delete(btc, eth)
+    newest_us = RECEIVED_US[58]  # the last of ETH is half a minute late: that before it counts
+    shard.clock.step(newest_us + 4_000_000 - shard.clock.now_us())
+    assert worker.round(1) is not None
+    assert 0 < shard.client.pttl(btc) <= latest.PRICE_MS - 4_000  # type: ignore[operator]
+    assert latest.latest(shard.client, eth) is None
+    worker.close()
+
+
 @pytest.mark.parametrize("is_dropped", [False, True])
 def test_what_is_made_ready_is_what_closes_unless_a_drop_is_heard_of_meanwhile(
     shard: Shard, is_dropped: bool
