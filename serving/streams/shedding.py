@@ -3,6 +3,9 @@
 A slice that does not fit first loses its own quotes, then makes those lose theirs that wait; only
 what is left of it then is dropped whole. Above a mark quotes are not taken at all until it has gone
 down to a lower one, so that a queue that is always nearly full does not decide frame by frame.
+
+Whether a frame holds quotes alone is looked at once, whatever comes of it, and above the mark some
+of what waits with each offer: when the queue is full no offer has to look through all of it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ SHED_FROM = 0.5
 SHED_UNTIL = 0.25
 """Parts of either bound: quotes are left out from the one on, and taken again below the other."""
 
+LOOKS = 2
+"""Frames that wait and are looked at, for each that is offered above the mark."""
+
 MORE_THAN_QUOTES: Mapping[str, tuple[bytes, ...]] = {
     "massive": (b'"XT"', b'"XA'),
     "sim": (b'"XT"', b'"XA'),
@@ -38,13 +44,17 @@ MORE_THAN_QUOTES: Mapping[str, tuple[bytes, ...]] = {
 
 @dataclass(slots=True)
 class Waiting:
-    """Frames that wait; numbers, frames and received_us are as long as each other."""
+    """Frames that wait; numbers, frames and received_us are as long as each other.
+
+    quotes: which of them hold quotes alone; None before anybody looked.
+    """
 
     given: Slice
     numbers: list[int]
     frames: list[bytes]
     received_us: list[int]
     bytes: int
+    quotes: list[bool] | None = None
 
     @property
     def may_shed(self) -> bool:
@@ -59,6 +69,8 @@ class SheddingQueue:
         self._frames_max = frames_max
         self._bytes_max = bytes_max
         self._waiting: deque[Waiting] = deque()
+        self._unseen: deque[Waiting] = deque()
+        self._with_quotes: deque[Waiting] = deque()
         self._drops: dict[tuple[str, Kind], Drop] = {}
         self._changed = threading.Condition()
         self._passing: dict[str, list[int]] = {}
@@ -72,6 +84,8 @@ class SheddingQueue:
         """Frames left out so far."""
         self.unheard = 0
         """Frames that came while nobody listened."""
+        self.looked = 0
+        """Frames that were looked at for what they hold."""
 
     def offer(self, given: Slice) -> None:
         """Take frames, or count what does not fit."""
@@ -98,8 +112,12 @@ class SheddingQueue:
                 self._drop_all(one)
             if one.frames:
                 self._waiting.append(one)
+                if one.may_shed and one.quotes is None:
+                    self._unseen.append(one)
                 self.frames += len(one.frames)
                 self.bytes += one.bytes
+            if self.shedding:
+                self._look(LOOKS * len(given.frames))
             self._changed.notify()
 
     def take(self, frames_max: int, wait_s: float) -> tuple[list[Waiting], list[Drop]]:
@@ -111,6 +129,11 @@ class SheddingQueue:
             count = 0
             while self._waiting and count < frames_max:
                 one = self._waiting.popleft()
+                for parts in (self._unseen, self._with_quotes):
+                    if parts and parts[0] is one:
+                        parts.popleft()
+                if not one.frames:
+                    continue  # all of it was shed while it waited
                 taken.append(one)
                 count += len(one.frames)
                 self.frames -= len(one.frames)
@@ -127,7 +150,7 @@ class SheddingQueue:
             self._shut = True
             while self._waiting:
                 self._drop_all(self._waiting.popleft())
-            self.frames = self.bytes = 0
+            self._forget()
             self._changed.notify()
 
     def open(self) -> None:
@@ -148,8 +171,9 @@ class SheddingQueue:
             self.muted = True
             while self._waiting:
                 one = self._waiting.popleft()
-                self._pass_by(one.given.feed, one.numbers, one.received_us)
-            self.frames = self.bytes = 0
+                if one.frames:
+                    self._pass_by(one.given.feed, one.numbers, one.received_us)
+            self._forget()
 
     def wake(self) -> None:
         """End a wait of take()."""
@@ -185,19 +209,44 @@ class SheddingQueue:
         full = max(self.frames / self._frames_max, self.bytes / self._bytes_max)
         self.shedding = full >= SHED_FROM or (self.shedding and full >= SHED_UNTIL)
 
+    def _forget(self) -> None:
+        """Note that nothing waits."""
+        self._unseen.clear()
+        self._with_quotes.clear()
+        self.frames = self.bytes = 0
+
+    def _look(self, frames: int) -> None:
+        """Look at so many frames that wait, by whole slices, the oldest first."""
+        while self._unseen and frames > 0:
+            one = self._unseen.popleft()
+            frames -= len(one.frames)
+            if any(self._quotes(one)):
+                self._with_quotes.append(one)
+
+    def _quotes(self, one: Waiting) -> list[bool]:
+        """Tell which frames hold quotes alone; they are looked at once."""
+        if one.quotes is None:
+            one.quotes = are_quotes(one.given.feed, one.frames)
+            self.looked += len(one.frames)
+        return one.quotes
+
     def _shed(self, one: Waiting) -> None:
         if one.may_shed:
-            self._drop(one, "quotes", are_quotes(one.given.feed, one.frames))
+            self._drop(one, "quotes", self._quotes(one))
 
     def _shed_waiting(self, arriving: Waiting) -> None:
-        for one in self._waiting:
+        """Have what waits lose its quotes, the oldest first, until what arrives fits."""
+        while not self._fits(arriving):
+            if not self._with_quotes:
+                if not self._unseen:
+                    return
+                self._look(1)
+                continue
+            one = self._with_quotes.popleft()
             frames, size = len(one.frames), one.bytes
             self._shed(one)
             self.frames -= frames - len(one.frames)
             self.bytes -= size - one.bytes
-            if self._fits(arriving):
-                break
-        self._waiting = deque(one for one in self._waiting if one.frames)
 
     def _drop_all(self, one: Waiting) -> None:
         self._shed(one)
@@ -213,6 +262,7 @@ class SheddingQueue:
         self._note(Drop(one.given.feed, kind, len(at), *numbers, min(times), max(times)))
         one.numbers, one.received_us = _left(one.numbers, gone), _left(one.received_us, gone)
         one.frames = _left(one.frames, gone)
+        one.quotes = _left(one.quotes, gone) if one.quotes is not None else None
         one.bytes = sum(map(len, one.frames))
 
     def _note(self, drop: Drop) -> None:

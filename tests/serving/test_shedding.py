@@ -45,6 +45,40 @@ def test_nothing_is_lost_unsaid_and_no_trade_goes_while_a_quote_waits(
         }
 
 
+@given(st.integers(1, 5), st.integers(0, 3))
+def test_each_frame_is_looked_at_once_and_a_full_queue_is_not_looked_through(
+    size: int, quotes: int
+) -> None:
+    queue = SheddingQueue(frames_max=1_000)
+    frames = ([QUOTE] * quotes + [TRADE] * size)[:size]
+    at, most, offers = 1, 0, 1_500
+    for _ in range(offers):
+        before = queue.looked
+        at = offered(queue, at, frames)
+        most = max(most, queue.looked - before)
+    assert most <= 5 * size  # its own, twice as many that wait, and what a whole slice is over
+    assert queue.looked <= offers * size
+    at = offered(queue, at, [TRADE] * 500)
+    queue.take(10, 0)
+    before = queue.looked
+    queue.shut()
+    assert queue.looked == before  # nothing that waits was left to look at
+
+
+def test_quotes_that_waited_go_the_oldest_first_and_a_slice_of_nothing_else_is_not_sent() -> None:
+    queue = SheddingQueue(frames_max=8)
+    at = offered(queue, 1, [QUOTE] * 2)
+    at = offered(queue, at, [TRADE, QUOTE])
+    at = offered(queue, at, [TRADE] * 4)
+    at = offered(queue, at, [TRADE] * 2)
+    assert (queue.frames, queue.dropped) == (8, {"quotes": 2, "trades": 0})
+    offered(queue, at, [TRADE] * 2)
+    assert (queue.frames, queue.dropped) == (7, {"quotes": 3, "trades": 2})
+    taken, _ = queue.take(100, 0)
+    assert [one.numbers for one in taken] == [[3], [5, 6, 7, 8], [9, 10]]
+    assert queue.take(1, 0) == ([], [])
+
+
 def test_above_a_mark_quotes_are_left_out_until_a_lower_one() -> None:
     queue = SheddingQueue(frames_max=20)
     at = offered(queue, 1, [TRADE] * 10)
