@@ -49,7 +49,7 @@ class Received:
 
     def __init__(self, delivered: Sequence[Delivered]) -> None:
         # an epoch whose frames are another's anew comes after it: it counts
-        held = {int(e.entry.numbers[0]): e.entry for e in delivered if len(e.entry.numbers)}
+        held = {each.place.frame: each.entry for each in delivered}
         self._firsts = sorted(held)
         self._entries = [held[first] for first in self._firsts]
 

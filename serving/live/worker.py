@@ -284,12 +284,11 @@ class Worker(Closes):
                     drop = replace(drop, from_us=max(drop.from_us, self._seed_us))
                 self.degraded.note(drop)
                 count += drop.count
-            times = each.entry.received_us
-            to_us = max(heard_us, int(times.max())) if len(times) else heard_us
             if each.lost:
+                times = each.entry.received_us
+                to_us = max(heard_us, int(times.max())) if len(times) else heard_us
                 self.degraded.lost(heard_us, to_us)
                 count += each.lost
-            heard_us = to_us
         return count
 
     def _marked(self, step: BarStep) -> pa.Table:
