@@ -10,15 +10,18 @@ from serving.streams.keys import Place
 
 
 class Rest(NamedTuple):
-    """Frames of a shard that something rests on: the last of each epoch."""
+    """Frames of a shard that something rests on: the last of each epoch. said_in: the one that
+    said it, which is none of these where more came in one round; 0 where nobody knows.
+    """
 
     shard: int
     frames: tuple[Place, ...]
+    said_in: int = 0
 
     @property
     def words(self) -> str:
         """Return it as an order's origin names its ticks: SHARD:FIRST-LAST."""
-        numbers = [each.frame for each in self.frames]
+        numbers = [self.said_in] if self.said_in else [each.frame for each in self.frames]
         return f"{self.shard}:{min(numbers)}-{max(numbers)}"
 
 

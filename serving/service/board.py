@@ -11,6 +11,7 @@ from feature_repo.trading.market import Instrument, Quote, Trade
 from feature_repo.trading.money import units
 from feature_repo.trading.usual_price import SAMPLE_US, UsualPrice
 from lake.clock import Clock
+from lake.feeds.codec import INDEX_BITS
 from serving.desk.market import Rest, Told
 from serving.streams.keys import Place
 from serving.streams.latest import PRICE_MS
@@ -59,7 +60,8 @@ class Board:
                     if mark == "t" and each["t"] // SAMPLE_US > (usual := row["usual_at"]).second:
                         usual.note(units(each["price"]), each["t"])
                     row[f"{mark}_at"] = (each["t"], each["s"])
-                    row[f"{mark}_rest_at"] = rest
+                    said_in = each["s"] >> INDEX_BITS
+                    row[f"{mark}_rest_at"] = rest and rest._replace(said_in=said_in)
                     row[f"{mark}_heard_at"] = heard_us
                     row[mark] = each["t"]
                     changed[row["id"]] = row

@@ -26,6 +26,7 @@ from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.service.board import Board
 from serving.streams import keys, reader
 from serving.streams.connect import connected
+from serving.streams.keys import Place
 from serving.streams.publisher import Publisher
 
 SHARDS = itertools.count(900)
@@ -97,6 +98,26 @@ def test_the_board_has_the_last_trade_and_quote(told: dict[str, Any], times: int
     instrument = board.instrument("X:BTCUSD", "", "")
     assert instrument is not None
     assert board.features(instrument) is not None
+
+
+def test_a_price_names_the_frame_that_said_it_and_rests_on_the_round_s_last(
+    told: dict[str, Any],
+) -> None:
+    board = Board(ManualClock(START_US))
+    update = next(each for each in told["updates"] if each["prices"])
+    (price,), (quote,) = update["prices"], update["quotes"]
+    frame = 1 + int(float(price["price"])) - 100
+    many = {**update, "frames": [[1, frame + 7], [2, frame + 9]]}  # more frames came with it
+    board.take(many)
+    instrument = board.instrument("X:BTCUSD", "", "")
+    assert instrument is not None
+    seen = board.told(instrument)
+    assert seen is not None
+    for rest, row in ((seen.trade_rest, price), (seen.quote_rest, quote)):
+        assert rest is not None
+        assert rest.words == f"{update['shard']}:{frame}-{frame}"
+        assert rest.frames == (Place(1, frame + 7), Place(2, frame + 9))
+        assert row["s"] >> 16 == frame
 
 
 def test_an_older_update_takes_no_newer_ones_place(told: dict[str, Any]) -> None:
