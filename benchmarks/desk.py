@@ -81,7 +81,7 @@ def measured(dsn: str, orders: int, threads: int) -> dict[str, float]:
     market = Market()
     limits = RiskLimits(orders=None, duplicate_us=None)
     venue = PaperVenue(Costs(latency_us=5_000), market, market)
-    parts = DeskParts(dsn, CLOCK, market, market, lambda: False, lambda: venue)
+    parts = DeskParts(dsn, CLOCK, market, market, lambda: False, lambda: venue, "bench")
     desk = LedgerDesk(parts, DeskRules(ACCOUNT, 10**9 * UNIT, limits))
     thread = threading.Thread(target=desk.run)
     thread.start()

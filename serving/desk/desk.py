@@ -224,7 +224,8 @@ class LedgerDesk:
         held = asked.held
         if not asked.breaches:
             hold_until_durable(self._parts.rests, asked.rest, self._clock)
-        place = Place(self._rules.account, asked.order, asked.at_us, origin_of(asked.rest, by))
+        origin = origin_of(asked.rest, by, self._parts.code)
+        place = Place(self._rules.account, asked.order, asked.at_us, origin)
         if asked.breaches:
             raise self._refused(term, asked, place)
         outcome = self._lead.done(term, term.ledger.submit(place))

@@ -44,7 +44,9 @@ class DeskRules:
 
 @dataclass(frozen=True, slots=True)
 class DeskParts:
-    """What a desk stands on. venue: made anew for each term; is_stopped: the kill switch."""
+    """What a desk stands on. venue: made anew for each term; is_stopped: the kill switch; code:
+    version of the code, as code_hash() has it.
+    """
 
     dsn: str
     clock: Clock
@@ -52,6 +54,7 @@ class DeskParts:
     rests: Rests
     is_stopped: Callable[[], bool]
     venue: Callable[[], Venue]
+    code: str
 
 
 class Lead:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.money import UNIT
+from lake.receipts.code_version import PACKAGES, code_hash
 from serving.desk.book import LedgerBook
 from serving.desk.desk import LedgerDesk
 from serving.desk.lead import DeskParts, DeskRules
@@ -41,6 +42,7 @@ def paper_desk(
             FrameRests(client, clock),
             lambda: bool(parts.stop.state()["killed"]),
             lambda: PaperVenue(COSTS, board, seen, limits.spike),
+            code_hash((*PACKAGES, "serving")),
         ),
         DeskRules(ACCOUNT, CASH, limits),
     )

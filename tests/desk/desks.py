@@ -30,6 +30,7 @@ from serving.streams.keys import Place
 
 BTC = Instrument("X:BTCUSD", "coinbase", "spot")
 ETH = Instrument("X:ETHUSD", "coinbase", "spot")
+CODE = "code-of-tests"
 CASH = 1_000_000 * UNIT
 COSTS = Costs(maker=0, taker=1_000, latency_us=5_000)
 LIMITS = RiskLimits(orders=None, duplicate_us=None)
@@ -121,6 +122,7 @@ class World:
             *(self.dsn, self.clock, self.prices, self.rests),
             lambda: self.stopped,
             venue or self.paper,
+            CODE,
         )
         return LedgerDesk(parts, DeskRules(self.account, CASH, self.limits, cancel_s=0.0))
 

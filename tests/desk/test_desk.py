@@ -19,7 +19,7 @@ from serving.desk.desk import LedgerDesk
 from serving.desk.said import RiskRefused
 from serving.risk.given_limits import limits_given
 from serving.risk.limits import RiskLimits
-from tests.desk.desks import CASH, World, end_sessions, faults_of, order, until
+from tests.desk.desks import CASH, CODE, World, end_sessions, faults_of, order, until
 
 
 def place(world: World, desk: LedgerDesk, name: str, **more: object) -> None:
@@ -45,6 +45,7 @@ def test_an_order_goes_created_risk_broker_and_each_report_is_an_event(world: Wo
     created = world.book.events(order_id(world.account, "a"), 1)[0]
     assert created["origin"]["ticks"] == "3:1-1"
     assert created["origin"]["model"] == "by hand: ann"
+    assert created["origin"]["code"] == CODE
     desk.close()
     assert faults_of(world.dsn) == []
 
