@@ -92,8 +92,9 @@ class CoinbaseAdvanced:
     def cancel(self, client_id: str, now_us: int) -> None:
         """Ask for an order's end."""
         known = self._sent.get(client_id)
-        if known is not None and known.venue_id and not known.done:
-            self._cancel([known.venue_id])
+        if known is not None and not known.done:
+            self._find(known, now_us)
+            self._cancel([known.venue_id] if known.venue_id else [])
 
     def amend(
         self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
@@ -103,10 +104,14 @@ class CoinbaseAdvanced:
         raise Refused(f"order {client_id}", "is not amended at this venue", remedy)
 
     def cancel_all(self, now_us: int) -> None:
-        """Ask for the end of every order that works."""
-        ids = [each.venue_id for each in self._sent.values() if each.venue_id and not each.done]
+        """Ask for the end of every order that works; those whose answer was lost come last."""
+        works = [each for each in self._sent.values() if not each.done]
+        ids = [each.venue_id for each in works if each.venue_id]
         for at in range(0, len(ids), CANCELS_AT_ONCE):
             self._cancel(ids[at : at + CANCELS_AT_ONCE])
+        for each in (each for each in works if not each.venue_id):
+            self._find(each, now_us)
+            self._cancel([each.venue_id] if each.venue_id else [])
 
     def reports(self, now_us: int) -> Sequence[BrokerReport]:
         """Return what happened since the last call."""
@@ -178,8 +183,15 @@ class CoinbaseAdvanced:
                 return
         raise Unavailable(f"fills of {venue_id}", "are more than we read", "look at the venue")
 
+    def _find(self, known: _Sent, now_us: int) -> None:
+        """Learn the venue's name of an order whose answer was lost, by asking for it again."""
+        if not known.venue_id:
+            self.place(known.order, now_us)
+
     def _cancel(self, ids: list[str]) -> None:
         """Ask for ends; one that is refused is done already, which the next look tells."""
+        if not ids:
+            return
         self._asked("POST", f"{ROOT}/batch_cancel", json={"order_ids": ids})
 
     def _asked(self, method: str, path: str, **given: Any) -> dict[str, Any]:

@@ -12,13 +12,17 @@ LOG = logging.getLogger("ticklake.desk")
 
 
 def send(term: Term, held: Held, account: str, now_us: int, *, is_stopped: bool) -> None:
-    """Send an order of an account; where trading was stopped meanwhile, it ends here."""
-    if is_stopped:
+    """Send an order of an account; where trading was stopped meanwhile, it ends here.
+
+    One of which no answer came is sent again even then: the broker may have it, and only one that
+    it surely has can be taken back.
+    """
+    if is_stopped and not held.is_tried:
         reason = "trading was stopped before it was sent"
         _end(term, held, Change(account, *_named(held, "cancelled"), now_us, reason=reason))
         return
     try:
-        term.send(held, now_us)
+        term.send(held, now_us, is_stopped=is_stopped)
     except Unavailable as error:
         LOG.warning("%s", error)  # it may be there: the next turn sends it again
     except TicklakeError as error:

@@ -37,9 +37,9 @@ class Held:
     """An order that works, or is about to. state: None until it is durable.
 
     told: how much of it the broker has said to be filled. order: as it was asked for. counts: it is
-    in the account's working orders. is_sent: the broker has it, or is not to have it. amendment:
-    the one that is under way, "" for none; more: what it would add to the size; amend_fault: why
-    the last came to nothing.
+    in the account's working orders. is_sent: the broker has it, or is not to have it; is_tried: it
+    may have it. amendment: the one that is under way, "" for none; more: what it would add to the
+    size; amend_fault: why the last came to nothing.
     """
 
     order: Order
@@ -48,6 +48,7 @@ class Held:
     told: int = 0
     counts: bool = True
     is_sent: bool = False
+    is_tried: bool = False
     is_accepted: bool = False
     amendment: str = ""
     amend_fault: str = ""
@@ -133,12 +134,16 @@ class Term:
         held.known.set()
         held.ended.set()
 
-    def send(self, held: Held, now_us: int) -> None:
-        """Send an order to the broker; Unavailable: it may be there, and is to be sent again."""
+    def send(self, held: Held, now_us: int, *, is_stopped: bool = False) -> None:
+        """Send an order to the broker; Unavailable: it may be there, and is to be sent again.
+
+        One that is late, or that trading was stopped for, is taken back once it is surely there.
+        """
+        held.is_tried = True
         self.venue.broker.place(held.order, now_us)
-        held.is_sent = True
-        if now_us - held.since_us > LATE_US_MAX:
+        if is_stopped or now_us - held.since_us > LATE_US_MAX:
             self.venue.broker.cancel(held.order.client_id, now_us)
+        held.is_sent = True
 
     def instruments(self) -> set[Instrument]:
         """Return where orders work."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
+from lake.errors import Unavailable
 from serving.broker.broker import Broker, BrokerReport
 from serving.broker.paper_broker import PaperBroker
 from serving.desk.market import Market
@@ -53,6 +54,9 @@ class Exchange:
         self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
     ) -> None:
         self._paper.amend(client_id, amendment, price, size, now_us)
+
+    def working(self) -> Sequence[str]:
+        return self._paper.working()
 
     def go_on(self, now_us: int) -> None:
         """Match what works, whether any broker listens or not."""
@@ -101,6 +105,20 @@ class ExchangeBroker:
 
     def working(self) -> Sequence[str]:
         return list(self.told)
+
+
+@dataclass
+class Lossy(ExchangeBroker):
+    """Loses the answers to the next so many orders, which the exchange has."""
+
+    losses: int = 0
+
+    def place(self, order: Order, now_us: int) -> None:
+        if self.losses:
+            self.losses -= 1
+            self.exchange.place(order, now_us)
+            raise Unavailable("exchange", "does not answer", "ask again: it may be there")
+        super().place(order, now_us)
 
 
 @dataclass

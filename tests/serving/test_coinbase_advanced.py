@@ -60,7 +60,18 @@ def market() -> Iterator[CoinbaseMarket]:
 
 
 class TestCoinbaseAdvanced(BrokerConformance):
-    """It is a broker as any other."""
+    """It is a broker as any other, of a venue that amends no order."""
+
+    amends = False
+
+
+def test_an_amendment_is_refused_without_a_word_to_the_venue(market: CoinbaseMarket) -> None:
+    market.quote("99", "101")
+    market.broker.place(order("a", kind="limit", price="90"), market.now_us)
+    before = list(market.server.asked)
+    with pytest.raises(Refused, match="not amended at this venue: cancel it"):
+        market.broker.amend("a", "amended 3", units("91"), None, market.now_us)
+    assert market.server.asked == before
 
 
 def test_an_order_whose_answer_was_lost_is_sent_again_and_is_there_once(
@@ -75,6 +86,23 @@ def test_an_order_whose_answer_was_lost_is_sent_again_and_is_there_once(
     market.quote("99", "101", size="0.3")
     assert said(market.reports()) == ["accepted", "1 at 101 taker"]
     assert market.server.asked.count(f"POST {ROOT}") == 3
+
+
+@pytest.mark.parametrize("how", ["one", "all"])
+def test_an_order_whose_answer_was_lost_is_cancelled_too(market: CoinbaseMarket, how: str) -> None:
+    market.quote("99", "101")
+    market.broker.place(order("heard", kind="limit", price="91"), market.now_us)
+    market.server.faults = [0]
+    with pytest.raises(Unavailable):
+        market.broker.place(order("lost", kind="limit", price="90"), market.now_us)
+    if how == "all":
+        market.broker.cancel_all(market.now_us)
+    else:
+        market.broker.cancel("lost", market.now_us)
+    works = {"all": [], "one": ["heard"]}[how]
+    market.reports()
+    assert market.broker.working() == works
+    assert market.server.paper.working() == works
 
 
 def test_fills_of_many_pages_come_once_each(market: CoinbaseMarket) -> None:
