@@ -5,14 +5,14 @@ A subclass gives a Harness: a broker, and a market of ours around it in which it
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import units
 from feature_repo.trading.order import Ended, Fill, Kind, Order, Side
-from lake.errors import WrongUse
+from lake.errors import Refused, WrongUse
 from serving.broker.broker import Accepted, Amended, Broker, BrokerReport, Unamended
 
 BTC = Instrument("X:BTCUSD", "sim", "spot")
@@ -65,7 +65,12 @@ def said(reports: list[BrokerReport]) -> list[str]:
 
 
 class BrokerConformance:
-    """Tests of a broker; a subclass has the fixture `market`, a Harness with fees and no delay."""
+    """Tests of a broker; a subclass has the fixture `market`, a Harness with fees and no delay.
+
+    amends: the venue amends orders; where it does not, each amendment is refused.
+    """
+
+    amends: ClassVar[bool] = True
 
     def test_a_market_order_takes_what_stands_there_and_then_waits(self, market: Harness) -> None:
         market.quote("99", "101", size="0.4")
@@ -138,6 +143,48 @@ class BrokerConformance:
         ended = [each for each in market.reports() if isinstance(each, Ended)]
         assert sorted(each.client_id for each in ended) == ["0", "1", "2"]
         assert market.broker.working() == []
+
+    def test_an_amendment_is_sent_once_or_refused_and_the_order_is_as_it_was(
+        self, market: Harness
+    ) -> None:
+        market.quote("99", "101")
+        market.broker.place(order("a", kind="limit", price="98", size="2"), market.now_us)
+        assert said(market.reports()) == ["accepted"]
+        wish = units("97"), units("1.5")
+        for _ in range(2):  # its answer may have been lost
+            if self.amends:
+                market.broker.amend("a", "amended 3", *wish, market.now_us)
+            else:
+                with pytest.raises(Refused):
+                    market.broker.amend("a", "amended 3", *wish, market.now_us)
+        amended = [each for each in market.reports() if isinstance(each, Amended)]
+        told = [(each.amendment, each.price, each.size) for each in amended]
+        assert told == ([("amended 3", *wish)] if self.amends else [])
+        market.quote("97", "98", size="1")
+        if not self.amends:
+            assert said(market.reports()) == ["1 at 98 maker"]
+            assert market.broker.working() == ["a"]
+            return
+        assert said(market.reports()) == []
+        market.quote("96", "97", size="9")
+        assert said(market.reports()) == ["1.5 at 97 maker"]
+        market.broker.amend("a", "amended 5", None, units("9"), market.now_us)  # it is done
+        market.broker.amend("never", "amended 2", None, units("9"), market.now_us)
+        assert said(market.reports()) == []
+        assert market.broker.working() == []
+
+    def test_what_is_filled_already_is_not_amended_away(self, market: Harness) -> None:
+        if not self.amends:
+            return
+        market.quote("99", "101")
+        market.broker.place(order("a", kind="limit", price="100", size="2"), market.now_us)
+        market.quote("98", "100", size="0.8")
+        assert said(market.reports()) == ["accepted", "0.8 at 100 maker"]
+        market.broker.amend("a", "amended 4", None, units("0.5"), market.now_us)
+        (report,) = market.reports()
+        assert isinstance(report, Unamended)
+        assert report.amendment == "amended 4"
+        assert market.broker.working() == ["a"]
 
     def test_every_fill_has_its_fee_and_none_passes_the_size(self, market: Harness) -> None:
         market.quote("99", "101", size="0.3")
