@@ -6,6 +6,7 @@ reaches the venue, the account is what its fills make of it, and the ledger veri
 
 from __future__ import annotations
 
+import os
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ from serving.risk.limits import RiskLimits
 from tests.desk.desks import CASH, World, end_sessions, faults_of, order
 from tests.desk.venues import BrittleVenue, Crash, Exchange, Fate, remote
 
-SEEDS = range(6)
+SEEDS = int(os.environ.get("TICKLAKE_TEST_DESK_SEEDS", "6"))
+FIRST_SEED = int(os.environ.get("TICKLAKE_TEST_DESK_FIRST", "0"))
 ACTIONS = 40
 CHANCE = 0.05
 LIMITS = RiskLimits(Limits(size=4 * UNIT), orders=None, duplicate_us=None)
@@ -202,7 +204,7 @@ def fills_of(world: World) -> list[Fill]:
 
 
 @pytest.mark.parametrize("is_paper", [True, False], ids=["paper", "exchange"])
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
 def test_no_order_twice_and_none_lost(ledger_dsn: str, seed: int, is_paper: bool) -> None:
     world = World(ledger_dsn, limits=LIMITS)
     world.clock.advance(seed * 1_000_000_000)
