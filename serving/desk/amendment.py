@@ -14,10 +14,9 @@ from lake.errors import Refused, WrongUse
 from serving.desk.ledger_to_state import order_of
 from serving.desk.market import Seen
 from serving.desk.rows import order_row
-from serving.desk.said import RiskRefused, Row
+from serving.desk.said import Refusal, Row
 from serving.desk.term import Held, Term
 from serving.risk.limits import Asked
-from serving.risk.refusals import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,12 @@ def is_expected(state: OrderState, sequence: int | None) -> None:
         raise Refused(f"order {state.first.client_order_id}", fault, "read it again")
 
 
-def begin(term: Term, held: Held, wish: Wish, seen: Seen, now_us: int) -> None:
-    """Ask the limits, then the broker; the lock of the term is held. Raises RiskRefused, Refused.
+def begin(term: Term, held: Held, wish: Wish, seen: Seen, now_us: int) -> Refusal | None:
+    """Ask the limits, then the broker; the lock of the term is held. Returns what the limits
+    refused, None where it is under way; raises Refused.
 
-    What is left of the order, as it would be, counts against the limits as an order of its own.
+    What is left of the order, as it would be, counts against the limits as an order of its own,
+    and is kept as one, under a name that nobody can give, where they refuse it.
     """
     state = held.state
     assert state is not None
@@ -53,7 +54,8 @@ def begin(term: Term, held: Held, wish: Wish, seen: Seen, now_us: int) -> None:
         asked = Asked(rest, term.account, seen.price, now_us, *seen[1:])
         breaches = term.risk.amended(asked)
         if breaches:
-            raise RiskRefused(rows_of(breaches, state.first, now_us))
+            name = f"{order.client_id} amended {state.sequence_number + 1} at {now_us}"
+            return Refusal(replace(rest, client_id=name), breaches, now_us)
         held.amendment, held.amend_fault = f"amended {state.sequence_number + 1}", ""
         held.answered.clear()
         name = order.client_id
@@ -66,6 +68,7 @@ def begin(term: Term, held: Held, wish: Wish, seen: Seen, now_us: int) -> None:
         term.work(held, held.more)
     finally:
         term.work(held, before)
+    return None
 
 
 def outcome(held: Held) -> Row:

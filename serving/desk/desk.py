@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feature_repo.ledger.commands import Change, Place, order_id
@@ -29,7 +30,7 @@ from serving.desk.marks import marks_of, moment_of
 from serving.desk.origin import origin_of
 from serving.desk.rests import hold_until_durable
 from serving.desk.rows import order_row
-from serving.desk.said import Placed, RiskRefused, Row
+from serving.desk.said import Placed, Refusal, RiskRefused, Row
 from serving.desk.sending import send
 from serving.desk.term import Held, Step, Term
 from serving.risk import refusals
@@ -164,7 +165,10 @@ class LedgerDesk:
                 raise Refused("trading", "is stopped", "an admin lets it go on")
             now_us = self._clock.now_us()
             term.ask(now_us, self._parts.market)
-            amendment.begin(term, held, wish, seen_of(told), now_us)
+            refusal = amendment.begin(term, held, wish, seen_of(told), now_us)
+        if refusal is not None:
+            rows = self._refused(term, refusal, told.trade_rest if told else None, by)
+            raise RiskRefused([{**row, "client_order_id": client_order_id} for row in rows])
         held.answered.wait(self._rules.cancel_s)
         with self._lock:
             return amendment.outcome(held)
@@ -222,12 +226,11 @@ class LedgerDesk:
     def _enter(self, term: Term, asked: _Asked, by: str) -> Placed:
         """Write an order once what it rests on is durable, and send it."""
         held = asked.held
-        if not asked.breaches:
-            hold_until_durable(self._parts.rests, asked.rest, self._clock)
-        origin = origin_of(asked.rest, by, self._parts.code)
-        place = Place(self._rules.account, asked.order, asked.at_us, origin)
         if asked.breaches:
-            raise self._refused(term, asked, place)
+            refusal = Refusal(asked.order, asked.breaches, asked.at_us)
+            raise RiskRefused(self._refused(term, refusal, asked.rest, by))
+        hold_until_durable(self._parts.rests, asked.rest, self._clock)
+        place = self._place(asked.order, asked.at_us, asked.rest, by)
         outcome = self._lead.done(term, term.ledger.submit(place))
         if not outcome.is_new:
             raise Unavailable(f"order {asked.order.client_id}", "was there already", "ask again")
@@ -239,15 +242,19 @@ class LedgerDesk:
                 self._send(term, held)
         return Placed(row, True)
 
-    def _refused(self, term: Term, asked: _Asked, place: Place) -> RiskRefused:
+    def _place(self, order: Order, at_us: int, rest: Rest | None, by: str) -> Place:
+        origin = origin_of(rest, by, self._parts.code)
+        return Place(self._rules.account, order, at_us, origin)
+
+    def _refused(self, term: Term, refusal: Refusal, rest: Rest | None, by: str) -> Sequence[Row]:
         """Keep a refusal in the ledger: an order that is created and rejected, in one step."""
-        reason = refusals.words_of(asked.breaches)
-        name, what = asked.order.client_id, refusals.COMMAND
-        account, at_us = self._rules.account, asked.at_us
-        rejected = Change(account, name, "rejected", what, at_us, reason=reason)
+        order, at_us, reason = refusal.order, refusal.at_us, refusals.words_of(refusal.breaches)
+        place = self._place(order, at_us, rest, by)
+        names = self._rules.account, order.client_id
+        rejected = Change(*names, "rejected", refusals.COMMAND, at_us, reason=reason)
         futures = term.ledger.submit_together([place, rejected])
         *_, outcome = [self._lead.done(term, each) for each in futures]
-        return RiskRefused(refusals.breaches_of(_event(outcome)))
+        return refusals.breaches_of(_event(outcome))
 
     def _send(self, term: Term, held: Held) -> None:
         is_stopped, now_us = self._parts.is_stopped(), self._clock.now_us()

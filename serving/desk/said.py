@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from feature_repo.trading.order import Order
+from serving.risk.limits import Breach
+
 Row = Mapping[str, Any]
 
 
@@ -15,6 +18,15 @@ class Placed:
 
     order: Row
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An order, the limits that it would pass, and when they were asked."""
+
+    order: Order
+    breaches: Sequence[Breach]
+    at_us: int
 
 
 class RiskRefused(Exception):

@@ -33,7 +33,12 @@ def is_refusal(event: OrderEvent) -> bool:
 
 def breaches_of(event: OrderEvent) -> list[dict[str, Any]]:
     """Return a row for each limit that a refused order would have passed."""
-    row = _row(event, event.event_time_us)
+    row = {
+        "t": event.event_time_us,
+        "account": event.account,
+        "client_order_id": event.client_order_id,
+        **event.instrument._asdict(),
+    }
     found = []
     for part in str(json.loads(event.data).get("reason", "")).split(BETWEEN):
         match = _PART.fullmatch(part)
@@ -48,21 +53,6 @@ def breaches_of(event: OrderEvent) -> list[dict[str, Any]]:
     return found
 
 
-def rows_of(breaches: Sequence[Breach], event: OrderEvent, at_us: int) -> list[dict[str, Any]]:
-    """Return the rows of breaches of the order that an event is of, of which no event is made."""
-    row = _row(event, at_us)
-    return [{**row, **each._asdict(), "measured": held(each.measured)} for each in breaches]
-
-
 def held(measured: int) -> int:
     """Return what was measured as JSON of 64 bits holds it: what is beyond is the most there is."""
     return min(measured, UNITS_MAX)
-
-
-def _row(event: OrderEvent, at_us: int) -> dict[str, Any]:
-    return {
-        "t": at_us,
-        "account": event.account,
-        "client_order_id": event.client_order_id,
-        **event.instrument._asdict(),
-    }
