@@ -28,7 +28,7 @@ from serving.desk.lead import ANSWER_S_MAX, DeskParts, DeskRules, Lead
 from serving.desk.market import Rest, seen_of
 from serving.desk.marks import marks_of, moment_of
 from serving.desk.origin import origin_of
-from serving.desk.rests import hold_until_durable
+from serving.desk.rests import hold_until_durable, is_durable
 from serving.desk.rows import order_row
 from serving.desk.said import Placed, Refusal, RiskRefused, Row
 from serving.desk.sending import send
@@ -248,6 +248,8 @@ class LedgerDesk:
 
     def _refused(self, term: Term, refusal: Refusal, rest: Rest | None, by: str) -> Sequence[Row]:
         """Keep a refusal in the ledger: an order that is created and rejected, in one step."""
+        if not is_durable(self._parts.rests, rest, self._clock):
+            rest = None  # what is not on the disk may never be there
         order, at_us, reason = refusal.order, refusal.at_us, refusals.words_of(refusal.breaches)
         place = self._place(order, at_us, rest, by)
         names = self._rules.account, order.client_id

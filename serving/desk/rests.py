@@ -80,6 +80,15 @@ def hold_until_durable(rests: Rests, rest: Rest | None, clock: Clock) -> None:
         raise Refused("price", "is of frames that were lost, or of none", "ask again")
 
 
+def is_durable(rests: Rests, rest: Rest | None, clock: Clock) -> bool:
+    """Tell whether all of it is on the disk, after as long a wait; False where nobody knows."""
+    try:
+        hold_until_durable(rests, rest, clock)
+    except (Refused, Unavailable):
+        return False
+    return True
+
+
 def _worst(watch: DurableWatch, rest: Rest) -> Answer:
     said = {watch.about(each) for each in rest.frames}
     if "void" in said:

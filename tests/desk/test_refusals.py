@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from feature_repo.ledger.commands import order_id
 from feature_repo.trading.money import UNIT
 from serving.desk.amendment import Wish
 from serving.desk.said import RiskRefused
@@ -43,3 +44,32 @@ def test_an_amendment_that_a_limit_refuses_is_a_breach_as_an_order_is(world: Wor
     assert kept(world) == [newest, before]
     desk.close()
     assert faults_of(world.dsn) == []
+
+
+def test_a_refusal_names_ticks_that_are_on_the_disk_or_none(world: World) -> None:
+    world.limits = replace(world.limits, position=UNIT)
+    desk = world.led()
+
+    def ticks(name: str) -> str:
+        with pytest.raises(RiskRefused):
+            placed(world, desk, name, size=2 * UNIT)
+        event = world.book.events(order_id(world.account, name), 1)[0]
+        return str(event["origin"]["ticks"])
+
+    frame = world.prices.frame
+    assert ticks("there") == f"3:{frame}-{frame}"
+    world.rests.upto = frame
+    world.prices.tell(100)
+    assert ticks("never") == "none"
+    world.prices.tell(100)
+
+    def arrives() -> None:
+        assert world.state("later") == ""
+        world.rests.upto = world.prices.frame
+
+    world.rests.on_wait = arrives
+    assert ticks("later") == f"3:{frame + 2}-{frame + 2}"
+    world.rests.on_wait = lambda: None
+    world.rests.void = {world.prices.frame}
+    assert ticks("lost") == "none"
+    desk.close()
