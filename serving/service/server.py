@@ -33,7 +33,8 @@ FRAME = "frame"
 
 
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-"""What a client hears whose head did not come."""
+BAD = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""What a client hears whose head did not come, and whose WebSocket can't begin."""
 
 
 class TimedProtocol(H11Protocol):
@@ -65,6 +66,10 @@ class TimedProtocol(H11Protocol):
         """End."""
         self._disarm()
         super().connection_lost(exc)
+
+    def _should_upgrade(self) -> bool:
+        """Tell whether it is to be a WebSocket; only a GET is, for others uvicorn would wait."""
+        return self.scope["method"] == "GET" and super()._should_upgrade()
 
     def _look(self) -> None:
         """Arm for the part that is waited for now; one that was waited for already has its time."""
@@ -104,6 +109,13 @@ class CuttingProtocol(WebSocketsSansIOProtocol):
     It also sends frames that are made already. They are whole and without extensions, so nothing of
     the protocol's state is about them.
     """
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a head that makes no handshake is nothing to wait for."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(BAD)
+            self.transport.close()
 
     async def send(self, message: Any) -> None:
         """Send; a close goes out behind what waits, and after CUT_S the connection is dropped."""
