@@ -17,7 +17,7 @@ Reason = Annotated[
 ]
 Rows = Annotated[int, Query(ge=1, le=ROWS_MAX, description="Rows at most.")]
 BeforeUs = Annotated[
-    int | None, Query(ge=0, le=2**62, description="Only what began before this, UTC microseconds.")
+    int | None, Query(ge=0, le=2**62, description="Only what has t before this, UTC microseconds.")
 ]
 Sequence = Annotated[int | None, Field(ge=1, le=2**31)]
 Interval = Literal["1m", "5m", "1h"]

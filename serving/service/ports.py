@@ -87,7 +87,7 @@ class History(Protocol):
         """Return bars that began before a time, in their order, as serving.live.told has them."""
 
     def features(self, instrument: Instrument, before_us: int, limit: int) -> Sequence[Row]:
-        """Return rows of features of minutes that began before a time, in their order."""
+        """Return rows of features of minutes that ended before a time, in their order."""
 
 
 class Watch(Protocol):
