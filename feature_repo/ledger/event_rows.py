@@ -13,7 +13,7 @@ from feature_repo.ledger.chain import SEPARATOR, Field
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.position import PositionEvent
 from feature_repo.trading.market import Instrument
-from feature_repo.trading.money import units
+from feature_repo.trading.money import times, units
 from lake.clock import utc_from_us
 from lake.contracts.contract import Column, load
 
@@ -93,6 +93,34 @@ def cash_of(connection: psycopg.Connection, accounts: Sequence[str]) -> dict[str
         """
     rows = connection.execute(query.encode(), (list(accounts),))
     return {account: units(cash) if cash else 0 for account, cash in rows}
+
+
+def opened_with(connection: psycopg.Connection, account: str) -> int | None:
+    """Return the money that an account began with; None for one that is not there, or was
+    taken over from an earlier system.
+    """
+    query = f"""
+        SELECT event_type, cash_after::text FROM market.{POSITIONS}
+        WHERE account = %s ORDER BY id LIMIT 1
+        """
+    row = connection.execute(query.encode(), (account,)).fetchone()
+    return units(row[1]) if row is not None and row[0] == "moved" else None
+
+
+def equity_before(connection: psycopg.Connection, account: str, time_us: int) -> int | None:
+    """Return what an account was worth by what was written before a time, at the prices noted
+    last; None where nothing was.
+    """
+    query = f"""
+        SELECT DISTINCT ON (position_id) id, cash_after::text, size_after::text,
+            coalesce(price, 0)::text
+        FROM market.{POSITIONS} WHERE account = %s AND created_at < %s
+        ORDER BY position_id, sequence_number DESC
+        """
+    rows = connection.execute(query.encode(), (account, utc_from_us(time_us))).fetchall()
+    if not rows:
+        return None
+    return units(max(rows)[1]) + sum(times(units(price), units(size)) for *_, size, price in rows)
 
 
 def commands_done(

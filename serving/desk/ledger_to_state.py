@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from feature_repo.ledger.event_rows import cash_of, read_orders
+from feature_repo.ledger.event_rows import cash_of, opened_with, read_orders
 from feature_repo.ledger.order_event import OrderEvent
 from feature_repo.ledger.order_state import LEGAL, OrderState, folded
 from feature_repo.ledger.projection import project
@@ -57,6 +57,7 @@ def stood(dsn: str, account: str, clock: Clock, since_us: int) -> Stood:
                 working = money.working
                 working[order.instrument] = working.get(order.instrument, 0) + signed
             began = _began(connection, account, clock.now_us())
+            began = opened_with(connection, account) if began is None else began
     except psycopg.Error as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unavailable("ledger", said, "see: ticklake status") from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from feature_repo.ledger.commands import Cash, Change
+from feature_repo.ledger.event_rows import equity_before, opened_with
 from feature_repo.ledger.writer import Writer
 from feature_repo.trading.limits import DAY_US
 from feature_repo.trading.market import Instrument
@@ -29,13 +31,18 @@ def ensure(ledger: Writer, plan: Plan, now_us: int) -> None:
 
 
 def opened(
-    connection: psycopg.Connection[Any], plan: Plan, shard: int, beside: Sequence[Start]
+    connection: psycopg.Connection[Any],
+    plan: Plan,
+    shard: int,
+    beside: Sequence[Start],
+    started_us: int,
 ) -> dict[str, Opening]:
     """Return what a session that begins has of each account.
 
     beside: the other shards' sessions that are not closed. What they have, with what they traded
-    since, is theirs; the rest of the cash is for the shards that have none, by their shares.
-    Raises Unavailable where the share is not free yet.
+    since, is theirs; the rest of the cash is for the shards that have none, by their shares. So is
+    what the account has lost since the UTC day began. Raises Unavailable where the share is not
+    free yet.
     """
     mine = (None, shard)
     with connection.transaction():
@@ -54,7 +61,12 @@ def opened(
             part = free * plan.share // (MILLION - taken)
             names = held if plan.share < MILLION else ()
             elsewhere = {held[each][0] for each in names if _by(connection, each) not in mine}
-            found[account] = Opening(part, dict(held.values()), frozenset(elsewhere))
+            opening = Opening(part, dict(held.values()), frozenset(elsewhere))
+            began = _began(connection, account, started_us)
+            if began is not None:
+                lost = began - replace(opening, cash=cash).worth
+                began = opening.worth + lost * plan.share // MILLION
+            found[account] = replace(opening, began=began)
         return found
 
 
@@ -96,6 +108,12 @@ def cancels_of_working(
         for account, name, kind in sorted(rows)
         if kind in working
     ]
+
+
+def _began(connection: psycopg.Connection[Any], account: str, started_us: int) -> int | None:
+    """Return what an account was worth as a UTC day began; of one that is new, its first money."""
+    found = equity_before(connection, account, started_us // DAY_US * DAY_US)
+    return opened_with(connection, account) if found is None else found
 
 
 def _stands(

@@ -31,6 +31,11 @@ class Gate:
         self._deaf_until: dict[Instrument, int] = {}
         self.is_open = False
 
+    def begin(self, worth: int | None, time_us: int) -> None:
+        """Let the loss of a time's day count from a worth; None: from that of the first row."""
+        if worth is not None:
+            self.at(time_us, Account(worth))
+
     def at(self, time_us: int, account: Account) -> None:
         """Note the time."""
         self._now_us = time_us

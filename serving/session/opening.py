@@ -147,7 +147,7 @@ def begun(parts: Parts, ledger: Writer, log: SessionLog, follow: Follow | None) 
     accounts.ensure(ledger, parts.plan, now_us)
     with log.alone(), connected(parts.dsn) as connection:
         beside = log.beside(parts.shard, list(parts.plan.strategies))
-        openings = accounts.opened(connection, parts.plan, parts.shard, beside)
+        openings = accounts.opened(connection, parts.plan, parts.shard, beside, started_us)
         start = log.begin(Start("", *names, parts.plan, openings, digest, parts.code))
     return log.read(start.session)
 

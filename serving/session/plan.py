@@ -11,7 +11,7 @@ from feature_repo.trading.account import Account
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.limits import DAY_US, Limits
 from feature_repo.trading.market import Instrument
-from feature_repo.trading.money import MILLION, UNIT
+from feature_repo.trading.money import MILLION, UNIT, times
 from feature_repo.trading.strategy import Strategy
 from lake.errors import Damaged, WrongUse
 from serving.risk.limits import RiskLimits
@@ -88,12 +88,20 @@ class Opening:
     """What a session has of an account when it begins.
 
     cash: its share. held: all that the account holds, since an instrument may have come from
-    another shard; elsewhere: of that, what sessions of other shards traded last.
+    another shard; elsewhere: of that, what sessions of other shards traded last. began: what it
+    was worth as the UTC day of the start began, which the day's loss counts from; None: what it is
+    worth with the session's first row.
     """
 
     cash: int
     held: Mapping[Instrument, Held] = field(default_factory=dict)
     elsewhere: frozenset[Instrument] = frozenset()
+    began: int | None = None
+
+    @property
+    def worth(self) -> int:
+        """Return what it is worth at the prices known last."""
+        return self.cash + sum(times(each.price, each.size) for each in self.held.values())
 
     def enter(self, account: Account) -> None:
         """Give it to an account that has nothing yet."""
@@ -145,6 +153,7 @@ class Start:
                     "cash": each.cash,
                     "held": [[*key, *_held(held)] for key, held in each.held.items()],
                     "elsewhere": sorted(map(list, each.elsewhere)),
+                    "began": each.began,
                 }
                 for account, each in self.openings.items()
             },
@@ -165,6 +174,7 @@ def start_of(session: str, said: Mapping[str, Any]) -> Start:
                 each["cash"],
                 {Instrument(*row[:3]): Held(*row[3:]) for row in each["held"]},
                 frozenset(Instrument(*row) for row in each.get("elsewhere", ())),
+                each.get("began"),
             )
             for account, each in said["openings"].items()
         }

@@ -90,6 +90,8 @@ class Session(Closes):
         self._seats = [self._seat(strategy) for strategy in start.plan.made()]
         for bar in bars_of_minutes(warm.bars):
             self._feed(bar)
+        for gate, account in zip(self._gates, start.plan.strategies, strict=True):
+            gate.begin(start.openings[account].began, start.started_us)
         self._open()
 
     def close(self) -> None:

@@ -69,3 +69,19 @@ def test_a_day_s_loss_counts_from_midnight_whoever_asks_first(world: World) -> N
     world.prices.tell(21)
     placed(world, desk, "later")
     desk.close()
+
+
+def test_the_first_day_s_loss_is_remembered_over_a_restart(world: World) -> None:
+    world.limits = LOSS
+    desk = world.led()
+    for price, side in ((100, "buy"), (40, "sell")):
+        world.prices.tell(price)
+        placed(world, desk, f"at-{price}", side=side)
+        world.turns(desk)
+    desk.close()
+    desk = world.led()
+    world.prices.tell(40)
+    with pytest.raises(RiskRefused) as refused:
+        desk.place(world.account, order("again"), "ann")
+    assert refusals(refused) == [("daily_loss", 61)]
+    desk.close()
