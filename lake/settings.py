@@ -205,6 +205,7 @@ class Settings:
     limits: str = setting(
         "", "limits of `live`'s orders where others than the defaults hold: daily_loss=5000,..."
     )
+    slippage_bp: str = setting("0", "slippage of `live`'s trades on paper, in basis points")
     flows: str = setting("on", "whether `up` starts Prefect and the flows: on or off")
     alert_webhook_url: str = setting(
         "",

@@ -106,10 +106,12 @@ def live(
         return replayed(settings, micros(replay), session, against, strategies)
     if session or against:
         raise WrongUse("--session, --against", "are without --replay", "name the day: --replay DAY")
+    from serving.broker.given_costs import costs_given
     from serving.risk.given_limits import limits_given
     from serving.session.plan import Plan, plan_of_words
 
     limits_given(settings.limits)  # sessions read them of the environment, too
+    costs_given(settings.slippage_bp)
     if strategies:
         Plan(plan_of_words(strategies))  # refuses a wrong one before anything is started
     home = settings.home.resolve()
@@ -156,18 +158,19 @@ def _serve(
     from lake.clock import SystemClock
     from lake.errors import Unavailable
     from lake.state import RUN_UP
+    from serving.broker.given_costs import costs_given
     from serving.live.report import BESIDE_SERVICE, end_report
     from serving.risk.given_limits import limits_given
     from serving.service.house import service_of
 
-    risk = limits_given(settings.limits)
+    risk, costs = limits_given(settings.limits), costs_given(settings.slippage_bp)
     for name in BESIDE_SERVICE:
         end_report(home, name)  # of one that was killed before
     with (
         beside(home, WORKER),
         beside(home, SIGNALS),
         beside(home, SESSIONS, *strategies) if strategies else nullcontext(),
-        service_of(home, address, SystemClock(), risk) as server,
+        service_of(home, address, SystemClock(), risk, costs) as server,
         served(settings, home, metrics),
     ):
         note(f"live at {address.url}; Ctrl-C ends it")

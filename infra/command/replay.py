@@ -52,13 +52,15 @@ def _as_if(settings: Settings, home: Path, day_us: int, strategies: tuple[str, .
     """Decide a day that nobody traded, from the lake."""
     from lake.client import connect
     from lake.clock import SystemClock
+    from serving.broker.given_costs import costs_given
     from serving.risk.given_limits import limits_given
     from serving.session.model_choice import models_of
     from serving.session.plan import Plan, plan_of_words
     from serving.session.replay import orders_of_day, shards_of_day
     from serving.signals.models import Models
 
-    plan = Plan(plan_of_words(strategies), limits=limits_given(settings.limits))
+    costs, limits = costs_given(settings.slippage_bp), limits_given(settings.limits)
+    plan = Plan(plan_of_words(strategies), costs=costs, limits=limits)
     in_use = Models(home)
     if plan.wants_rows:
         in_use.look()

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import uvicorn
 
+from feature_repo.trading.costs import Costs
 from lake.clock import Clock
 from lake.errors import BadInput, WrongUse
 from lake.roles import role_dsn
 from lake.state import valkey_url
+from serving.broker.given_costs import COSTS
 from serving.live.report import faults_of, processes_of
 from serving.risk.given_limits import DEFAULTS
 from serving.risk.kill_switch import KILLED, KillSwitch
@@ -70,12 +72,16 @@ class Address:
 
 @contextmanager
 def service_of(
-    home: Path, address: Address, clock: Clock, risk: RiskLimits = DEFAULTS
+    home: Path,
+    address: Address,
+    clock: Clock,
+    risk: RiskLimits = DEFAULTS,
+    costs: Costs = COSTS,
 ) -> Iterator[uvicorn.Server]:
     """Give the server of a home (absolute path), not started, and close its parts at the end.
 
-    risk: limits of orders by hand. Reads need a key as soon as other machines reach it. Raises
-    Unavailable before `up`.
+    risk: limits of orders by hand; costs: of their trades. Reads need a key as soon as other
+    machines reach it. Raises Unavailable before `up`.
     """
     url = valkey_url(home)
     with ExitStack() as stack:
@@ -93,7 +99,7 @@ def service_of(
             Limits(open_reads=address.is_here),
             (address.host, *address.names),
         )
-        desk, book = stack.enter_context(paper_desk(role_dsn(home, "service"), parts, risk))
+        desk, book = stack.enter_context(paper_desk(role_dsn(home, "service"), parts, risk, costs))
         history, watch = LakeHistory(home), HotWatch(home)
         stack.callback(history.close)
         stack.callback(watch.close)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.money import UNIT
 from lake.receipts.code_version import PACKAGES, code_hash
+from serving.broker.given_costs import COSTS
 from serving.desk.book import LedgerBook
 from serving.desk.desk import LedgerDesk
 from serving.desk.lead import DeskParts, DeskRules
@@ -20,13 +21,11 @@ from serving.service.parts import Parts
 
 ACCOUNT = "paper"
 CASH = 100_000 * UNIT
-COSTS = Costs(maker=0, taker=1_000, latency_us=5_000)
-"""10 basis points of who takes, and 5 ms to the venue."""
 
 
 @contextmanager
 def paper_desk(
-    dsn: str, parts: Parts, limits: RiskLimits = DEFAULTS
+    dsn: str, parts: Parts, limits: RiskLimits = DEFAULTS, costs: Costs = COSTS
 ) -> Iterator[tuple[LedgerDesk, LedgerBook]]:
     """Run the desk of orders by hand; give it with the book of all accounts.
 
@@ -41,7 +40,7 @@ def paper_desk(
             board,
             FrameRests(client, clock),
             lambda: bool(parts.stop.state()["killed"]),
-            lambda: PaperVenue(COSTS, board, seen, limits.spike),
+            lambda: PaperVenue(costs, board, seen, limits.spike),
             code_hash((*PACKAGES, "serving")),
         ),
         DeskRules(ACCOUNT, CASH, limits),

@@ -14,6 +14,7 @@ from feature_repo.trading.market import Instrument
 from feature_repo.trading.money import MILLION, UNIT, times
 from feature_repo.trading.strategy import Strategy
 from lake.errors import Damaged, WrongUse
+from serving.broker.given_costs import COSTS
 from serving.risk.limits import RiskLimits
 
 STRATEGIES_MAX = 16
@@ -35,7 +36,7 @@ class Plan:
 
     strategies: Mapping[str, Mapping[str, str]]
     cash: int = 100_000 * UNIT
-    costs: Costs = field(default_factory=lambda: Costs(taker=1_000, latency_us=5_000))
+    costs: Costs = COSTS
     limits: RiskLimits = field(default_factory=RiskLimits)
     share: int = MILLION
 

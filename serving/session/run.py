@@ -2,9 +2,9 @@
 
     python -m serving.session.run HOME STRATEGY[:PARAM=VALUE,...] ... [beside]
 
-Limits of orders are those of TICKLAKE_LIMITS. beside: it ends where its standard input does, so
-with whoever started it; sessions are then ended in order. A shard whose turn another process has
-is tried again; so is one whose Redis or database is away.
+Limits of orders are those of TICKLAKE_LIMITS, slippage is TICKLAKE_SLIPPAGE_BP. beside: it ends
+where its standard input does, so with whoever started it; sessions are then ended in order. A shard
+whose turn another process has is tried again; so is one whose Redis or database is away.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from lake.roles import role_dsn
 from lake.settings import from_env
 from lake.state import valkey_url
 from lake.views.client import Client
+from serving.broker.given_costs import costs_given
 from serving.live.process import AGAIN_S, BESIDE, each_shard, stops_when_told
 from serving.live.report import FAULTS, SESSIONS, saying
 from serving.risk.given_limits import limits_given
@@ -131,8 +132,10 @@ def main() -> None:
     """Run until a signal comes."""
     home, *words = sys.argv[1:]
     is_beside = words[-1:] == [BESIDE]
-    limits = limits_given(from_env(os.environ).limits)
-    plan = Plan(plan_of_words(tuple(words[:-1] if is_beside else words)), limits=limits)
+    settings = from_env(os.environ)
+    costs, limits = costs_given(settings.slippage_bp), limits_given(settings.limits)
+    strategies = plan_of_words(tuple(words[:-1] if is_beside else words))
+    plan = Plan(strategies, costs=costs, limits=limits)
     folder, clock = Path(home).resolve(), SystemClock()
     sessions = Sessions(folder, plan, clock)
     stops_when_told(sessions.stop, is_beside=is_beside)
