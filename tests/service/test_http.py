@@ -176,6 +176,8 @@ def test_an_order_is_amended_at_the_event_that_was_seen_and_at_no_other(service:
         far = http.patch(at, json={**wish, "price": "90000"})
         assert far.status_code == 409
         assert far.json()["breaches"][0]["rule"] == "collar"
+        shown = http.get("/v1/breaches").json()["rows"][0]
+        assert shown["client_order_id"].startswith(f"{name} amended 3 at ")
         done = http.patch(at, json=wish)
         assert done.status_code in (200, 202), done.text
         assert until(lambda: http.get(at).json()["order"]["price"] == "49100")
