@@ -15,9 +15,11 @@ import orjson
 from redis import Redis
 from websockets.sync.client import ClientConnection, connect
 
+from feature_repo.trading.costs import Costs
 from infra.servers import ports
 from infra.servers.process import wait_until
 from lake.clock import SystemClock
+from serving.broker.given_costs import COSTS
 from serving.risk.kill_switch import KillSwitch
 from serving.risk.limits import RiskLimits
 from serving.search.search import Search
@@ -151,6 +153,7 @@ def served(
     port: int | None = None,
     dsn: str = "",
     predictor: Any = None,
+    costs: Costs = COSTS,
 ) -> Iterator[Served]:
     """Run a service.
 
@@ -165,7 +168,7 @@ def served(
     stack = ExitStack()
     if dsn:
         limits_of = risk or RiskLimits(duplicate_us=None)
-        desk, orders = stack.enter_context(paper_desk(dsn, parts, limits_of))
+        desk, orders = stack.enter_context(paper_desk(dsn, parts, limits_of, costs))
         parts.given = Given(
             desk, orders, predictor or Predictor(), None, Watch(), Search(None, CLOCK)
         )
