@@ -90,7 +90,8 @@ def _joined(within: str, first_us: int, sample_max: int) -> str:
     same = " AND ".join(f'said."{name}" = f."{name}"' for name in (*SERIES, "event_time"))
     return (
         "WITH said AS MATERIALIZED (SELECT row_no, model, model_version, event_time,"
-        f" features_time, features, {keys} FROM {DATASET} WHERE {within}"
+        # a sample is drawn before its own WHERE
+        f" features_time, features, {keys} FROM (SELECT * FROM {DATASET} WHERE {within})"
         f" USING SAMPLE reservoir({sample_max} ROWS)),"
         f" made AS (SELECT f.* FROM {MARKET.dataset} AS f SEMI JOIN said USING ({keys})"
         f" WHERE set_version = {MARKET.version} AND f.event_time >= make_timestamptz({first_us})),"

@@ -31,7 +31,8 @@ class UsualPrice:
 
     def value(self) -> int | None:
         """Return what is usual before the second of the newest price; None: nobody knows yet."""
-        before = [each for each in self._said if each[0] < self.second]
+        said = tuple(self._said)  # at once: another thread may note a price meanwhile
+        before = [each for each in said if each[0] < self.second]
         if not before:
             return None
         since = self.second - REACH_US // SAMPLE_US

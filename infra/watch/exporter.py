@@ -35,6 +35,7 @@ from lake.state import read_state
 from lake.tables.catalog import open_catalog
 from lake.tables.table_size import TableSize, table_size
 from lake.warehouse import warehouse_of
+from serving.live.report import reports_of
 
 PAIR = ("server.crt", "server.key")
 PERIODS_S = {"servers": 1.0, "hot": 2.0, "lake": 15.0}
@@ -87,6 +88,7 @@ class Watcher:
             sizes=self._sizes if is_up else {},
             lake_commit_ms=self._settings.lake_commit_ms,
             flows=self._flows(),
+            live=reports_of(self.home, self.clock),
         )
 
     def age_s(self, name: str) -> float | None:

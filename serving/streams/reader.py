@@ -113,6 +113,8 @@ class ShardReader:
         if not answer:
             return at
         last = place_of(answer[0][0])
+        if last.epoch != at.epoch:
+            return at  # frames of an epoch before, beyond where this one begins, are void
         return Place(last.epoch, max(0, last.frame - 1))
 
     def since(self, after: Place, entries_max: int) -> list[Delivered]:

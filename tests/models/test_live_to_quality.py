@@ -114,6 +114,17 @@ def test_what_was_corrected_since_or_is_ahead_of_the_lake_is_left_out_and_counte
     assert "1 ahead of the lake, 1 corrected since" in found.line()
 
 
+def test_a_sample_is_of_the_last_hour_s_however_many_there_are_of_before(
+    house: WatchedHouse,
+) -> None:
+    say(house, newest(house, 30))
+    house.clock.advance(REACH_US + 1)
+    say(house, newest(house, 3))
+    for sample_max, checked in ((2, 2), (30, 3)):
+        found = compare_live(house.client, house.clock.now_us(), sample_max).result
+        assert (found.checked, found.failed) == (checked, 0)
+
+
 def test_of_a_window_the_newest_row_is_held_against_the_lake(house: WatchedHouse) -> None:
     rows = newest(house, 2)
     say(house, rows)

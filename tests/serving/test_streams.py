@@ -157,6 +157,17 @@ def test_a_frame_is_durable_once_it_is_said_and_void_where_its_number_went_to_an
     assert watch.about(Place(2, 3)) == "waiting"
 
 
+def test_who_begins_reads_no_frames_that_are_void_where_an_ingest_died(
+    valkey_url: str, client: Redis, shard: int
+) -> None:
+    sent(valkey_url, shard, [b"[1]", b"[2]", b"[3]"])
+    sent(valkey_url, shard, [b"[other]"], epoch=2, first=3)
+    reader = reader_of(client, shard)
+    reader.done(all_of(reader))
+    assert reader.begin(2) == Place(2, 2)
+    assert frames_in(reader.since(reader.begin(2), 10), shard) == [b"[other]"]
+
+
 def test_streams_are_bounded_and_a_reader_knows_what_it_lost(
     valkey_url: str, client: Redis, shard: int
 ) -> None:
