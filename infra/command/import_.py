@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infra.command.answer import Answer
-from infra.command.verb import verb
+from infra.command.verb import OLD_HELP, verb
 from lake.errors import WrongUse
 from lake.settings import Settings
 
@@ -24,7 +24,7 @@ def of_old(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--schema", default="public", show_default=True, help="Schema there."),
         click.option("--name", default="rrr", show_default=True, help="Its rows' name here."),
-        click.option("--old", "dsn", metavar="DSN", help="Its address (or TICKLAKE_OLD_DSN)."),
+        click.option("--old", "dsn", metavar="DSN", help=OLD_HELP),
     ):
         command = option(command)
     return command
@@ -47,7 +47,7 @@ def _sides(settings: Settings, dsn: str | None, name: str, schema: str) -> tuple
 
     address = dsn or settings.old_dsn
     if not address:
-        raise WrongUse("import", "names no earlier database", "--old DSN, or TICKLAKE_OLD_DSN")
+        raise WrongUse("import", "names no earlier database", "TICKLAKE_OLD_DSN, or --old")
     if not (name.isidentifier() and name.isascii() and name.islower()):
         raise WrongUse(f"--name {name}", "is no plain name", "lower-case letters, for instance rrr")
     return Old(address, name, schema), place_of(settings.home)

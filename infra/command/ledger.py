@@ -12,7 +12,7 @@ import click
 
 from infra.command.answer import Answer
 from infra.command.units import TIME, TIME_HELP, micros
-from infra.command.verb import verb
+from infra.command.verb import OLD_HELP, verb
 from lake.errors import BadInput, WrongUse
 from lake.settings import Settings
 
@@ -176,7 +176,7 @@ def anchor(settings: Settings) -> Answer:
 
 
 @ledger.command("import")
-@click.option("--old", "dsn", metavar="DSN", help="Its address (or TICKLAKE_OLD_DSN).")
+@click.option("--old", "dsn", metavar="DSN", help=OLD_HELP)
 @click.option("--schema", default="public", show_default=True, help="Schema there.")
 @click.option("--account", default="rrr", show_default=True, help="Account here.")
 @verb
@@ -192,7 +192,7 @@ def import_(settings: Settings, dsn: str | None, schema: str, account: str) -> A
 
     address = dsn or settings.old_dsn
     if not address:
-        raise WrongUse("ledger import", "names no earlier database", "--old DSN")
+        raise WrongUse("ledger import", "names no earlier database", "TICKLAKE_OLD_DSN, or --old")
     with closing(Writer(postgres_dsn(settings.home), SystemClock())) as writer:
         found = import_orders(address, schema, account, writer)
     tables = {

@@ -45,6 +45,7 @@ def verb(run: Callable[..., Answer | None]) -> Callable[..., None]:
 
 
 HOME_HELP = "Folder of the lake (or TICKLAKE_HOME; default .ticklake)."
+OLD_HELP = "Its address; with a password by TICKLAKE_OLD_DSN, since command lines are seen by all."
 
 
 def note(line: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 from redis import Redis
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
@@ -29,6 +30,11 @@ from serving.service.source import Source
 from serving.service.write_audit import WriteAudit
 
 T = TypeVar("T")
+KEY = HTTPBearer(
+    auto_error=False,  # the gate has looked
+    scheme_name="key",
+    description="Of `ticklake keys add`. Reads from this machine may need none.",
+)
 LOG = logging.getLogger("ticklake.service")
 
 
@@ -115,10 +121,10 @@ def caller_of(request: Request) -> Caller:
     return found
 
 
-def needs(role: Role) -> Callable[[Request], Awaitable[Caller]]:
+def needs(role: Role) -> Callable[..., Awaitable[Caller]]:
     """Return what refuses a caller that may not do what needs a role."""
 
-    async def checked(request: Request) -> Caller:  # needs no thread
+    async def checked(request: Request, _: Annotated[Any, Security(KEY)]) -> Caller:  # no thread
         caller = caller_of(request)
         if not caller.may(role):
             raise HTTPException(403, f"needs a key of role {role} or above")

@@ -353,6 +353,19 @@ def test_metrics_and_lag_say_what_happens(service: Served) -> None:
         assert httpx.get(f"{service.url}/v1/openapi.json").json()["info"]["title"] == "ticklake"
 
 
+def test_openapi_says_that_it_takes_a_key(service: Served) -> None:
+    said = httpx.get(f"{service.url}/v1/openapi.json").json()
+    scheme = said["components"]["securitySchemes"]["key"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    open_ = {
+        path
+        for path, methods in said["paths"].items()
+        for operation in methods.values()
+        if operation.get("security") != [{"key": []}]
+    }
+    assert open_ == {"/v1/health"}
+
+
 def test_the_catalog_is_searched_by_meaning(service: Served) -> None:
     with service.http() as http:
         words = {"q": "spread between buyers and sellers", "limit": 5}
