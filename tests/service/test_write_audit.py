@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,5 +74,22 @@ def test_a_line_of_before_that_is_longer_than_a_tail_is_hashed_whole(tmp_path: P
         long = {"path": "x" * 3 * TAIL_BYTES, "before": NOTHING}
         file.write(json.dumps(long).encode() + b"\n")
     audit.note({"a": 1})
+    audit.close()
+    assert first_fault(audit.path) is None
+
+
+def test_a_line_that_the_disk_takes_a_part_of_leaves_nothing(tmp_path: Path) -> None:
+    audit = WriteAudit(tmp_path, CLOCK)
+    audit.note({"a": 1})
+    before = audit.path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, hard))
+    try:
+        with pytest.raises(DiskFull, match="nothing was done"):
+            audit.note({"a": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert audit.path.read_bytes() == before
+    audit.note({"a": 3})
     audit.close()
     assert first_fault(audit.path) is None
