@@ -76,10 +76,7 @@ class KillSwitch:
 
         at_us: of the word that it ends, Refused where another holds; None: whatever holds.
         """
-        if at_us is not None:
-            self._looked_us = -LOOK_US  # another machine's word of just now counts
-            _is_ended_by(self.state(), at_us)
-        word = self._say(False, by, reason)
+        word = self._say(False, by, reason, ends_us=at_us)
         if self._client is not None:
             self._client.ping()
         return word
@@ -103,15 +100,19 @@ class KillSwitch:
         """Tell whether trading is stopped."""
         return self.state().killed
 
-    def _say(self, killed: bool, by: str, reason: str) -> Word:
+    def _say(self, killed: bool, by: str, reason: str, ends_us: int | None = None) -> Word:
         by, reason = by[:REASON_CHARS_MAX], reason[:REASON_CHARS_MAX]
         if killed:  # this machine first: Redis may hang; a disk that is full is said below
             known_us = max(self._known.at_us, self._of_file()[0].at_us)
             self._known = Word(True, max(self._clock.now_us(), known_us + 1), by, reason)
             with suppress(OSError):
                 self._to_file(self._known)
-        at_us = max(self._clock.now_us(), self.state().at_us + 1)
-        word = Word(killed, at_us, by, reason)
+        if ends_us is not None:
+            self._looked_us = -LOOK_US  # another machine's word of just now counts
+        holds = self.state()
+        if ends_us is not None:
+            _is_ended_by(holds, ends_us)
+        word = Word(killed, max(self._clock.now_us(), holds.at_us + 1), by, reason)
         self._known = word
         self._to_redis(word)
         self._to_file(word)

@@ -211,7 +211,8 @@ class Gate:
             await self._note({**said, "step": "asked"})
         except TicklakeError as error:
             if asked != KILL:
-                await of_error(error)(scope, receive, send)
+                refused = type(error)(error.thing, error.fault, f"{error.remedy}; nothing was done")
+                await of_error(refused)(scope, receive, send)
                 return
             LOG.error("trading is stopped by %s without a line: %s", caller.name, error)
             scope["state"]["unaudited"] = f"{error.thing}: {error.fault}"

@@ -1,7 +1,8 @@
 """The server of HTTP and WebSocket: uvicorn, and what it lacks for clients that are slow.
 
 Connections are few (CONNECTIONS_MAX): one that begins a request and does not end it, or begins
-none, is cut, or so many of them would keep everybody out, the kill switch among them.
+none, is cut, or so many of them would keep everybody out, the kill switch among them. A handshake
+of TLS has asyncio's minute, before it counts.
 """
 
 from __future__ import annotations

@@ -53,9 +53,7 @@ class WriteAudit:
                     fcntl.flock(self._file, fcntl.LOCK_UN)
             except OSError as error:
                 fault = f"can't be written ({error.strerror})"
-                raise DiskFull(
-                    f"audit {self.path}", fault, "make room; nothing was done"
-                ) from error
+                raise DiskFull(f"audit {self.path}", fault, "make room") from error
 
     def _write(self, said: Mapping[str, Any]) -> None:
         """Write a line behind the last, which may be another service's."""
