@@ -31,7 +31,7 @@ from serving.desk.origin import origin_of
 from serving.desk.rests import hold_until_durable, is_durable
 from serving.desk.rows import order_row
 from serving.desk.said import Placed, Refusal, RiskRefused, Row
-from serving.desk.sending import send
+from serving.desk.sending import Sending
 from serving.desk.term import Held, Step, Term
 from serving.risk import refusals
 from serving.risk.limits import Asked, Breach
@@ -43,9 +43,6 @@ FAULT_S = 0.2
 
 HELD_MAX = 10_000
 """Orders that work at a time."""
-
-CANCEL_US = 500_000
-"""Between two cancels of all while trading is stopped and some order still works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class LedgerDesk:
         self._lock = self._lead.lock
         self._ledger = LedgerBook(parts.dsn, parts.clock, parts.market)
         self._marked = moment_of(parts.clock.now_us())
-        self._cancelled_us: int | None = None
+        self._sending = Sending(rules.account, parts.clock, parts.is_stopped)
         self.ended = threading.Event()
 
     @property
@@ -239,7 +236,7 @@ class LedgerDesk:
             held.known.set()
             row = order_row(held.state)
             if term.leads:
-                self._send(term, held)
+                self._sending.send(term, held, self._clock.now_us())
         return Placed(row, True)
 
     def _place(self, order: Order, at_us: int, rest: Rest | None, by: str) -> Place:
@@ -258,24 +255,13 @@ class LedgerDesk:
         *_, outcome = [self._lead.done(term, each) for each in futures]
         return refusals.breaches_of(_event(outcome))
 
-    def _send(self, term: Term, held: Held) -> None:
-        is_stopped, now_us = self._parts.is_stopped(), self._clock.now_us()
-        send(term, held, self._rules.account, now_us, is_stopped=is_stopped)
-
-    def _cancel_again(self, term: Term, now_us: int) -> None:
-        at_us = self._clock.monotonic_us()
-        if self._cancelled_us is None or at_us - self._cancelled_us >= CANCEL_US:
-            self._cancelled_us = at_us
-            term.cancel_all(now_us)
-
     def _speak(self, term: Term, now_us: int) -> Unavailable | None:
         """Send, cancel and hear; return why the venue can't be reached, None where it can."""
-        for held in term.unsent():
-            self._send(term, held)
+        self._sending.send_new(term, now_us)
         term.venue.look(now_us, term.instruments())
         try:
-            if self._parts.is_stopped():
-                self._cancel_again(term, now_us)
+            self._sending.cancel_stopped(term, now_us)
+            self._sending.ask_again(term, now_us)
             self._hear(term, now_us)
         except Unavailable as error:
             return error

@@ -18,6 +18,7 @@ from feature_repo.trading.account import Account
 from feature_repo.trading.limits import DAY_US
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Ended, Fill, Order
+from lake.errors import TicklakeError, Unavailable
 from serving.broker.broker import Accepted, Amended, BrokerReport, Unamended
 from serving.desk.ledger_to_state import Stood, asked_for, order_of
 from serving.desk.market import Market
@@ -137,12 +138,23 @@ class Term:
     def send(self, held: Held, now_us: int, *, is_stopped: bool = False) -> None:
         """Send an order to the broker; Unavailable: it may be there, and is to be sent again.
 
-        One that is late, or that trading was stopped for, is taken back once it is surely there.
+        One that is late, or that trading was stopped for, is taken back; where it was tried before,
+        the broker looks for it and does not send it anew.
         """
-        held.is_tried = True
-        self.venue.broker.place(held.order, now_us)
-        if is_stopped or now_us - held.since_us > LATE_US_MAX:
-            self.venue.broker.cancel(held.order.client_id, now_us)
+        broker, name = self.venue.broker, held.order.client_id
+        self.held[name] = self.held.pop(name)  # where this fails, another comes first
+        ends = is_stopped or now_us - held.since_us > LATE_US_MAX
+        was_tried, held.is_tried = held.is_tried, True
+        if not (was_tried and ends):
+            try:
+                broker.place(held.order, now_us)
+            except Unavailable:
+                raise
+            except TicklakeError:
+                held.is_tried = was_tried  # this try was answered, and left nothing there
+                raise
+        if ends:
+            broker.cancel(name, now_us)
         held.is_sent = True
 
     def instruments(self) -> set[Instrument]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.market import Instrument
 from feature_repo.trading.order import Order
-from lake.errors import Unavailable
+from lake.errors import Refused, Unavailable
 from serving.broker.broker import Broker, BrokerReport
 from serving.broker.paper_broker import PaperBroker
 from serving.desk.market import Market
@@ -109,16 +109,37 @@ class ExchangeBroker:
 
 @dataclass
 class Lossy(ExchangeBroker):
-    """Loses the answers to the next so many orders, which the exchange has."""
+    """Loses the answers to the next so many orders, which the exchange has, and finds them when
+    they are to end. said: what was asked of it; refused: calls of which it refuses the next one.
+    """
 
     losses: int = 0
+    said: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
     def place(self, order: Order, now_us: int) -> None:
+        self._note("place", order.client_id)
         if self.losses:
             self.losses -= 1
             self.exchange.place(order, now_us)
             raise Unavailable("exchange", "does not answer", "ask again: it may be there")
         super().place(order, now_us)
+
+    def cancel(self, client_id: str, now_us: int) -> None:
+        self._note("cancel", client_id)
+        if client_id in self.exchange.orders:
+            self.told.setdefault(client_id, 0)
+        super().cancel(client_id, now_us)
+
+    def cancel_all(self, now_us: int) -> None:
+        self._note("cancel all")
+        super().cancel_all(now_us)
+
+    def _note(self, *words: str) -> None:
+        self.said.append(" ".join(words))
+        if words[0] in self.refused:
+            self.refused.remove(words[0])
+            raise Refused("exchange", "401", "check the key's rights")
 
 
 @dataclass
