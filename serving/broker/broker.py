@@ -67,7 +67,11 @@ class Broker(Protocol):
         """
 
     def cancel(self, client_id: str, now_us: int) -> None:
-        """Ask for an order's end; nothing where it is not known or done. Raises Unavailable."""
+        """Ask for an order's end; nothing where it is not known or done. Raises Unavailable.
+
+        One whose place had no answer is looked for, and never sent anew: where it surely did not
+        reach the venue, its Ended, cancelled, is all that is reported of it.
+        """
 
     def amend(
         self, client_id: str, amendment: str, price: int | None, size: int | None, now_us: int
@@ -78,7 +82,10 @@ class Broker(Protocol):
         """
 
     def cancel_all(self, now_us: int) -> None:
-        """Ask for the end of every order that works. Raises Unavailable."""
+        """Ask for the end of every order that is known to work, and wait for nothing else.
+
+        One whose place had no answer is for cancel(). Raises Unavailable.
+        """
 
     def reports(self, now_us: int) -> Sequence[BrokerReport]:
         """Return what happened since the last call, in its order. Raises Unavailable."""

@@ -1,6 +1,7 @@
 """Coinbase Advanced Trade as a broker, over REST: its sandbox, or anything that speaks its API.
 
 The venue knows an order by its client_order_id: sent again, the order that is there is answered.
+One that is to end is not sent again: it is looked for among the venue's orders, by that id.
 What happened is asked for, since an answer may be lost: each order's state, then its fills, each
 once by its entry_id. A stop becomes a stop-limit, the only kind there is; its limit is STOP_REACH
 beyond the stop, so what falls through that rests instead of being filled at any price.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +39,16 @@ PAGES_MAX = 50
 """Pages of fills of one order."""
 
 FILLS_AT_ONCE = 100
+LIST_PAGES_MAX = 10
+ORDERS_AT_ONCE = 250
+"""Of the orders among which one is looked for whose answer was lost."""
+
+SKEW_US = 60_000_000
+"""How far before its order's time the list of orders begins: the venue has its own clock."""
+
+ARRIVES_US_MAX = 10_000_000
+"""After this since it was sent last, an order that the venue doesn't list never reached it."""
+
 CANCELS_AT_ONCE = 100
 WORDS_MAX = 200
 ENDS: dict[str, State] = {"CANCELLED": "cancelled", "EXPIRED": "expired", "FAILED": "rejected"}
@@ -45,7 +57,11 @@ TEN_PLACES = Decimal("1e-10")
 
 @dataclass(slots=True)
 class _Sent:
+    """since_us: when it was sent first; sent_us: when last, of the clock that never steps."""
+
     order: Order
+    since_us: int
+    sent_us: int = 0
     venue_id: str = ""
     filled: int = 0
     seen: set[str] = field(default_factory=set)
@@ -75,11 +91,12 @@ class CoinbaseAdvanced:
         """Send an order; the same call again finds the order that is there."""
         if not order.client_id:
             raise WrongUse("order", "has no client id", "give each its own")
-        known = self._sent.setdefault(order.client_id, _Sent(order))
+        known = self._sent.setdefault(order.client_id, _Sent(order, now_us))
         if known.order != order:
             raise WrongUse(f"order {order.client_id}", "is another", "give each its own id")
         if known.venue_id or known.done:
             return
+        known.sent_us = self._clock.monotonic_us()
         answer = self._asked("POST", ROOT, json=body_of(order))
         instrument = order.instrument
         if not answer.get("success"):
@@ -93,7 +110,7 @@ class CoinbaseAdvanced:
         """Ask for an order's end."""
         known = self._sent.get(client_id)
         if known is not None and not known.done:
-            self._find(known, now_us)
+            self._find(client_id, known, now_us)
             self._cancel([known.venue_id] if known.venue_id else [])
 
     def amend(
@@ -104,14 +121,10 @@ class CoinbaseAdvanced:
         raise Refused(f"order {client_id}", "is not amended at this venue", remedy)
 
     def cancel_all(self, now_us: int) -> None:
-        """Ask for the end of every order that works; those whose answer was lost come last."""
-        works = [each for each in self._sent.values() if not each.done]
-        ids = [each.venue_id for each in works if each.venue_id]
-        for at in range(0, len(ids), CANCELS_AT_ONCE):
-            self._cancel(ids[at : at + CANCELS_AT_ONCE])
-        for each in (each for each in works if not each.venue_id):
-            self._find(each, now_us)
-            self._cancel([each.venue_id] if each.venue_id else [])
+        """Ask for the end of every order that is known to be there."""
+        works = [each.venue_id for each in self._sent.values() if not each.done and each.venue_id]
+        for at in range(0, len(works), CANCELS_AT_ONCE):
+            self._cancel(works[at : at + CANCELS_AT_ONCE])
 
     def reports(self, now_us: int) -> Sequence[BrokerReport]:
         """Return what happened since the last call."""
@@ -183,10 +196,38 @@ class CoinbaseAdvanced:
                 return
         raise Unavailable(f"fills of {venue_id}", "are more than we read", "look at the venue")
 
-    def _find(self, known: _Sent, now_us: int) -> None:
-        """Learn the venue's name of an order whose answer was lost, by asking for it again."""
-        if not known.venue_id:
-            self.place(known.order, now_us)
+    def _find(self, client_id: str, known: _Sent, now_us: int) -> None:
+        """Learn the venue's name of an order whose answer was lost; where it never got there, it
+        ends. Raises Unavailable while it may be on its way.
+        """
+        if known.venue_id:
+            return
+        for each in self._listed(known):
+            if each["client_order_id"] == client_id:
+                known.venue_id = str(each["order_id"])
+                return
+        if self._clock.monotonic_us() - known.sent_us < ARRIVES_US_MAX:
+            raise Unavailable(f"order {client_id}", "is not listed yet", "it is looked for again")
+        known.done = True
+        reason = "it never reached the venue"
+        self._reports.append(Ended(client_id, known.order.instrument, now_us, "cancelled", reason))
+
+    def _listed(self, known: _Sent) -> Iterator[dict[str, Any]]:
+        """Return the venue's orders of an order's product since that was sent."""
+        since = datetime.fromtimestamp((known.since_us - SKEW_US) / 1e6, UTC)
+        query = {
+            "product_ids": product_of(known.order.instrument),
+            "start_date": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "limit": str(ORDERS_AT_ONCE),
+        }
+        for _ in range(LIST_PAGES_MAX):
+            page = self._asked("GET", f"{ROOT}/historical/batch", params=query)
+            yield from page["orders"]
+            if not page.get("has_next"):
+                return
+            query["cursor"] = str(page["cursor"])
+        product = query["product_ids"]
+        raise Unavailable(f"orders of {product}", "are more than we read", "look at the venue")
 
     def _cancel(self, ids: list[str]) -> None:
         """Ask for ends; one that is refused is done already, which the next look tells."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from feature_repo.trading.costs import Costs
+from serving.broker.coinbase_advanced import ROOT, CoinbaseAdvanced
 from serving.desk.venue import RealVenue
 from tests.desk.desks import World, faults_of, placed
 from tests.desk.venues import Exchange, Lossy
+from tests.serving.coinbase_server import CoinbaseServer
 
 
 def test_an_order_whose_answer_was_lost_is_taken_back_when_trading_stops(world: World) -> None:
@@ -127,3 +130,25 @@ def test_an_order_whose_cancel_is_refused_after_it_was_placed_is_not_rejected(
     assert world.kinds("late") == ["created", "accepted", "cancelled"]
     assert broker.said.count("place late") == 1
     desk.close()
+
+
+def test_an_order_that_never_reached_coinbase_is_not_sent_by_a_stop(world: World) -> None:
+    with CoinbaseServer(Costs()) as server:
+        server.now_us = world.clock.now_us()
+        broker = CoinbaseAdvanced(server.url, None, world.clock)
+        desk = world.led(lambda: RealVenue(broker))
+        placed(world, desk, "known", kind="limit", price=98)
+        server.faults = [503]
+        placed(world, desk, "never")
+        world.stopped = True
+        server.asked.clear()
+        world.turns(desk, 3)
+        assert server.asked[0] == f"POST {ROOT}/batch_cancel"
+        assert world.kinds("never") == ["created"]
+        world.clock.sleep(10)
+        server.now_us = world.clock.now_us()
+        world.turns(desk, 3)
+        assert world.kinds("never") == ["created", "cancelled"]
+        assert f"POST {ROOT}" not in server.asked
+        broker.close()
+        desk.close()

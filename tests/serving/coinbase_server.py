@@ -96,6 +96,8 @@ class CoinbaseServer:
             return self._create(body)
         if (method, path) == ("POST", f"{ROOT}/batch_cancel"):
             return {"results": [self._cancel(each) for each in body["order_ids"]]}
+        if path == f"{ROOT}/historical/batch":
+            return self._list(query)
         if path == f"{ROOT}/historical/fills":
             mine = [each for each in self._fills if each["order_id"] == query["order_ids"][0]]
             at = int(query.get("cursor", ["0"])[0] or 0)
@@ -106,10 +108,30 @@ class CoinbaseServer:
     def _create(self, body: dict[str, Any]) -> dict[str, Any]:
         venue_id = f"venue-{body['client_order_id']}"
         if venue_id not in self._orders:
-            self._orders[venue_id] = {"order_id": venue_id, "status": "PENDING", "filled_size": "0"}
+            self._orders[venue_id] = {
+                "order_id": venue_id,
+                "client_order_id": body["client_order_id"],
+                "product_id": body["product_id"],
+                "created_time": _text(self.now_us),
+                "status": "PENDING",
+                "filled_size": "0",
+            }
             self.paper.place(order_of(body), self.now_us)
         same = {"order_id": venue_id, "client_order_id": body["client_order_id"]}
         return {"success": True, "success_response": same}
+
+    def _list(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        """Return a page of a product's orders since a time, the newest first."""
+        ((product,), (since,)) = query["product_ids"], query["start_date"]
+        mine = [
+            each
+            for each in reversed(self._orders.values())
+            if each["product_id"] == product and each["created_time"] >= since
+        ]
+        at = int(query.get("cursor", ["0"])[0] or 0)
+        more = at + PAGE < len(mine)
+        cursor = str(at + PAGE) if more else ""
+        return {"orders": mine[at : at + PAGE], "has_next": more, "cursor": cursor}
 
     def _cancel(self, venue_id: str) -> dict[str, Any]:
         self.paper.cancel(venue_id.removeprefix("venue-"), self.now_us)
@@ -165,17 +187,21 @@ def order_of(body: dict[str, Any]) -> Order:
 
 
 def _fill(number: int, venue_id: str, fill: Fill) -> dict[str, Any]:
-    time = datetime.fromtimestamp(fill.time_us / 1e6, UTC)
     return {
         "entry_id": f"entry-{number}",
         "order_id": venue_id,
-        "trade_time": time.isoformat().replace("+00:00", "Z"),
+        "trade_time": _text(fill.time_us),
         "price": f"{decimal_of(fill.price):f}",
         "size": f"{decimal_of(fill.size):f}",
         "commission": f"{decimal_of(fill.fee):f}000",
         "liquidity_indicator": "MAKER" if fill.maker else "TAKER",
         "side": fill.side.upper(),
     }
+
+
+def _text(time_us: int) -> str:
+    time = datetime.fromtimestamp(time_us / 1e6, UTC)
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _decoded(text: str) -> bytes:

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from feature_repo.trading.costs import Costs
 from feature_repo.trading.market import Quote, Trade
 from feature_repo.trading.money import units
-from lake.clock import SystemClock
+from feature_repo.trading.order import Ended
+from lake.clock import ManualClock, SystemClock
 from lake.errors import BadInput, Refused, Unavailable
 from serving.broker.broker import BrokerReport
-from serving.broker.coinbase_advanced import ROOT, CoinbaseAdvanced, body_of
+from serving.broker.coinbase_advanced import ARRIVES_US_MAX, ROOT, CoinbaseAdvanced, body_of
 from serving.broker.coinbase_token import key_of
 from tests.serving.broker_conformance import BTC, BrokerConformance, order, said
 from tests.serving.coinbase_server import CoinbaseServer
@@ -88,21 +89,57 @@ def test_an_order_whose_answer_was_lost_is_sent_again_and_is_there_once(
     assert market.server.asked.count(f"POST {ROOT}") == 3
 
 
-@pytest.mark.parametrize("how", ["one", "all"])
-def test_an_order_whose_answer_was_lost_is_cancelled_too(market: CoinbaseMarket, how: str) -> None:
+def test_an_order_whose_answer_was_lost_is_looked_for_and_cancelled(
+    market: CoinbaseMarket,
+) -> None:
+    market.quote("99", "101")
+    for i in range(3):
+        market.broker.place(order(f"heard-{i}", kind="limit", price="91"), market.now_us)
+    market.server.faults = [0]
+    with pytest.raises(Unavailable):
+        market.broker.place(order("lost", kind="limit", price="90"), market.now_us)
+    for i in range(3, 6):
+        market.broker.place(order(f"heard-{i}", kind="limit", price="91"), market.now_us)
+    market.server.asked.clear()
+    market.broker.cancel("lost", market.now_us)
+    assert market.server.asked == [f"GET {ROOT}/historical/batch"] * 2 + [
+        f"POST {ROOT}/batch_cancel"
+    ]
+    assert said(market.reports()) == ["accepted"] * 3 + ["accepted", "cancelled"] + ["accepted"] * 3
+    assert "lost" not in [*market.broker.working(), *market.server.paper.working()]
+
+
+def test_a_cancel_of_all_is_of_what_is_known_and_looks_for_nothing(market: CoinbaseMarket) -> None:
     market.quote("99", "101")
     market.broker.place(order("heard", kind="limit", price="91"), market.now_us)
     market.server.faults = [0]
     with pytest.raises(Unavailable):
         market.broker.place(order("lost", kind="limit", price="90"), market.now_us)
-    if how == "all":
-        market.broker.cancel_all(market.now_us)
-    else:
-        market.broker.cancel("lost", market.now_us)
-    works = {"all": [], "one": ["heard"]}[how]
+    market.server.asked.clear()
+    market.broker.cancel_all(market.now_us)
+    assert market.server.asked == [f"POST {ROOT}/batch_cancel"]
     market.reports()
-    assert market.broker.working() == works
-    assert market.server.paper.working() == works
+    assert market.broker.working() == ["lost"]
+
+
+def test_an_order_that_never_arrived_is_not_sent_by_its_cancel(market: CoinbaseMarket) -> None:
+    clock = ManualClock(market.now_us)
+    broker = CoinbaseAdvanced(market.server.url, None, clock)
+    market.quote("99", "101")
+    market.server.faults = [503]
+    with pytest.raises(Unavailable):
+        broker.place(order("lost"), market.now_us)
+    with pytest.raises(Unavailable, match="order lost: is not listed yet"):
+        broker.cancel("lost", market.now_us)
+    clock.sleep(ARRIVES_US_MAX / 1e6)
+    broker.cancel("lost", market.now_us)
+    broker.place(order("lost"), market.now_us)
+    (ended,) = broker.reports(market.now_us)
+    assert isinstance(ended, Ended)
+    assert (ended.state, ended.reason) == ("cancelled", "it never reached the venue")
+    assert broker.working() == []
+    assert market.server.asked.count(f"POST {ROOT}") == 1
+    broker.close()
 
 
 def test_fills_of_many_pages_come_once_each(market: CoinbaseMarket) -> None:
