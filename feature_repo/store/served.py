@@ -111,7 +111,7 @@ class Values:
 
     def table(self) -> pa.Table:
         """Return event_time (timestamp[us, UTC], null where nothing is served) and the features."""
-        times = pa.array(self.event_us, mask=self.event_us < 0).cast(pa.timestamp("us", tz="UTC"))
+        times = pa.array(self.event_us, mask=self.event_us < 0).cast(US)
         columns = {"event_time": times}
         for number, name in enumerate(self.features):
             values = np.ascontiguousarray(self.bits[:, number]).view(np.float64)

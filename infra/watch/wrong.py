@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from infra.watch.seen import Seen
 from lake.ingest.report import SILENT_S, IngestReport
@@ -39,19 +39,7 @@ Kind = Literal[
     "backup",
     "live",
 ]
-KINDS: tuple[Kind, ...] = (
-    "server",
-    "flows",
-    "ingest",
-    "mover",
-    "feed",
-    "lag",
-    "disk",
-    "alert",
-    "receiver",
-    "backup",
-    "live",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 LOGS = {WORKER: "live.log", SIGNALS: "signals.log", SESSIONS: "session.log"}
 """Of processes beside the live service, in the home's log."""
 

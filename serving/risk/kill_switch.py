@@ -76,6 +76,8 @@ class KillSwitch:
 
         at_us: of the word that it ends, Refused where another holds; None: whatever holds.
         """
+        if at_us is not None:
+            self._looked_us = -LOOK_US  # another machine's word of just now counts
         word = self._say(False, by, reason, ends_us=at_us)
         if self._client is not None:
             self._client.ping()
@@ -107,8 +109,6 @@ class KillSwitch:
             self._known = Word(True, max(self._clock.now_us(), known_us + 1), by, reason)
             with suppress(OSError):
                 self._to_file(self._known)
-        if ends_us is not None:
-            self._looked_us = -LOOK_US  # another machine's word of just now counts
         holds = self.state()
         if ends_us is not None:
             _is_ended_by(holds, ends_us)
