@@ -5,12 +5,13 @@
 
 Two processes, a Valkey and a PostgreSQL of their own, with fsync. One journals frames as an ingest
 does, what came in 2 ms at once, makes them durable every half of flush-ms (TICKLAKE_FLUSH_MS_MAX)
-and publishes them and how far they are durable; the other is a live session, whose strategy turns
-around in each instrument at each minute's close. An order is durable only once the frames that it
-rests on are, so the journal's fsync is in what is measured.
+or at once where an order waits for it, and publishes them and how far they are durable; the other
+is a live session, whose strategy turns around in each instrument at each minute's close. An order
+is durable only once the frames that it rests on are, so the journal's fsync is in what is measured.
 
 decided_ms: from the decision to the session's next instruction after the order's event is
-committed. waited_ms: the part of it in which its frames were not known to be on the disk.
+committed. waited_ms: the part of it in which its frames were not known to be on the disk, or orders
+before it were on their way.
 tick_ms: from the receipt of the last tick that the decision rests on.
 """
 
@@ -35,7 +36,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from _redis import redis_server, show  # noqa: E402
 from speed_layer import HAND_OVER_S  # noqa: E402
 
-from feature_repo.ledger.commands import Place  # noqa: E402
+from feature_repo.ledger.commands import Command, Place  # noqa: E402
 from feature_repo.trading.costs import Costs  # noqa: E402
 from feature_repo.trading.money import UNIT  # noqa: E402
 from infra.servers.postgres_server import PostgresServer  # noqa: E402
@@ -46,16 +47,19 @@ from lake.journal.journal import Journal  # noqa: E402
 from serving.live.process import steady  # noqa: E402
 from serving.risk.kill_switch import KillSwitch  # noqa: E402
 from serving.risk.limits import RiskLimits  # noqa: E402
+from serving.session.commands_to_ledger import CommandsToLedger  # noqa: E402
 from serving.session.live_shard import LiveShard  # noqa: E402
 from serving.session.models import NoModels  # noqa: E402
-from serving.session.opening import opened  # noqa: E402
+from serving.session.opening import Opened, opened  # noqa: E402
 from serving.session.parts import Parts  # noqa: E402
 from serving.session.plan import Plan  # noqa: E402
-from serving.session.session import Out  # noqa: E402
+from serving.session.session import Session  # noqa: E402
 from serving.session.turns import group_of, reader_of  # noqa: E402
 from serving.streams import owner  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
+from serving.streams.keys import Place as Rests  # noqa: E402
 from serving.streams.publisher import Publisher  # noqa: E402
+from serving.streams.reader import ShardReader  # noqa: E402
 
 CLOCK = SystemClock()
 PASSWORD = "only-for-benchmarks"
@@ -112,7 +116,9 @@ def measured(address: str, dsn: str, home: Path, options: argparse.Namespace) ->
 
 def offer(publisher: Publisher, journal: Journal, options: argparse.Namespace) -> int:
     """Journal and publish frames at the rate; return how many."""
-    start, sent, flushed = time.monotonic(), 0, 0.0
+    start, sent, flushed, durable = time.monotonic(), 0, 0.0, 0
+    wanted: deque[int] = deque(maxlen=1)
+    publisher.wanted = wanted.append
     while (passed := time.monotonic() - start) < options.seconds:
         due = int(passed * options.rate)
         if due > sent:
@@ -123,8 +129,9 @@ def offer(publisher: Publisher, journal: Journal, options: argparse.Namespace) -
             journal.append(FEED, 0, frames, received_us)
             publisher.frames(Slice(FEED, 0, first, frames, received_us))
             sent = due
-        if passed - flushed >= options.flush_ms / 2_000:
-            publisher.durable(journal.flush())
+        if passed - flushed >= options.flush_ms / 2_000 or (wanted and wanted[0] > durable):
+            durable = journal.flush()
+            publisher.durable(durable)
             flushed = passed
         time.sleep(HAND_OVER_S)
     publisher.durable(journal.flush())
@@ -145,30 +152,43 @@ def frame(n: int, t: int, tickers: int) -> bytes:
     ).encode()
 
 
-class Timed(LiveShard):
-    """A session that notes of each new order when it was decided, could go and had gone."""
+class Timed(CommandsToLedger):
+    """Notes of each new order when it was decided, when it could go and when it had gone."""
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(self, session: Session, *given: Any) -> None:
+        super().__init__(*given)
         self.decided: deque[tuple[float, int] | None] = deque()
         self.found: list[tuple[float, float, float]] = []
-        super().__init__(*given)
+        self._of = session
+        self._began = 0.0
 
-    def _take_outs(self, outs: Iterable[Out]) -> None:
-        before = len(self._waiting)
-        super()._take_outs(outs)
-        now, clock_us = time.perf_counter(), self.session.clock_us
-        for _, command in list(self._waiting)[before:]:
-            self.decided.append((now, clock_us) if isinstance(command, Place) else None)
+    def take(self, rests: Rests | None, commands: Iterable[Command]) -> None:
+        """Have commands wait."""
+        taken, now = list(commands), (time.perf_counter(), self._of.clock_us)
+        self.decided += [now if isinstance(each, Place) else None for each in taken]
+        super().take(rests, taken)
 
-    def _flush(self, wait_ms: int = 0) -> None:
-        before, began = len(self._waiting), time.perf_counter()
-        super()._flush(wait_ms)
+    def _due(self) -> list[Command]:
+        """Return what may go; what this returned last is there by now."""
         now, now_us = time.perf_counter(), CLOCK.now_us()
-        for _ in range(before - len(self._waiting)):
+        for _ in range(len(self.decided) - len(self)):
             noted = self.decided.popleft()
             if noted is not None:
-                waited = max(0.0, began - noted[0])
-                self.found.append((now - noted[0], waited, (now_us - noted[1]) / 1e6))
+                decided, clock_us = noted
+                took = now - decided, self._began - decided, (now_us - clock_us) / 1e6
+                self.found.append(took)
+        batch = super()._due()
+        self._began = time.perf_counter()
+        return batch
+
+
+class TimedShard(LiveShard):
+    """A session with timed commands."""
+
+    def __init__(self, parts: Parts, found: Opened, reader: ShardReader) -> None:
+        super().__init__(parts, found, reader)
+        name = self.session.start.session
+        self._waiting = self.timed = Timed(self.session, found.ledger, self._watch, name)
 
 
 def trade(address: str, dsn: str, home: Path, parent: Connection) -> None:
@@ -179,17 +199,17 @@ def trade(address: str, dsn: str, home: Path, parent: Connection) -> None:
     with opened(parts) as found:
         turn = owner.take(client, group_of(PLAN), 0)
         assert turn is not None
-        live = Timed(parts, found, reader_of(parts, turn))
+        live = TimedShard(parts, found, reader_of(parts, turn))
         steady()
         parent.send("ready")
         while not parent.poll():
             live.turn()
     parent.send(
         {
-            "orders": len(live.found),
-            **spread("decided_ms", [each[0] for each in live.found]),
-            **spread("waited_ms", [each[1] for each in live.found]),
-            **spread("tick_ms", [each[2] for each in live.found]),
+            "orders": len(live.timed.found),
+            **spread("decided_ms", [each[0] for each in live.timed.found]),
+            **spread("waited_ms", [each[1] for each in live.timed.found]),
+            **spread("tick_ms", [each[2] for each in live.timed.found]),
         }
     )
 

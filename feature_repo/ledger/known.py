@@ -115,6 +115,14 @@ class Known:
         found = commands_done(connection, asked) if asked else []
         self.done = {(each.position_id, each.command_id): each for each in found}
 
+    @staticmethod
+    def ask_ahead(connection: psycopg.Connection) -> None:
+        """Ask of nothing what commands will ask: the server then has tables and plans at hand."""
+        read_orders(connection, [""])
+        last_positions(connection, [""])
+        cash_of(connection, [""])
+        commands_done(connection, [("", "")])
+
     def _read_orders(self, connection: psycopg.Connection, commands: Sequence[Command]) -> None:
         unknown = set()
         for each in commands:

@@ -95,6 +95,8 @@ class Writer:
                     connection.execute(END_STUCK, (f"{LOCK}.lead.{name}", self.silent_ms))
                     remedy = "ask that one; this one takes over once it ends"
                     raise Fenced(name, "another process leads", remedy)
+            connection.prepare_threshold = 0
+            Known.ask_ahead(connection)
         except psycopg.Error as error:
             connection.close()
             raise _away(error) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -54,7 +55,10 @@ class Tap(Protocol):
     """Sees frames before they are durable. Its calls are the reader's own loop: they never wait.
 
     heard: whether what it is shown goes anywhere, so that soon is better than many at once.
+    wanted: what it calls, from any thread, with a frame that somebody waits for to be durable.
     """
+
+    wanted: Callable[[int], None]
 
     @property
     def heard(self) -> bool:
@@ -92,6 +96,9 @@ class Intake:
         self._sealed_frames = 0
         self._flushing = asyncio.Lock()
         self._next_frame = journal.next_frame
+        self._wanted = -1
+        self._called = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.tap: Tap | None = None
         self.frames_total = 0
         self.bytes_total = 0
@@ -149,6 +156,29 @@ class Intake:
         heard = self.tap is not None and self.tap.heard
         if heard and self._sealed_frames <= FRAMES_WAITING_MAX:
             self._seal()
+
+    def want(self, frame: int) -> None:
+        """Have a flush be due before its time, for a frame's sake; any thread may."""
+        frame = min(frame, self._next_frame - 1)
+        if frame > self._wanted:
+            self._wanted = frame
+            if self._loop is not None:
+                with suppress(RuntimeError):  # the loop has ended, its last flush with it
+                    self._loop.call_soon_threadsafe(self._called.set)
+
+    async def due(self, period_s: float) -> bool:
+        """Return when a flush is due: after a period, or before, as soon as a frame is wanted that
+        is not durable. Tells whether the period has passed.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._called.clear()
+        if self._wanted > self.durable_frame:
+            return False
+        try:
+            await asyncio.wait_for(self._called.wait(), period_s)
+        except TimeoutError:
+            return True
+        return False
 
     async def flush(self) -> int:
         """Make all that was handed in durable; return the last durable frame.

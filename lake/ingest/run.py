@@ -178,6 +178,7 @@ class _Ingest:
         intake = Intake(journal, self._clock)
         if self._tap is not None:
             intake.tap = self._tap(journal.shard, self._mover.epoch, journal.next_frame)
+            intake.tap.wanted = intake.want
         start = intake.durable_frame
         intake.behind = lambda: (
             intake.durable_frame - max(start, self.status.mover.get("lake_frame", 0))
@@ -249,9 +250,9 @@ class _Ingest:
         self.status.flushes = intake.flush_times
         while not ended.is_set():
             start_us = self._clock.monotonic_us()
-            await asyncio.sleep(period_s)
-            late_s = (self._clock.monotonic_us() - start_us) / 1e6 - period_s
-            self.status.loop_delays.note(late_s)
+            if await intake.due(period_s):
+                late_s = (self._clock.monotonic_us() - start_us) / 1e6 - period_s
+                self.status.loop_delays.note(late_s)
             await self._make_durable(intake, feeds, heard)
 
     async def _make_durable(self, intake: Intake, feeds: Feeds, heard: LastHeard) -> None:

@@ -52,16 +52,18 @@ class FrameRests:
             found = _worst(watch, rest)
             if found != "waiting":
                 return found
-            self._refresh(watch, wait_ms)
+            self._refresh(watch, rest, wait_ms)
             return _worst(watch, rest)
 
-    def _refresh(self, watch: DurableWatch, wait_ms: int) -> None:
-        """Ask Redis; one that was away a moment ago is not waited for again."""
+    def _refresh(self, watch: DurableWatch, rest: Rest, wait_ms: int) -> None:
+        """Have the disk hurry and ask Redis; one that was away a moment ago is not waited for."""
         now_us = self._clock.monotonic_us()
         away = Unavailable("redis", "can't say which frames are durable", "see: ticklake status")
         if self._away_us is not None and now_us - self._away_us < AGAIN_S * 1e6:
             raise away
         try:
+            for each in rest.frames:
+                watch.want(each)
             watch.refresh(wait_ms)
         except RedisError as error:
             self._away_us = self._clock.monotonic_us()

@@ -111,7 +111,6 @@ class LiveBars(Closes):
 
     def take(self, trades: pa.Table | Plain | None, published: pa.Table | None = None) -> None:
         """Take rows of crypto_trades, and of crypto_aggregates; each once, in any order."""
-        self._hold_later()
         if trades is not None and len(trades):
             self._waiting.append(trades)
             self._waiting_rows += len(trades)
@@ -120,6 +119,7 @@ class LiveBars(Closes):
                 self._hand_over()
         if published is not None and published.num_rows:
             rows = published.cast(PUBLISHED_SCHEMA)
+            self._hold_later()
             self._closing.submit(self._published.append, rows)
             self._look_at_ready(first_us_of(rows))
 
@@ -127,12 +127,13 @@ class LiveBars(Closes):
         """Begin to make what step() of this time returns if nothing before it comes meanwhile.
 
         then: is given it as soon as it is there, by the other thread. Where something came, it is
-        made again; one at a time, so whoever likes may call this again and again.
+        made again; one at a time, so whoever likes may call this again and again. What the last
+        step gave is held from here on, which is work: not to be called before that is told.
         """
+        self._hold_later()
         is_made = self._ready is not None and self._ready[0] == closed_us
         if closed_us <= self.closed_us or is_made or not self._making.done():
             return
-        self._hold_later()
         self._hand_over()
         self._making = self._closing.submit(self._made, self.closed_us, closed_us, then)
         self._ready = closed_us, self._making
@@ -165,7 +166,6 @@ class LiveBars(Closes):
 
     def forming(self) -> pa.Table:
         """Return the minute bars of trades whose minute is not closed yet, as they stand."""
-        self._hold_later()
         self._hand_over()
         return self._closing.submit(self._formed, self.closed_us).result()
 
@@ -180,13 +180,16 @@ class LiveBars(Closes):
             self._ready = None
 
     def _hold_later(self) -> None:
-        """Have what the last step gave held: not before whoever took it has told of it."""
+        """Have what the last step gave held: not before whoever took it has told of it, and before
+        pieces are made of what came after it.
+        """
         if self._to_hold is not None:
             self._holding = self._closing.submit(self._hold, *self._to_hold)
             self._to_hold = None
 
     def _hand_over(self) -> None:
         """Have the thread make pieces of what waits."""
+        self._hold_later()
         if self._waiting:
             self._handed.append(self._closing.submit(self._fold, self._waiting))
         self._waiting, self._waiting_rows = [], 0
@@ -265,6 +268,7 @@ class LiveBars(Closes):
         if is_anew:
             self._anew_us = closed_us
         hold(self._duck, put, drop, closed_us if is_anew else None)
+        pa.default_memory_pool().release_unused()  # what Arrow keeps for this thread
 
 
 def _taught() -> duckdb.DuckDBPyConnection:

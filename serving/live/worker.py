@@ -189,8 +189,8 @@ class Worker(Closes):
         return found
 
     def _do_afterwards(self) -> None:
-        """Do what a close left for later, and give back what Arrow keeps: a day of closes leaves
-        holes of a hundred MiB.
+        """Do what a close left for later, and give back what Arrow keeps for this thread: a day of
+        closes leaves holes of a hundred MiB.
         """
         if self._afterwards is not None:
             self._reader.done((), self._afterwards)

@@ -9,21 +9,19 @@ late, and nothing is ordered until the session has caught up.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from feature_repo.ledger.commands import Command
-from feature_repo.ledger.writer import COMMANDS_MAX
 from lake.bars.kernel import MINUTE_US
 from lake.closes import Closes
-from lake.errors import Damaged, Fenced, Unavailable
+from lake.errors import Fenced, Unavailable
 from lake.feeds.codec import Frames
 from serving.live.once import merged_runs
+from serving.session.commands_to_ledger import CommandsToLedger
 from serving.session.forsaking import take_back
 from serving.session.minutes import GRACE_US
 from serving.session.opening import LATE_US, Opened
@@ -59,16 +57,9 @@ FLUSH_S_MAX = 10.0
 """How long the end waits for its frames to be on the disk."""
 
 WAIT_S = 0.005
-WAITING_MAX = 100_000
-"""Commands that wait for their frames."""
-
 
 Runs = list[tuple[str, Frames]]
 """Runs of frames, each with its feed."""
-
-
-class Differs(Damaged):
-    """The ledger has other orders of a session than it comes to."""
 
 
 class LiveShard(Closes):
@@ -86,7 +77,7 @@ class LiveShard(Closes):
         self._reader = reader
         self._watch = DurableWatch(parts.client, parts.shard)
         self._commands = Commands(opened.session.start)
-        self._waiting: deque[tuple[Place | None, Command]] = deque()
+        self._waiting = CommandsToLedger(opened.ledger, self._watch, opened.session.start.session)
         self._through = self._on_disk = opened.through
         self._epoch = 0
         self._heard = (self.session.clock_us, parts.clock.monotonic_us())
@@ -107,7 +98,9 @@ class LiveShard(Closes):
         delivered = self._reader.take(ENTRIES_AT_ONCE, 0 if self._waiting else wait_ms)
         runs = self._new_runs(delivered) if delivered else self._unheard()
         is_over = self._take(runs) if runs else not delivered and self._look_at_time()
-        self._flush(0 if delivered else min(wait_ms, DURABLE_MS))
+        self._waiting.flush(0 if delivered else min(wait_ms, DURABLE_MS))
+        if not self._waiting:
+            self.session.prepare(self._now_us)
         self._look_at_waiting()
         if is_over:
             self.end("day")
@@ -121,7 +114,7 @@ class LiveShard(Closes):
             self._say("end", self.session.clock_us, why=why)
         waits = int(FLUSH_S_MAX / WAIT_S)
         for _ in range(waits):
-            self._flush()
+            self._waiting.flush()
             if not self._waiting:
                 self._log("closed", self.session.clock_us)
                 return
@@ -162,7 +155,7 @@ class LiveShard(Closes):
             return []
         if self._through > self._on_disk:
             self._watch.refresh()
-            if not self._may_go(Place(self._epoch, self._through)):
+            if not self._waiting.may_go(Place(self._epoch, self._through)):
                 return []
         self._on_disk = durable
         return list(islice(self._parts.journal.runs(self._through, durable), 1))
@@ -170,6 +163,8 @@ class LiveShard(Closes):
     def _take(self, runs: Runs) -> bool:
         """Take frames beyond what was taken; return whether the day ended within them."""
         self._look_at_lag(runs[0][1])
+        if int(runs[-1][1].received_us[-1]) >= self.session.due_us:  # orders may come of its close
+            self._watch.want(Place(self._epoch, runs[-1][1].last_frame))
         tables: dict[str, list[pa.Table]] = {}
         through = self._through
         is_over = False
@@ -248,16 +243,20 @@ class LiveShard(Closes):
             self._say("model", self.session.clock_us, version=version)
 
     def _look_at_time(self) -> bool:
-        """Close the minute that is due though nothing comes; return whether the day is over.
-
-        The time since the last frame is the monotonic clock's: a step of the other closes nothing.
-        """
-        clock_us, at_us = self._heard
-        now_us = clock_us + self._parts.clock.monotonic_us() - at_us
+        """Close the minute that is due though nothing comes; return whether the day is over."""
+        now_us = self._now_us
         if now_us >= self.session.due_us:
             due_us = (now_us - GRACE_US) // MINUTE_US * MINUTE_US + GRACE_US
             self._say("tick", due_us)
         return now_us >= self.session.start.day_end_us + GRACE_US
+
+    @property
+    def _now_us(self) -> int:
+        """Return the time of the last frame and what has passed since by the monotonic clock: a
+        step of the other closes nothing.
+        """
+        clock_us, at_us = self._heard
+        return clock_us + self._parts.clock.monotonic_us() - at_us
 
     def _look_at_waiting(self) -> None:
         """Raise Unavailable where trading was stopped and an ingest that is gone holds it up."""
@@ -280,38 +279,4 @@ class LiveShard(Closes):
     def _take_outs(self, outs: Iterable[Out]) -> None:
         for out in outs:
             rests = None if out.frame <= self._on_disk else Place(self._epoch, out.frame)
-            self._waiting.extend((rests, command) for command in self._commands.of(out))
-        if len(self._waiting) > WAITING_MAX:
-            raise Unavailable("ledger", f"{WAITING_MAX:,} commands wait", "look at ingest's disk")
-
-    def _flush(self, wait_ms: int = 0) -> None:
-        """Write what rests on frames that are on the disk; wait so long for news of it."""
-        if not self._waiting:
-            return
-        first, last = self._waiting[0][0], self._waiting[-1][0]
-        if last is not None:
-            self._watch.refresh()
-        if wait_ms and first is not None and self._watch.about(first) == "waiting":
-            self._watch.refresh(wait_ms)
-        while batch := self._due():
-            outcomes = self._opened.ledger.commit(batch)
-            for _ in batch:
-                self._waiting.popleft()
-            for outcome in outcomes:
-                if outcome.refusal is not None:
-                    name = self.session.start.session
-                    fault = f"is not what the ledger has: {outcome.refusal}"
-                    raise Differs(f"session {name}", fault, "it is ended, and a new one begun")
-
-    def _due(self) -> list[Command]:
-        """Return the next commands whose frames are on the disk."""
-        first = islice(self._waiting, COMMANDS_MAX)
-        return [command for _, command in takewhile(lambda each: self._may_go(each[0]), first)]
-
-    def _may_go(self, rests: Place | None) -> bool:
-        if rests is None:
-            return True
-        about = self._watch.about(rests)
-        if about == "void":
-            raise Unavailable("frames", "were lost before they were on the disk", "begin anew")
-        return about == "durable"
+            self._waiting.take(rests, self._commands.of(out))

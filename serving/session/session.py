@@ -103,6 +103,13 @@ class Session(Closes):
         """Return what the clock must say for the next minute to close."""
         return self._minutes.due_us
 
+    def prepare(self, now_us: int) -> None:
+        """Begin to make what the next minute's close brings, if it is over by a time.
+
+        Who calls it is not kept waiting by the close; what is decided is the same.
+        """
+        self._minutes.prepare(now_us)
+
     def take(self, tables: Mapping[str, pa.Table]) -> None:
         """Take rows of crypto_trades and crypto_quotes, all of frames beyond what was taken."""
         after_seq = ((self.frame + 1) << INDEX_BITS) - 1

@@ -10,7 +10,8 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from lake.errors import Unavailable
-from serving.session.live_shard import Differs, LiveShard
+from serving.session.commands_to_ledger import Differs
+from serving.session.live_shard import LiveShard
 from serving.session.opening import opened
 from serving.session.parts import Follow, Parts
 from serving.session.plan import Plan

@@ -9,6 +9,9 @@ from redis import Redis
 from serving.streams import keys
 from serving.streams.keys import Place, place_of
 
+WANTED_MS = 1_000
+"""How long a word that somebody waits is there; an ingest looks for it with all that it sends."""
+
 Answer = Literal["durable", "waiting", "void"]
 
 
@@ -17,9 +20,11 @@ class DurableWatch:
 
     def __init__(self, client: Redis, shard: int) -> None:
         self._client = client
+        self._shard = shard
         self._stream = keys.durable(shard)
         self._starts_key = keys.starts(shard)
         self._starts: dict[int, int] = {}
+        self._wanted = Place(0, 0)
         self.mark = Place(0, 0)
         """Every frame up to it, inclusive, is durable, but for void ones."""
 
@@ -36,6 +41,16 @@ class DurableWatch:
                 self._starts[place.epoch] = int(fields[b"start"])
             self.mark = max(self.mark, place)
         return self.mark
+
+    def want(self, frame: Place) -> None:
+        """Have the shard's ingest bring frames through this one to the disk now, not in its turn.
+
+        What is wanted already, or was before, is not asked for again.
+        """
+        if frame > max(self.mark, self._wanted):
+            key = keys.wanted(self._shard, frame.epoch)
+            self._client.set(key, frame.frame, px=WANTED_MS)
+            self._wanted = frame
 
     def about(self, frame: Place) -> Answer:
         """Tell of a frame whether it is durable.

@@ -40,6 +40,11 @@ def durable(shard: int) -> str:
     return f"{PREFIX}durable:{shard}"
 
 
+def wanted(shard: int, epoch: int) -> str:
+    """Return the key of a frame of an epoch that somebody waits for to be on the disk."""
+    return f"{PREFIX}wanted:{shard}:{epoch}"
+
+
 def starts(shard: int) -> str:
     """Return the hash of epoch -> first frame of that epoch."""
     return f"{PREFIX}starts:{shard}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,8 @@ class Publisher:
         self._began = False
         self._client: Redis | None = None
         self._ear = None if always else Ear(url, clock)
+        self.wanted: Callable[[int], None] = lambda frame: None
+        """Is told, in the publisher's thread, of a frame that somebody waits for to be durable."""
         self.heard = always
         """Whether somebody listens, or frames are sent whoever does."""
         self._passed_by = False
@@ -208,7 +211,8 @@ class Publisher:
         try:
             client = self._connected()
             self._begin(client)
-            self._judge(batch, self._piped(client, batch, durable))
+            answers = self._piped(client, batch, durable)
+            self._judge(batch, answers)
         except RedisError as error:
             self._failed(str(error))
             return False
@@ -217,10 +221,14 @@ class Publisher:
         else:
             self.breaker.good()
         self._said_durable = max(self._said_durable, durable)
+        if answers[-1] is not None:
+            self.wanted(int(answers[-1]))
         return True
 
     def _piped(self, client: Redis, batch: _Batch, durable: int) -> list[Any]:
-        """Send frames, what is to be trimmed, and the durable mark, in one round trip."""
+        """Send frames, what is to be trimmed, and the durable mark, in one round trip; the last
+        answer is what is wanted on the disk.
+        """
         stream = keys.frames(self._shard)
         pipe = client.pipeline(transaction=False)
         for place, raw, _ in batch.commands:
@@ -235,6 +243,7 @@ class Publisher:
             pipe.set(keys.whole_from(self._shard), batch.commands[0][0].frame)
         if self.breaker.state != "closed":
             pipe.ping()
+        pipe.get(keys.wanted(self._shard, self._start.epoch))
         return list(pipe.execute(raise_on_error=False))
 
     def _say_durable(self, pipe: Any, frame: int) -> None:

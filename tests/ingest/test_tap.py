@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ class Seen:
     """A tap that keeps what it is shown."""
 
     heard = True
+    wanted: Callable[[int], None]
 
     def __init__(self) -> None:
         self.shown: dict[int, tuple[str, int, bytes, int]] = {}
@@ -128,6 +129,32 @@ def test_a_frame_that_the_disk_refused_keeps_the_number_it_was_shown_with(tmp_pa
     journal.close()
     assert stored(folder) == seen.shown
     assert seen.durable_frame == 3
+
+
+def test_a_flush_is_due_before_its_time_for_a_frame_that_somebody_waits_for(tmp_path: Path) -> None:
+    journal, intake, seen = opened(tmp_path / "shard-0")
+    lane = intake.lane("sim", 0)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert await intake.due(0.001), "nobody waits"
+        for n in range(1, 4):
+            lane.frames, lane.received_us = [b"[]"], [n]
+            intake.hand_over()
+            if n == 1:
+                intake.want(1)
+                assert not await intake.due(60.0)
+            else:  # from another thread, while it is waited for; of a frame that is not there yet
+                loop.run_in_executor(None, intake.want, n + 100)
+                assert not await intake.due(60.0)
+            await intake.flush()
+            assert seen.durable_frame == n
+            intake.want(n)
+            assert await intake.due(0.001), "it is durable"
+
+    asyncio.run(run())
+    intake.want(10**6)  # the loop has ended: nothing to do
+    journal.close()
 
 
 def test_while_the_disk_is_far_behind_the_lanes_fill_so_that_readers_pause(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from serving.live.run import last_unheard
 from serving.streams import entry, keys, latest, listeners, owner
 from serving.streams.breaker import FAILURES_MAX
 from serving.streams.connect import ANSWER_S_MAX, connected
-from serving.streams.durable_watch import DurableWatch
+from serving.streams.durable_watch import WANTED_MS, DurableWatch
 from serving.streams.keys import Place
 from serving.streams.listeners import Ear
 from serving.streams.publisher import Publisher
@@ -155,6 +155,28 @@ def test_a_frame_is_durable_once_it_is_said_and_void_where_its_number_went_to_an
     watch.refresh()
     assert [watch.about(Place(1, n)) for n in (2, 3)] == ["durable", "void"]
     assert watch.about(Place(2, 3)) == "waiting"
+
+
+def test_what_somebody_waits_for_is_told_to_the_ingest_of_its_epoch_until_it_is_durable(
+    valkey_url: str, client: Redis, shard: int
+) -> None:
+    told: list[int] = []
+    publisher = Publisher(valkey_url, shard, 1, 1, CLOCK)
+    publisher.wanted = told.append
+    watch, other = DurableWatch(client, shard), DurableWatch(client, shard)
+    watch.want(Place(1, 2))
+    watch.want(Place(1, 1))
+    other.want(Place(2, 9))
+    publisher.frames(Slice("massive", 0, 1, [b"[1]", b"[2]"], [1, 2]))
+    until(lambda: told != [])
+    assert set(told) == {2}
+    assert 0 < client.pttl(keys.wanted(shard, 1)) <= WANTED_MS
+    publisher.durable(2)
+    until(lambda: watch.refresh() == Place(1, 2))
+    client.delete(keys.wanted(shard, 1))
+    watch.want(Place(1, 2))
+    assert not client.exists(keys.wanted(shard, 1)), "it is durable"
+    publisher.close()
 
 
 def test_who_begins_reads_no_frames_that_are_void_where_an_ingest_died(

@@ -35,8 +35,13 @@ WORDS = (
 )
 
 
-def session_of(found: Market, cuts: list[int], words: tuple[Word, ...] = ()) -> list[Out]:
-    """Return what a session says of a market that is cut at these places, and at its words."""
+def session_of(
+    found: Market, cuts: list[int], words: tuple[Word, ...] = (), ahead_us: int | None = None
+) -> list[Out]:
+    """Return what a session says of a market that is cut at these places, and at its words.
+
+    ahead_us: by how much the clock goes on at each cut, and the next close is made ready.
+    """
     once, outs, at = Once(exact=True), [], 0
     places = sorted({*cuts, *(word.frame for word in words), len(found.raw)})
     with Session(start()) as session:
@@ -44,6 +49,8 @@ def session_of(found: Market, cuts: list[int], words: tuple[Word, ...] = ()) -> 
             if place > at:
                 session.take(once.take([(FEED, found.frames(at, place))]).tables)
                 at = place
+            if ahead_us is not None:
+                session.prepare(session.clock_us + ahead_us)
             for word in words:
                 if word.frame == place:
                     session.word(word)
@@ -57,6 +64,19 @@ def test_any_pieces_give_the_same_decisions(seed: int, cuts: list[int], told: bo
     words = WORDS if told else ()
     whole = session_of(market(seed), [], words)
     assert session_of(market(seed), cuts, words) == whole
+
+
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.integers(1, 299), min_size=3, max_size=40),
+    st.integers(0, 70_000_000),
+)
+@settings(max_examples=15, deadline=None)
+def test_closes_made_ready_ahead_give_the_same_decisions(
+    seed: int, cuts: list[int], ahead_us: int
+) -> None:
+    whole = session_of(market(seed), [], WORDS)
+    assert session_of(market(seed), cuts, WORDS, ahead_us) == whole
 
 
 def test_there_is_something_to_decide_and_a_price_that_jumped_is_refused() -> None:

@@ -204,7 +204,11 @@ class World:
 
     def rival(self) -> None:
         """Start another instance beside a session that lives: it gets no turn."""
-        if self.live is None or not self.live._opened.ledger.leads:
+        if self.live is None:
+            return
+        ledger = self.live._opened.ledger
+        ledger.beat()  # it hears whether its connection was ended
+        if not ledger.leads:
             return
         with pytest.raises(Fenced), opened(replace(self.parts(), clock=self.still)):
             pass
