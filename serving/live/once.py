@@ -24,7 +24,7 @@ from lake.feeds.plain import Plain
 from lake.ingest.codecs import codecs
 from lake.ingest.control import HISTORY_CONNECTION
 from lake.ingest.keyless import block_of
-from lake.ingest.redelivery import RULES, Redelivery, Source, StoredKeys, frame_index
+from lake.ingest.redelivery import RULES, Redelivery, Source, frame_index
 from lake.ingest.seen_ids import ID_MAX
 
 Int64 = npt.NDArray[np.int64]
@@ -42,7 +42,7 @@ are minutes of a busy shard; what comes again comes sooner."""
 
 
 class NothingStored:
-    """Stands for the stores where they are not asked: what memory does not know is new."""
+    """Stands for the stores, which are not asked here: what memory does not know is new."""
 
     def stored(self, dataset: str, keys: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Say that none is."""
@@ -69,20 +69,12 @@ class SoonRows:
 class Once:
     """Decodes one shard's frames; each event is taken once.
 
-    high: dataset -> instrument -> largest key stored when this begins, from the shard's state;
-    stores: asked about keys below it. exact: compare quotes by content whatever there is to compare
-    with, as the lake does: it costs a millisecond a run, and gives the rows of the lake.
+    exact: compare quotes by content whatever there is to compare with, as the lake does: it costs a
+    millisecond a run, and gives the rows of the lake.
     intervals_max: of ids; an event that comes again after its id was forgotten is taken again.
     """
 
-    def __init__(
-        self,
-        stores: StoredKeys | None = None,
-        high: Mapping[str, Mapping[str, int]] | None = None,
-        *,
-        exact: bool = False,
-        intervals_max: int = INTERVALS_MAX,
-    ) -> None:
+    def __init__(self, *, exact: bool = False, intervals_max: int = INTERVALS_MAX) -> None:
         self._exact = exact
         self._columns = codecs()
         self._lists = {feed: MassiveLists(feed) for feed in ("massive", "sim")}
@@ -90,9 +82,7 @@ class Once:
             **self._lists,
             **{f"binance.{market}": BinanceCodec(market) for market in ("spot", "usdm", "coinm")},
         }
-        self._redelivery = Redelivery(
-            stores or NothingStored(), high or {}, intervals_max=intervals_max
-        )
+        self._redelivery = Redelivery(NothingStored(), {}, intervals_max=intervals_max)
         self._connections: defaultdict[str, set[int]] = defaultdict(set)
 
     def take(self, runs: Iterable[tuple[str, Frames]]) -> LiveRows:

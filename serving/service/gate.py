@@ -24,7 +24,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lake.clock import Clock
-from lake.errors import TicklakeError
+from lake.errors import BadInput, TicklakeError, Unavailable
 from serving.service.answers import Json, of_error, refusal
 from serving.service.api_keys import ApiKey, KeyBook
 from serving.service.counts import Counts
@@ -79,11 +79,20 @@ class Doors:
         self.hosts = frozenset({"localhost", "127.0.0.1", "::1", *hosts})
         self.reads = Rate(clock, limits.reads_burst, limits.reads_per_s)
         self.writes = Rate(clock, limits.writes_burst, limits.writes_per_s)
+        self.kills = Rate(clock, limits.writes_burst, limits.writes_per_s)
+        """Of their own: a key that floods us with orders may stop trading all the same."""
         self.refused = Rate(clock, limits.refused_burst, limits.refused_per_s)
 
     def holder(self, words: str) -> ApiKey | None:
-        """Return whose key it is."""
-        return self._keys.holder(words) if 0 < len(words) <= KEY_CHARACTERS_MAX else None
+        """Return whose key it is; Unavailable where the keys can't be read: nobody is let in."""
+        if not 0 < len(words) <= KEY_CHARACTERS_MAX:
+            return None
+        try:
+            return self._keys.holder(words)
+        except (BadInput, OSError) as error:
+            LOG.error("keys can't be read: %s", error)
+            remedy = "look at the service's log; `ticklake kill` needs no key"
+            raise Unavailable("keys", "can't be read", remedy) from error
 
     def caller(self, scope: Scope, words: str) -> Caller | None:
         """Return who calls with these words of a key, "" for none; None: nobody we know."""
@@ -141,7 +150,10 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        refused = self._refused(scope, headers)
+        try:
+            refused = self._refused(scope, headers)
+        except Unavailable as error:
+            refused = of_error(error)
         if refused is not None:
             await refused(scope, receive, send)
             return
@@ -173,8 +185,9 @@ class Gate:
             fault = "needs a key" if not words else "has a key that is unknown or revoked"
             remedy = "Authorization: Bearer KEY, with one of: ticklake keys add NAME --role ROLE"
             return refusal(401, "request", fault, remedy)
-        wait_s = (self._doors.reads if looks else self._doors.writes).take(caller.id)
-        if wait_s:
+        is_kill = (scope["method"], path) == KILL
+        writes = self._doors.kills if is_kill else self._doors.writes
+        if wait_s := (self._doors.reads if looks else writes).take(caller.id):
             return _too_often(wait_s)
         scope.setdefault("state", {})["caller"] = caller
         return None

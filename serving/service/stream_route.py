@@ -20,6 +20,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from lake.errors import Unavailable
 from serving.service.gate import Caller
 from serving.service.hub import SLOW_CODE, Batch, Client
 from serving.service.limits import NAME, TICKERS_MAX
@@ -38,9 +39,9 @@ AUTH_S_MAX = 5.0
 KEY_LOOK_S = 1.0
 """Between two looks whether a client's key was revoked."""
 
-MESSAGES_BURST_S = 10.0
 NO_KEY_CODE = 4001
 TOO_MANY_CODE = 4029
+LATER_CODE = 1013
 BAD_CODE = 4400
 BAD_MAX = 5
 """Messages that make no sense, after which a client is let go."""
@@ -63,7 +64,11 @@ def stream_route(parts: Parts) -> APIRouter:
             await socket.close(NO_KEY_CODE)  # before it is accepted: an answer of 403
             return
         await socket.accept()
-        caller = await _caller(parts, socket)
+        try:
+            caller = await _caller(parts, socket)
+        except Unavailable as error:
+            await socket.close(LATER_CODE, f"{error.thing}: {error.fault}")
+            return
         if caller is None:
             await socket.close(NO_KEY_CODE, "needs a key")
             return
