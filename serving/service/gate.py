@@ -9,7 +9,6 @@ with a CORS header, so no other page may read what we say.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -27,8 +26,9 @@ from lake.clock import Clock
 from lake.errors import BadInput, TicklakeError, Unavailable
 from serving.service.answers import Json, of_error, refusal
 from serving.service.api_keys import ApiKey, KeyBook
+from serving.service.body import body_or_refusal, given_first
 from serving.service.counts import Counts
-from serving.service.limits import BODY_BYTES_MAX, BODY_S_MAX, Limits
+from serving.service.limits import Limits
 from serving.service.rate import Rate
 from serving.service.write_audit import WriteAudit
 
@@ -157,12 +157,12 @@ class Gate:
         if refused is not None:
             await refused(scope, receive, send)
             return
-        body = await _body_or_refusal(headers, receive)
+        body = await body_or_refusal(headers, receive)
         if isinstance(body, Json):
             await body(scope, receive, send)
             return
         if scope["method"] in LOOKS:
-            await self._app(scope, _given(body, receive), send)
+            await self._app(scope, given_first(body, receive), send)
             return
         await self._write(scope, body, receive, send)
 
@@ -229,68 +229,10 @@ class Gate:
                 return
             LOG.error("trading is stopped by %s without a line: %s", caller.name, error)
             scope["state"]["unaudited"] = f"{error.thing}: {error.fault}"
-        await self._app(scope, _given(body, receive), heard)
+        await self._app(scope, given_first(body, receive), heard)
 
     async def _note(self, said: Mapping[str, Any]) -> None:
         await to_thread.run_sync(self._audit.note, said, limiter=self._threads)
-
-
-class _TooLarge(Exception):
-    pass
-
-
-class _Gone(Exception):
-    pass
-
-
-async def _body_or_refusal(headers: Headers, receive: Receive) -> bytes | Json:
-    """Return a request's body, or why there is none."""
-    try:
-        async with asyncio.timeout(BODY_S_MAX):
-            return await _body(headers, receive)
-    except _TooLarge:
-        fault, remedy = f"is above {BODY_BYTES_MAX} bytes", "ask for less at once"
-        return refusal(413, "body", fault, remedy)
-    except TimeoutError:
-        fault = f"did not come in {BODY_S_MAX:.0f} s"
-        answer = refusal(408, "body", fault, "send it at once; nothing was done")
-        answer.headers["Connection"] = "close"
-        return answer
-    except _Gone:  # nobody hears it, but it is counted
-        return refusal(400, "body", "ended before its end", "send it whole; nothing was done")
-
-
-async def _body(headers: Headers, receive: Receive) -> bytes:
-    """Return a request's whole body; it is never held beyond its limit."""
-    length = headers.get("content-length", "0")
-    if not length.isascii() or not length.isdigit() or int(length) > BODY_BYTES_MAX:
-        raise _TooLarge
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > BODY_BYTES_MAX:
-            raise _TooLarge
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def _given(body: bytes, receive: Receive) -> Receive:
-    """Return a receive that gives this body first."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def _too_often(wait_s: float) -> Json:
