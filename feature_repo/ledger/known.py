@@ -117,7 +117,7 @@ class Known:
 
     @staticmethod
     def ask_ahead(connection: psycopg.Connection) -> None:
-        """Ask of nothing what commands will ask: the server then has tables and plans at hand."""
+        """Ask of nothing what commands will ask: the server then has at hand what that needs."""
         read_orders(connection, [""])
         last_positions(connection, [""])
         cash_of(connection, [""])

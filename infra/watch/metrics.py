@@ -31,7 +31,7 @@ INGEST = (
         "ticklake_intake_loop_delay_seconds",
         "histogram",
         SHARD,
-        "How late the socket reader's loop came to its next flush: the pause that a socket feels.",
+        "How late the socket reader's loop came to a flush in turn: the pause that a socket feels.",
     ),
     Metric(
         "ticklake_streams_frames_total",

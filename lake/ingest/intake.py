@@ -158,9 +158,11 @@ class Intake:
             self._seal()
 
     def want(self, frame: int) -> None:
-        """Have a flush be due before its time, for a frame's sake; any thread may."""
-        frame = min(frame, self._next_frame - 1)
-        if frame > self._wanted:
+        """Have a flush be due before its time, for a frame's sake; any thread may.
+
+        Nothing for a frame that is durable, was wanted before, or is none yet.
+        """
+        if max(self._wanted, self.durable_frame) < frame < self._next_frame:
             self._wanted = frame
             if self._loop is not None:
                 with suppress(RuntimeError):  # the loop has ended, its last flush with it

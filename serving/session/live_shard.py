@@ -163,8 +163,9 @@ class LiveShard(Closes):
     def _take(self, runs: Runs) -> bool:
         """Take frames beyond what was taken; return whether the day ended within them."""
         self._look_at_lag(runs[0][1])
-        if int(runs[-1][1].received_us[-1]) >= self.session.due_us:  # orders may come of its close
-            self._watch.want(Place(self._epoch, runs[-1][1].last_frame))
+        last = runs[-1][1]
+        if int(last.received_us[-1]) >= self.session.due_us and last.last_frame > self._on_disk:
+            self._watch.want(Place(self._epoch, last.last_frame))  # orders may come of the close
         tables: dict[str, list[pa.Table]] = {}
         through = self._through
         is_over = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from serving.streams import keys
 from serving.streams.keys import Place, place_of
@@ -45,11 +47,13 @@ class DurableWatch:
     def want(self, frame: Place) -> None:
         """Have the shard's ingest bring frames through this one to the disk now, not in its turn.
 
-        What is wanted already, or was before, is not asked for again.
+        What is wanted already, or was before, is not asked for again. A Redis that takes no writes
+        is not asked: the disk has its turn all the same.
         """
         if frame > max(self.mark, self._wanted):
             key = keys.wanted(self._shard, frame.epoch)
-            self._client.set(key, frame.frame, px=WANTED_MS)
+            with suppress(ResponseError):
+                self._client.set(key, frame.frame, px=WANTED_MS)
             self._wanted = frame
 
     def about(self, frame: Place) -> Answer:

@@ -221,7 +221,7 @@ class Publisher:
         else:
             self.breaker.good()
         self._said_durable = max(self._said_durable, durable)
-        if answers[-1] is not None:
+        if answers[-1] and answers[-1].isdigit():
             self.wanted(int(answers[-1]))
         return True
 
@@ -241,8 +241,6 @@ class Publisher:
             self._say_durable(pipe, durable)
         if self._passed_by and batch.commands:
             pipe.set(keys.whole_from(self._shard), batch.commands[0][0].frame)
-        if self.breaker.state != "closed":
-            pipe.ping()
         pipe.get(keys.wanted(self._shard, self._start.epoch))
         return list(pipe.execute(raise_on_error=False))
 

@@ -193,6 +193,7 @@ def test_frames_are_durable_as_the_ingest_says_and_redis_may_be_emptied(
     rests = FrameRests(client, CLOCK)
     rest = Rest(SHARD, (Place(1, 7),))
     assert rests.about(rest) == "waiting"
+    assert client.get(keys.wanted(SHARD, 1)) == b"7", "ingest is asked to hurry"
 
     def arrives() -> None:
         client.hset(keys.starts(SHARD), "1", 1)

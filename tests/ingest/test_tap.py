@@ -138,22 +138,31 @@ def test_a_flush_is_due_before_its_time_for_a_frame_that_somebody_waits_for(tmp_
     async def run() -> None:
         loop = asyncio.get_running_loop()
         assert await intake.due(0.001), "nobody waits"
-        for n in range(1, 4):
+        for n in range(1, 6, 2):
             lane.frames, lane.received_us = [b"[]"], [n]
             intake.hand_over()
             if n == 1:
                 intake.want(1)
                 assert not await intake.due(60.0)
-            else:  # from another thread, while it is waited for; of a frame that is not there yet
-                loop.run_in_executor(None, intake.want, n + 100)
+            else:  # from another thread, while it is waited for
+                loop.run_in_executor(None, intake.want, n)
                 assert not await intake.due(60.0)
             await intake.flush()
             assert seen.durable_frame == n
             intake.want(n)
             assert await intake.due(0.001), "it is durable"
+            intake.want(n + 1)
+            assert await intake.due(0.001), "no frame has that number yet"
+            lane.frames, lane.received_us = [b"[]"], [n]
+            intake.hand_over()
+            await intake.flush()
+            intake.want(n + 1)
+            assert await intake.due(0.001), "it became durable in its turn"
 
     asyncio.run(run())
-    intake.want(10**6)  # the loop has ended: nothing to do
+    lane.frames, lane.received_us = [b"[]"], [9]
+    intake.hand_over()
+    intake.want(7)  # the loop has ended: nothing to do
     journal.close()
 
 

@@ -53,6 +53,8 @@ def test_nothing_goes_to_the_ledger_before_its_frames_are_on_the_disk(
     for _ in range(5):
         world.turn()
     assert world.live._waiting
+    wanted = client.get(keys.wanted(world.shard, 1))
+    assert wanted is not None, "ingest is asked to hurry"
     world.ingest.sync()
     world.turn()
     assert not world.live._waiting

@@ -53,17 +53,27 @@ STEP_US = 8_000_000
 """An hour and a half: the features remember 30 minutes."""
 
 
-def decided(home: Path, version: str, cuts: tuple[int, ...]) -> list[Out]:
-    """Return what a session says whose log names a version from its first frame on."""
+def decided(home: Path, version: str, cuts: tuple[int, ...], *, ahead: bool = False) -> list[Out]:
+    """Return what a session says whose log names a version from its first frame on.
+
+    ahead: the next close is made ready at each cut, and some are taken as they were made.
+    """
     found, once, at = market(11, FRAMES, step_us=STEP_US), Once(exact=True), 0
     models = models_of(FOLLOWS, Models(home), SystemClock())
     outs: list[Out] = []
+    used = 0
     with Session(start(FOLLOWS), models=Answers(models)) as session:
         session.word(Word("model", 0, NOON_US, {"version": version}))
         for place in (*cuts, FRAMES):
+            due_us, is_ready = session.due_us, session._minutes._bars._ready is not None
             session.take(once.take([(FEED, found.frames(at, place))]).tables)
+            used += is_ready and session.due_us > due_us
             outs += session.drain()
             at = place
+            if ahead:
+                session.prepare(session.due_us - 1)
+                session._minutes._bars._making.result()
+    assert used > 3 if ahead else not used
     return outs
 
 
@@ -79,6 +89,7 @@ def test_a_model_s_session_is_decided_again_by_the_version_that_its_log_names(
     live = decided(tmp_path, version, (1, 40, 41, 300, 555))
     home.train("champion", seed=2)  # another champion by the time of the replay
     assert decided(tmp_path, version, ()) == live
+    assert decided(tmp_path, version, (*range(300, 360),), ahead=True) == live
     orders = [each.said for each in live if isinstance(each.said, Decided)]
     assert orders
     assert {each.model for each in orders} == {version}
