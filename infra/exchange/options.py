@@ -69,7 +69,7 @@ class ExchangeOptions:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8765
+    port: int = 8764
     key: str = ""
     seed: int = 1
     tickers: int = 2

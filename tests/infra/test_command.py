@@ -111,7 +111,7 @@ def test_a_home_that_is_no_folder_is_one_sentence_of_every_verb(
     ("words", "said"),
     [
         (["--truth", "/nowhere/log"], "--truth /nowhere/log: No such file or directory: use ano"),
-        (["--host", "host.invalid"], "host.invalid:8765: "),
+        (["--host", "host.invalid"], "host.invalid:8764: "),
         (["--port", "70000"], "--port: 70000 is out of bounds: use 0 to 65535"),
     ],
 )
