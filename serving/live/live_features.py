@@ -27,7 +27,8 @@ INTERVALS = ("1m", "5m", "1h", "1d")
 """Intervals that have features in the lake."""
 
 CHUNKS_MAX = 16
-"""Pieces of memory that a series' bars are in at most; each costs time whenever they are used."""
+"""Pieces of memory that a series of minutes is in at most; each costs time whenever they are used.
+Longer series are in one: their pieces would keep, for hours, what came with them in one table."""
 
 BEHIND = 64
 """Bars of a series, before the newest, that a correction may reach; it is an hour of minutes."""
@@ -90,7 +91,8 @@ class LiveFeatures:
             before = int(np.searchsorted(_times(bars), first_us))
             start = max(0, before - (self._set.lookback - 1))
             touched.append((key, bars.slice(start), before - start))
-            news[key] = _in_few(bars.slice(max(0, bars.num_rows - self._rows_max)))
+            last = bars.slice(max(0, bars.num_rows - self._rows_max))
+            news[key] = _in_few(last, CHUNKS_MAX if key[3] == INTERVALS[0] else 1)
         if not touched:
             return self._none, news
         return self._rows(touched, closed), news
@@ -156,9 +158,9 @@ def _is_beyond(put: pa.Table, bars: pa.Table) -> bool:
     return is_rising and (not len(bars) or _times(bars.slice(len(bars) - 1))[0] < times[0])
 
 
-def _in_few(bars: pa.Table) -> pa.Table:
-    """Return bars in a few pieces of memory; each minute adds one, and each costs time."""
-    is_many = bars.num_rows and bars["event_time"].num_chunks > CHUNKS_MAX
+def _in_few(bars: pa.Table, chunks_max: int) -> pa.Table:
+    """Return bars in so many pieces of memory at most, or in one; each new bar adds one."""
+    is_many = bars.num_rows and bars["event_time"].num_chunks > chunks_max
     return bars.combine_chunks() if is_many else bars
 
 
