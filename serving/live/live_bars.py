@@ -39,6 +39,10 @@ FOLD_ROWS = 5_000
 """Trades from which on those that wait become pieces of bars of a second: some 10 ms of the other
 thread then, instead of seconds when a busy minute closes."""
 
+READY_US = 200_000
+"""Time after a minute's end from which on its closing is made ready, so that it is there at once
+when it is due. A trade that comes later has it made again."""
+
 WAIT_S = 0.5
 
 CLOSED, CORRECTED, LATE = "closed", "corrected", "late"

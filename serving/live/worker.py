@@ -21,7 +21,7 @@ from lake.clock import Clock
 from lake.closes import Closes
 from lake.feeds.codec import Frames
 from serving.live.degraded import Degraded
-from serving.live.live_bars import BarStep, LiveBars
+from serving.live.live_bars import READY_US, BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
 from serving.live.newest import Newest, exchanges_of
 from serving.live.once import QUOTES, TRADES, Once, merged_runs
@@ -40,10 +40,6 @@ GRACE_US = 1_000_000
 
 AFTER_ROUNDS = 3
 """Rounds after a close in which what nobody waits for is done: models have spoken by then."""
-
-READY_US = 200_000
-"""Time after a minute's end from which on its closing is made ready, so that it is there at once
-when it is due. A trade that comes later has it made again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,13 @@ from feature_repo.trading.money import units_of
 from feature_repo.trading.streams import BAR_COLUMNS, times_of
 from lake.bars.kernel import MINUTE_US
 from lake.closes import Closes
-from serving.live.live_bars import CHANGE, CLOSED, BarStep, LiveBars
+from serving.live.live_bars import CHANGE, CLOSED, READY_US, BarStep, LiveBars
 from serving.live.live_features import LiveFeatures
 from serving.session.answers import Answers
 from serving.session.warm import Warm
 
 GRACE_US = 1_000_000
 """Time after a minute's end at which it closes, by the session's clock."""
-
-READY_US = 200_000
-"""Time after a minute's end from which on its closing may be made ready; a trade that comes later
-has it made again."""
 
 INTERVAL = "1m"
 
