@@ -111,6 +111,11 @@ class Intake:
         self.behind: Callable[[], int] = lambda: 0
         """Durable frames that the lake does not hold yet, as the mover last said."""
 
+    def show_to(self, tap: Tap) -> None:
+        """Have a tap see every frame from now on; what it wants durable becomes so at once."""
+        self.tap = tap
+        tap.wanted = self.want
+
     def lane(self, feed: str, connection: int, *, recorded: bool = False) -> Lane:
         """Open a lane for a connection, or for a recording: its times are none of our lag."""
         lane = Lane(feed, connection, recorded)

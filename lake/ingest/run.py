@@ -177,8 +177,7 @@ class _Ingest:
         """Run every feed until it is time to end; flush what came."""
         intake = Intake(journal, self._clock)
         if self._tap is not None:
-            intake.tap = self._tap(journal.shard, self._mover.epoch, journal.next_frame)
-            intake.tap.wanted = intake.want
+            intake.show_to(self._tap(journal.shard, self._mover.epoch, journal.next_frame))
         start = intake.durable_frame
         intake.behind = lambda: (
             intake.durable_frame - max(start, self.status.mover.get("lake_frame", 0))

@@ -12,6 +12,9 @@ HEAD_S_MAX = 5.0
 BODY_S_MAX = 10.0
 """Time that a request's head may take from its connection's or its own beginning, and its body."""
 
+UNREAD_S_MAX = 20.0
+"""Time that a client may take none of what is sent to it, of an answer or a stream."""
+
 ROWS_MAX = 1_000
 """Rows of one answer."""
 

@@ -1,13 +1,16 @@
 """The server of HTTP and WebSocket: uvicorn, and what it lacks for clients that are slow.
 
 Connections are few (CONNECTIONS_MAX): one that begins a request and does not end it, or begins
-none, is cut, or so many of them would keep everybody out, the kill switch among them. A handshake
-of TLS has asyncio's minute, before it counts.
+none, is cut, and so is one that does not take what it asked for, or so many of them would keep
+everybody out, the kill switch among them. A handshake of TLS has asyncio's minute, before it
+counts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from typing import Any
 
 import h11
@@ -17,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from serving.service.limits import BODY_S_MAX, HEAD_S_MAX, MESSAGE_BYTES_MAX
+from serving.service.limits import BODY_S_MAX, HEAD_S_MAX, MESSAGE_BYTES_MAX, UNREAD_S_MAX
 
 CUT_S = 2.0
 """Time that a client has to hear why it is cut, before its connection is dropped."""
@@ -49,8 +52,16 @@ class TimedProtocol(H11Protocol):
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin; the first head is waited for."""
+        """Begin; the first head is waited for.
+
+        What is not taken in UNREAD_S_MAX ends the connection, a WebSocket's too: no timer of ours
+        sees bytes that wait in the system, nor does its close.
+        """
         super().connection_made(transport)
+        if sys.platform == "linux":  # other systems have no such setting
+            taken: socket.socket = transport.get_extra_info("socket")
+            unread_ms = int(1_000 * UNREAD_S_MAX)
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         self._look()
 
     def data_received(self, data: bytes) -> None:

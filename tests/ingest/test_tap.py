@@ -46,7 +46,7 @@ class Seen:
 def opened(folder: Path, steps: Steps | None = None) -> tuple[Journal, Intake, Seen]:
     journal = Journal(folder, 0, segment_bytes_max=1 << 20, bytes_max=1 << 30, steps=steps)
     intake, seen = Intake(journal, SystemClock()), Seen()
-    intake.tap = seen
+    intake.show_to(seen)
     return journal, intake, seen
 
 
@@ -142,27 +142,27 @@ def test_a_flush_is_due_before_its_time_for_a_frame_that_somebody_waits_for(tmp_
             lane.frames, lane.received_us = [b"[]"], [n]
             intake.hand_over()
             if n == 1:
-                intake.want(1)
+                seen.wanted(1)
                 assert not await intake.due(60.0)
             else:  # from another thread, while it is waited for
-                loop.run_in_executor(None, intake.want, n)
+                loop.run_in_executor(None, seen.wanted, n)
                 assert not await intake.due(60.0)
             await intake.flush()
             assert seen.durable_frame == n
-            intake.want(n)
+            seen.wanted(n)
             assert await intake.due(0.001), "it is durable"
-            intake.want(n + 1)
+            seen.wanted(n + 1)
             assert await intake.due(0.001), "no frame has that number yet"
             lane.frames, lane.received_us = [b"[]"], [n]
             intake.hand_over()
             await intake.flush()
-            intake.want(n + 1)
+            seen.wanted(n + 1)
             assert await intake.due(0.001), "it became durable in its turn"
 
     asyncio.run(run())
     lane.frames, lane.received_us = [b"[]"], [9]
     intake.hand_over()
-    intake.want(7)  # the loop has ended: nothing to do
+    seen.wanted(7)  # the loop has ended: nothing to do
     journal.close()
 
 

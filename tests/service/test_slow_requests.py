@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from serving.service.limits import BODY_S_MAX, HEAD_S_MAX
+from serving.service.limits import BODY_S_MAX, HEAD_S_MAX, UNREAD_S_MAX
 from serving.service.server import CUT_S
 from tests.service.serving import CLOCK, WAIT_S_MAX, Served, served
 
@@ -19,6 +20,9 @@ LATE_S = 20.0
 
 PACE_S = 0.25
 HEAD = "POST /v1/orders HTTP/1.1\r\nHost: {place}\r\nContent-Length: 1000\r\n"
+LARGE, ANSWERS = "/page/vendor/lightweight-charts-5.2.1.mjs", 100
+"""More than the system holds of what is not taken."""
+
 HEALTH = "GET /v1/health HTTP/1.1\r\nHost: {place}\r\n\r\n"
 
 
@@ -80,3 +84,21 @@ def test_a_body_that_nobody_reads_does_not_hold_its_connection(service: Served) 
     found, took_s = answered(service, HEAD + "\r\n", b"x")
     assert found.startswith(b"HTTP/1.1 401")
     assert took_s < BODY_S_MAX + CUT_S + LATE_S
+
+
+def test_a_client_that_takes_none_of_its_answers_is_cut(service: Served) -> None:
+    place = urlsplit(service.url)
+    ask = f"GET {LARGE} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode()
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        raw.settimeout(WAIT_S_MAX)
+        raw.connect((place.hostname, place.port))
+        raw.sendall(ask * ANSWERS)
+        time.sleep(UNREAD_S_MAX + CUT_S)
+        size = 0
+        with suppress(ConnectionError):
+            while part := raw.recv(65_536):
+                size += len(part)
+    with service.http() as http:
+        whole = len(http.get(LARGE).content)
+    assert whole / 100 < size < ANSWERS * whole / 2
