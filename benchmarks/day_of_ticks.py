@@ -1,4 +1,4 @@
-"""The speed layer's memory over a day of ticks, sped up: a worker through a real Valkey.
+"""The live half's memory over a day of ticks, sped up, through a real Valkey.
 
     python benchmarks/day_of_ticks.py [--hours 24] [--rate 5000] [--tickers 100] [--holes]
         [--json]
@@ -6,11 +6,12 @@
 A clock that is moved by hand makes a second of events last as long as they need: one process offers
 a second's frames as an ingest does, another takes each event once, writes latest prices, closes
 bars and makes features, tells of it and serves it as a worker of `live` does, and acknowledges. It
-begins with windows that are full, as beside a lake.
-memory: of the worker and of Valkey at the end of each hour, MiB; grown: the last hour's as a share
-of the third's, by when caches are full (1: flat). --holes: no trade's id follows on another of its
-pair, which is what fills memory most.
-speed: how many seconds of the day pass in one.
+begins with windows that are full, as beside a lake. A scorer asks a LightGBM model of each minute,
+and tells; a service shows all of it to a client of its WebSocket. Nothing is kept in PostgreSQL.
+memory: of each process and of Valkey at the end of each hour, MiB; grown: the last hour's as a
+share of the third's, by when caches are full (1: flat). --holes: no trade's id follows on another
+of its pair, which is what fills memory most.
+speed: how many seconds of the day pass in one. heard: messages that the client was sent.
 """
 
 from __future__ import annotations
@@ -18,19 +19,29 @@ from __future__ import annotations
 import argparse
 import multiprocessing as mp
 import sys
+import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import orjson
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from _redis import measure_on_redis  # noqa: E402
+from _redis import redis_server, show  # noqa: E402
 from _seeds import seed_of  # noqa: E402
+from service import serve  # noqa: E402
 from speed_layer import frame  # noqa: E402
+from tick_to_signal import trained  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
+from infra.servers import ports  # noqa: E402
 from infra.servers.process import memory_bytes  # noqa: E402
 from lake.clock import ManualClock, SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
@@ -40,6 +51,10 @@ from serving.live.online import Online  # noqa: E402
 from serving.live.process import steady  # noqa: E402
 from serving.live.told import Teller  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
+from serving.signals.models import InUse, Seat  # noqa: E402
+from serving.signals.recorder import Recorder  # noqa: E402
+from serving.signals.scorer import Scorer, Updates  # noqa: E402
+from serving.signals.scoring import Spoken  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
 from serving.streams.publisher import Publisher  # noqa: E402
@@ -51,7 +66,7 @@ SECOND_US, HOUR_S = 1_000_000, 3_600
 FULL_H = 3
 """The hour by whose end windows and caches are full."""
 
-SENT_S_MAX, POLL_S = 60.0, 0.000_5
+SENT_S_MAX, POLL_S, AGAIN_S = 60.0, 0.000_5, 0.5
 PATIENCE_S = 60.0
 AHEAD_MAX = 4
 """Seconds that may wait for the worker."""
@@ -62,49 +77,103 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--rate", type=int, default=5_000)
+    parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--holes", action="store_true")
-    measure_on_redis(parser, measured)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with redis_server() as (address, home):
+        found = measured(address, home, options)
+    show(found, options.json)
 
 
-def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Run both sides; return the figures."""
-    context = mp.get_context("spawn")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=work, args=(address, options.tickers, theirs), daemon=True)
-    child.start()
-    assert ours.recv() == "ready"
-    assert child.pid is not None
+def measured(address: str, home: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Run all sides; return the figures."""
+    day = Day(address, options.tickers)
+    port = ports.choose(None)
+    pids = {**day.pids, "service": started(serve, address, home, port)}
+    heard = Listener(port, options.tickers)
     publisher = Publisher(address, 0, 1, 1, ManualClock(START_US))
-    memory: list[tuple[int, int]] = []
-    began, waiting = time.monotonic(), 0
+    memory: list[dict[str, int]] = []
+    began = time.monotonic()
     with connected(address) as client:
         for second in range(options.hours * HOUR_S):
             offer(publisher, second, options)
-            ours.send(second)
-            waiting += 1
             is_hour = (second + 1) % HOUR_S == 0
-            while waiting > (0 if is_hour else AHEAD_MAX):
-                assert ours.recv() == "taken"
-                waiting -= 1
+            day.tell(second, 0 if is_hour else AHEAD_MAX)
             if is_hour:
                 used = int(client.info("memory")["used_memory"])
-                memory.append((memory_bytes(child.pid) >> 20, used >> 20))
+                held = {name: memory_bytes(pid) for name, pid in pids.items()} | {"valkey": used}
+                memory.append({name: each >> 20 for name, each in held.items()})
                 print(f"hour {len(memory)}: {memory[-1]} MiB", file=sys.stderr, flush=True)
     passed_s = time.monotonic() - began
-    ours.send(None)
-    counted: dict[str, Any] = ours.recv()
-    child.join()
+    counted = day.end()
     publisher.close()
     full = memory[min(FULL_H, len(memory)) - 1]
     return {
         "offered": options.hours * HOUR_S * options.rate,
         "dropped": sum(publisher.queue.dropped.values()),
         **counted,
+        "heard": heard.messages,
         "speed": round(options.hours * HOUR_S / passed_s, 1),
-        "worker_mib": [each for each, _ in memory],
-        "valkey_mib": [each for _, each in memory],
-        "grown": [round(last / first, 3) for last, first in zip(memory[-1], full, strict=True)],
+        **{f"{name}_mib": [each[name] for each in memory] for name in full},
+        "grown": {name: round(memory[-1][name] / full[name], 3) for name in full},
     }
+
+
+class Day:
+    """The processes whose clock is moved by hand."""
+
+    def __init__(self, address: str, tickers: int) -> None:
+        self.pids: dict[str, int] = {}
+        self._pipes: list[Connection] = []
+        self._waiting = 0
+        for name, job in (("worker", work), ("scorer", score)):
+            ours, theirs = mp.get_context("spawn").Pipe()
+            self.pids[name] = started(job, address, tickers, theirs)
+            assert ours.recv() == "ready"
+            self._pipes.append(ours)
+
+    def tell(self, second: int, ahead: int) -> None:
+        """Tell of a second; wait until no more than so many wait for each."""
+        for pipe in self._pipes:
+            pipe.send(second)
+        self._waiting += 1
+        while self._waiting > ahead:
+            assert [pipe.recv() for pipe in self._pipes] == ["taken"] * len(self._pipes)
+            self._waiting -= 1
+
+    def end(self) -> dict[str, Any]:
+        """End them; return what they counted."""
+        for pipe in self._pipes:
+            pipe.send(None)
+        return {name: each for pipe in self._pipes for name, each in pipe.recv().items()}
+
+
+def started(job: Any, *words: Any) -> int:
+    """Start a process that ends with this one; return its number."""
+    child = mp.get_context("spawn").Process(target=job, args=words, daemon=True)
+    child.start()
+    assert child.pid is not None
+    return child.pid
+
+
+class Listener:
+    """A client of the service that takes whatever it is sent."""
+
+    def __init__(self, port: int, tickers: int) -> None:
+        self.messages = 0
+        self._url = f"ws://127.0.0.1:{port}/v1/stream"
+        names = [f"X:C{n}USD" for n in range(tickers)]
+        self._asked = orjson.dumps({"action": "subscribe", "tickers": names}).decode()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            with suppress(OSError, ConnectionClosed), connect(self._url, max_size=None) as stream:
+                stream.send(self._asked)
+                for _ in stream:
+                    self.messages += 1
+            time.sleep(AGAIN_S)
 
 
 def offer(publisher: Publisher, second: int, options: argparse.Namespace) -> None:
@@ -158,6 +227,33 @@ def take(worker: Worker, online: Online, clock: ManualClock, counted: dict[str, 
         counted["bars"] += found.bars.num_rows
         counted["features"] += found.features.num_rows
         online.push(found.features, clock.now_us())
+
+
+class NotKept(Recorder):
+    """Keeps nothing of what was said."""
+
+    def put(self, spoken: Sequence[Spoken]) -> None:
+        """Forget it."""
+
+
+def score(address: str, tickers: int, parent: Connection) -> None:
+    """Be the scorer: hear each second's minutes until there is none."""
+    clock = ManualClock(START_US)
+    client = connected(address, wait_s=PATIENCE_S)
+    use = {"bench": InUse("bench", {"champion": Seat(1, trained())})}
+    scorer = Scorer(client, NotKept(""), clock, lambda: use, dict)
+    scorer.begin()
+    updates = Updates(client, clock)
+    steady()
+    parent.send("ready")
+    signals = 0
+    while (second := parent.recv()) is not None:
+        clock.advance(max(0, START_US + (second + 1) * SECOND_US - clock.now_us()))
+        rows = updates.read(1)
+        signals += len(scorer.score(rows)) if rows else 0
+        scorer.foresee(updates.ahead())
+        parent.send("taken")
+    parent.send({"signals": signals})
 
 
 if __name__ == "__main__":

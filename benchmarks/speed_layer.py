@@ -93,7 +93,7 @@ def frame(n: int, now_us: int, tickers: int, *, with_holes: bool = False) -> byt
     number = n if with_holes else n // 2 // tickers
     if n % 2:
         return (
-            f'[{{"ev":"XT","pair":"{pair}","p":{100 + n % 7},"s":0.5,"t":{t},'
+            f'[{{"ev":"XT","pair":"{pair}","p":{100 + n % 7},"s":{n % 11}.5,"t":{t},'
             f'"c":[2],"i":"{number}","x":1,"r":{t}}}]'
         ).encode()
     return (
