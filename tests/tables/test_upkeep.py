@@ -39,6 +39,7 @@ from lake.tables.warehouse_io import WarehouseIO
 from lake.trino_session import LostRace, Trino, connect_trino
 from lake.views.client import Client
 from lake.warehouse import Folder, Warehouse
+from tests.conftest import Databases
 from tests.path.lakehouse import Lakehouse, stream
 from tests.stack.emptied import emptied
 
@@ -80,21 +81,23 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield Place(*emptied(Path(home)), session)
 
 
-@pytest.fixture
-def rows(migrated_dsn: str, tmp_path: Path) -> pa.Table:
-    """Return a few trades, by way of a small lakehouse of its own."""
-    lakehouse = Lakehouse(migrated_dsn, tmp_path / "other")
+@pytest.fixture(scope="module")
+def rows(
+    databases: Databases, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> pa.Table:
+    """Return a few trades, by way of a small lakehouse of their own."""
+    name = databases.create(migrated_template)
+    lakehouse = Lakehouse(databases.dsn(name), tmp_path_factory.mktemp("other"))
     lakehouse.journal(stream(0, 5))
     assert lakehouse.move() == 0
-    with Client(migrated_dsn) as client:
+    with Client(lakehouse.dsn) as client:
         found = client.arrow(f"SELECT * FROM {DATASET} ORDER BY seq")
-    with psycopg.connect(migrated_dsn, autocommit=True) as connection:
-        connection.execute("DELETE FROM public.iceberg_tables")
+    databases.drop(name)
     return found
 
 
 @pytest.fixture
-def table(rows: pa.Table, place: Place) -> Iterator[LakeTable]:
+def table(place: Place) -> Iterator[LakeTable]:
     with psycopg.connect(place.dsn, autocommit=True) as connection:
         connection.execute("DELETE FROM market.leases")
         lease = take(connection, COMMITTER)
