@@ -29,8 +29,11 @@ from serving.live.newest import INSTRUMENT, texts
 from serving.live.worker import AFTER_ROUNDS, Round
 from serving.streams import keys
 
-UPDATES_MAX = 5_000
-"""Entries that a shard's stream of updates keeps: minutes of them."""
+UPDATES_MIN, UPDATES_MAX, UPDATES_BYTES = 20, 5_000, 64_000_000
+"""Entries that a shard's stream of updates keeps: as many as take about so many bytes."""
+
+MEAN_OF = 256
+"""Entries whose mean says how many that is."""
 
 BARS_MAX = 500
 """Bars that are kept of each instrument and interval."""
@@ -109,9 +112,11 @@ NOTHING = _Closing()
 class Teller:
     """Effects of one shard's worker, and what it does after those of a close."""
 
-    def __init__(self, shard: int) -> None:
+    def __init__(self, shard: int, *, updates_bytes: int = UPDATES_BYTES) -> None:
         self._shard = shard
         self._stream = keys.updates(shard)
+        self._updates_bytes = updates_bytes
+        self._mean_bytes = 0.0
         self._ready = NOTHING
         self._told_ahead = NOTHING
         self._told = NOTHING
@@ -160,8 +165,9 @@ class Teller:
             "features": orjson.Fragment(closing.features),
         }
         pipe.sadd(keys.SHARDS, self._shard)
-        entry: Any = {UPDATE: orjson.dumps(update)}
-        pipe.xadd(self._stream, entry, maxlen=UPDATES_MAX, approximate=True)
+        raw = orjson.dumps(update)
+        entry: Any = {UPDATE: raw}
+        pipe.xadd(self._stream, entry, maxlen=self._updates_kept(len(raw)), approximate=True)
         if closing.feature_names:
             told = dict(closing.more)
             if closing is self._told_ahead:
@@ -179,6 +185,12 @@ class Teller:
         ):
             if names:
                 pipe.eval(script, len(names), *names, *kept)
+
+    def _updates_kept(self, size: int) -> int:
+        """Return how many entries the stream is to keep, with one of this size."""
+        mean = self._mean_bytes or size
+        self._mean_bytes = mean + (size - mean) / MEAN_OF
+        return max(UPDATES_MIN, min(UPDATES_MAX, int(self._updates_bytes / self._mean_bytes)))
 
     def _tell_minute(self, pipe: Pipeline, entry: Mapping[bytes, bytes]) -> None:
         kept = MINUTES_BYTES // max(1, sum(map(len, entry.values())))

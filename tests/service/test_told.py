@@ -21,7 +21,17 @@ from lake.clock import ManualClock, SystemClock
 from lake.ingest.intake import Slice
 from serving.live.once import Once
 from serving.live.seed import nothing_before
-from serving.live.told import AGAIN, AHEAD, BARS_MAX, MISSED, SAME, UPDATE, Teller, digest
+from serving.live.told import (
+    AGAIN,
+    AHEAD,
+    BARS_MAX,
+    MISSED,
+    SAME,
+    UPDATE,
+    UPDATES_MIN,
+    Teller,
+    digest,
+)
 from serving.live.worker import AFTER_ROUNDS, Round, Worker
 from serving.service.board import Board
 from serving.streams import keys, reader
@@ -207,6 +217,24 @@ def test_what_was_not_told_ahead_is_told_whole(told: dict[str, Any]) -> None:
     _commands(ready, replace(closing, bars=None, gone=None, features=None))
     late = replace(closing, features=closing.features.slice(0))  # made again, for what came late
     assert UPDATE in _of_minutes(_commands(ready, late), 7)
+
+
+@pytest.mark.parametrize("instruments", [1, 300])
+def test_updates_take_so_many_bytes_however_large_each_is(
+    told: dict[str, Any], client: Redis, instruments: int
+) -> None:
+    (price, *_), *_ = (each["prices"] for each in told["updates"] if each["prices"])
+    many = Round(Place(1, 1), 0, prices=[price] * instruments)
+    shard = next(SHARDS)
+    teller, stream = Teller(shard, updates_bytes=400_000), keys.updates(shard)
+    for n in range(1_000):
+        pipe = client.pipeline()
+        teller(pipe, replace(many, received_us=n))
+        pipe.execute()
+    size: Any = client.memory_usage(stream, samples=0)
+    assert 200_000 < size < 600_000 or client.xlen(stream) == UPDATES_MIN
+    newest: Any = client.xrevrange(stream, count=1)
+    assert orjson.loads(newest[0][1][UPDATE])["received_us"] == n
 
 
 def test_who_begins_keeps_what_one_that_died_had_told(told: dict[str, Any], client: Redis) -> None:
