@@ -19,7 +19,9 @@ from serving.signals.prediction import Prediction, as_told, of_told
 from serving.streams import keys
 
 FIELD = b"s"
-ENTRIES_MAX = 2_000
+ENTRIES_MIN, ENTRIES_MAX, SIGNALS_BYTES = 20, 2_000, 32_000_000
+"""Entries that the stream keeps: as many like the newest as take so many bytes."""
+
 ENTRIES_AT_ONCE = 50
 HELD_MAX = 1_000
 """Newest predictions that a reader keeps."""
@@ -32,8 +34,9 @@ def text_of(said: Prediction) -> bytes:
 
 def tell(client: Redis, texts: Iterable[bytes]) -> None:
     """Add an entry. Raises redis.RedisError."""
-    entry: Any = {FIELD: b"[" + b",".join(texts) + b"]"}
-    client.xadd(keys.SIGNALS, entry, maxlen=ENTRIES_MAX, approximate=True)
+    said = b"[" + b",".join(texts) + b"]"
+    kept = max(ENTRIES_MIN, min(ENTRIES_MAX, SIGNALS_BYTES // len(said)))
+    client.xadd(keys.SIGNALS, {FIELD: said}, maxlen=kept, approximate=True)
 
 
 class NewestSignals:

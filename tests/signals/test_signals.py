@@ -32,7 +32,8 @@ from serving.signals.predictor import LivePredictor
 from serving.signals.recorder import Recorder, record
 from serving.signals.scorer import SCORED_MS, Scorer, Updates
 from serving.signals.scoring import FRESH_US, Told, decided, told_of
-from serving.signals.told_signals import NewestSignals
+from serving.signals.told_signals import SIGNALS_BYTES, NewestSignals
+from serving.signals.told_signals import tell as tell_signals
 from serving.streams import keys
 from serving.streams.connect import connected
 from tests.conftest import Databases
@@ -253,6 +254,17 @@ def test_what_waits_is_bounded_and_goes_once_the_database_is_back(service_dsn: s
     recorder.end()
     recorder.run()
     assert recorder.recorded == 30
+
+
+def test_what_is_told_takes_so_many_bytes_however_much_it_is(client: Redis) -> None:
+    client.delete(keys.SIGNALS)
+    for n in range(50):
+        tell_signals(client, [b"%d" % n, b'"' + b"s" * 1_000_000 + b'"'])
+    size: Any = client.memory_usage(keys.SIGNALS, samples=0)
+    newest: Any = client.xrevrange(keys.SIGNALS, count=1)
+    client.delete(keys.SIGNALS)
+    assert SIGNALS_BYTES / 2 < size < 1.2 * SIGNALS_BYTES
+    assert orjson.loads(newest[0][1][b"s"])[0] == n
 
 
 def test_updates_that_can_t_be_read_are_left(client: Redis) -> None:
