@@ -17,11 +17,11 @@ speed: how many seconds of the day pass in one. heard: messages that the client 
 from __future__ import annotations
 
 import argparse
+import importlib
 import multiprocessing as mp
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -34,11 +34,10 @@ from websockets.sync.client import connect
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
+from _day import PATIENCE_S, SECOND_US, START_US  # noqa: E402
 from _redis import redis_server, show  # noqa: E402
 from _seeds import seed_of  # noqa: E402
-from service import serve  # noqa: E402
 from speed_layer import frame  # noqa: E402
-from tick_to_signal import trained  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from infra.servers import ports  # noqa: E402
@@ -51,23 +50,15 @@ from serving.live.online import Online  # noqa: E402
 from serving.live.process import steady  # noqa: E402
 from serving.live.told import Teller  # noqa: E402
 from serving.live.worker import Worker  # noqa: E402
-from serving.signals.models import InUse, Seat  # noqa: E402
-from serving.signals.recorder import Recorder  # noqa: E402
-from serving.signals.scorer import Scorer, Updates  # noqa: E402
-from serving.signals.scoring import Spoken  # noqa: E402
 from serving.streams import reader  # noqa: E402
 from serving.streams.connect import connected  # noqa: E402
 from serving.streams.publisher import Publisher  # noqa: E402
 
-START_US = 1_700_006_400_000_000
-"""A midnight, UTC."""
-
-SECOND_US, HOUR_S = 1_000_000, 3_600
+HOUR_S = 3_600
 FULL_H = 3
 """The hour by whose end windows and caches are full."""
 
 SENT_S_MAX, POLL_S, AGAIN_S = 60.0, 0.000_5, 0.5
-PATIENCE_S = 60.0
 AHEAD_MAX = 4
 """Seconds that may wait for the worker."""
 
@@ -90,7 +81,7 @@ def measured(address: str, home: Path, options: argparse.Namespace) -> dict[str,
     """Run all sides; return the figures."""
     day = Day(address, options.tickers)
     port = ports.choose(None)
-    pids = {**day.pids, "service": started(serve, address, home, port)}
+    pids = {**day.pids, "service": started(loaded, "service", "serve", address, home, port)}
     heard = Listener(port, options.tickers)
     publisher = Publisher(address, 0, 1, 1, ManualClock(START_US))
     memory: list[dict[str, int]] = []
@@ -127,9 +118,13 @@ class Day:
         self.pids: dict[str, int] = {}
         self._pipes: list[Connection] = []
         self._waiting = 0
-        for name, job in (("worker", work), ("scorer", score)):
+        jobs: dict[str, tuple[Any, ...]] = {
+            "worker": (work,),
+            "scorer": (loaded, "_day_scorer", "score"),
+        }
+        for name, job in jobs.items():
             ours, theirs = mp.get_context("spawn").Pipe()
-            self.pids[name] = started(job, address, tickers, theirs)
+            self.pids[name] = started(*job, address, tickers, theirs)
             assert ours.recv() == "ready"
             self._pipes.append(ours)
 
@@ -155,6 +150,11 @@ def started(job: Any, *words: Any) -> int:
     child.start()
     assert child.pid is not None
     return child.pid
+
+
+def loaded(module: str, job: str, *words: Any) -> None:
+    """Do the job of a module that only its process loads: what it takes is not another's memory."""
+    getattr(importlib.import_module(module), job)(*words)
 
 
 class Listener:
@@ -227,33 +227,6 @@ def take(worker: Worker, online: Online, clock: ManualClock, counted: dict[str, 
         counted["bars"] += found.bars.num_rows
         counted["features"] += found.features.num_rows
         online.push(found.features, clock.now_us())
-
-
-class NotKept(Recorder):
-    """Keeps nothing of what was said."""
-
-    def put(self, spoken: Sequence[Spoken]) -> None:
-        """Forget it."""
-
-
-def score(address: str, tickers: int, parent: Connection) -> None:
-    """Be the scorer: hear each second's minutes until there is none."""
-    clock = ManualClock(START_US)
-    client = connected(address, wait_s=PATIENCE_S)
-    use = {"bench": InUse("bench", {"champion": Seat(1, trained())})}
-    scorer = Scorer(client, NotKept(""), clock, lambda: use, dict)
-    scorer.begin()
-    updates = Updates(client, clock)
-    steady()
-    parent.send("ready")
-    signals = 0
-    while (second := parent.recv()) is not None:
-        clock.advance(max(0, START_US + (second + 1) * SECOND_US - clock.now_us()))
-        rows = updates.read(1)
-        signals += len(scorer.score(rows)) if rows else 0
-        scorer.foresee(updates.ahead())
-        parent.send("taken")
-    parent.send({"signals": signals})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,9 @@
+"""When a day of ticks begins, and how long its processes wait for Redis."""
+
+from __future__ import annotations
+
+START_US = 1_700_006_400_000_000
+"""A midnight, UTC."""
+
+SECOND_US = 1_000_000
+PATIENCE_S = 60.0
