@@ -23,8 +23,8 @@ from infra.servers.process import wait_until
 from lake.clock import Clock, SystemClock
 from lake.errors import BadInput, TicklakeError, Unavailable
 
-READY_S_MAX = 120.0
-"""Seconds that MLflow has to make its tables."""
+READY_S_MAX, LOOK_S = 120.0, 1.0
+"""Time that MLflow has to make its tables, and between two looks for them."""
 
 DATABASE = "MLFLOW_BACKEND_STORE_URI"
 PASSWORDS = {USER: "MLFLOW_AUTH_ADMIN_PASSWORD", READS_MODELS: "SERVICE_PASSWORD"}
@@ -103,7 +103,7 @@ def main(dsn: str, passwords: Mapping[str, str], clock: Clock) -> None:
             fault = f"its database: {' '.join(str(error).split())}"
             return False
 
-    if not wait_until(clock, written, READY_S_MAX):
+    if not wait_until(clock, written, READY_S_MAX, LOOK_S):
         raise Unavailable("MLflow", fault, "see to it, and to its server, then start this again")
 
 

@@ -86,13 +86,15 @@ def boot_us() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("btime "))) * 1_000_000
 
 
-def wait_until(clock: Clock, condition: Callable[[], bool], seconds_max: float) -> bool:
+def wait_until(
+    clock: Clock, condition: Callable[[], bool], seconds_max: float, every_s: float = POLL_S
+) -> bool:
     """Poll until the condition holds; return False when the time is over."""
     end_us = clock.monotonic_us() + int(seconds_max * 1_000_000)
     while not condition():
         if clock.monotonic_us() >= end_us:
             return False
-        clock.sleep(POLL_S)
+        clock.sleep(every_s)
     return True
 
 

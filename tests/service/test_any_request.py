@@ -107,7 +107,7 @@ def test_no_request_that_is_wrong_is_answered_with_a_fault_of_ours(service: Serv
 
     url = f"{service.url}/v1/openapi.json"
     assert len(asked(GenerationMode.NEGATIVE, look, url)) >= 10
-    assert sum(refused) > len(refused) / 2
+    assert sum(refused) > len(refused) / 4  # what is made wrong may happen to be allowed
 
 
 def test_no_header_is_answered_with_a_fault_of_ours(service: Served) -> None:
