@@ -5,5 +5,4 @@ from __future__ import annotations
 START_US = 1_700_006_400_000_000
 """A midnight, UTC."""
 
-SECOND_US = 1_000_000
 PATIENCE_S = 60.0

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+from _day import PATIENCE_S, START_US
+from tick_to_signal import trained
 
-from _day import PATIENCE_S, SECOND_US, START_US  # noqa: E402
-from tick_to_signal import trained  # noqa: E402
-
-from lake.clock import ManualClock  # noqa: E402
-from serving.live.process import steady  # noqa: E402
-from serving.signals.models import InUse, Seat  # noqa: E402
-from serving.signals.recorder import Recorder  # noqa: E402
-from serving.signals.scorer import Scorer, Updates  # noqa: E402
-from serving.signals.scoring import Spoken  # noqa: E402
-from serving.streams.connect import connected  # noqa: E402
+from lake.bars.kernel import SECOND_US
+from lake.clock import ManualClock
+from serving.live.process import steady
+from serving.signals.models import InUse, Seat
+from serving.signals.recorder import Recorder
+from serving.signals.scorer import Scorer, Updates
+from serving.signals.scoring import Spoken
+from serving.streams.connect import connected
 
 
 class NotKept(Recorder):

@@ -32,11 +32,14 @@ def redis_server() -> Iterator[tuple[str, Path]]:
 def measure_on_redis(
     parser: argparse.ArgumentParser, measured: Callable[[str, argparse.Namespace], dict[str, Any]]
 ) -> None:
-    """Measure at the address of a Valkey, and print; adds the options that all have."""
+    """Measure at the address of a Valkey, and print; adds the options that all have.
+
+    options.home: its folder, for what else has files.
+    """
     parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with redis_server() as (address, _):
+    with redis_server() as (address, options.home):
         found = measured(address, options)
     show(found, options.json)
 

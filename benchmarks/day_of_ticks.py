@@ -34,14 +34,15 @@ from websockets.sync.client import connect
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from _day import PATIENCE_S, SECOND_US, START_US  # noqa: E402
-from _redis import redis_server, show  # noqa: E402
+from _day import PATIENCE_S, START_US  # noqa: E402
+from _redis import measure_on_redis  # noqa: E402
 from _seeds import seed_of  # noqa: E402
 from speed_layer import frame  # noqa: E402
 
 from feature_repo.feature_set import MARKET  # noqa: E402
 from infra.servers import ports  # noqa: E402
 from infra.servers.process import memory_bytes  # noqa: E402
+from lake.bars.kernel import SECOND_US  # noqa: E402
 from lake.clock import ManualClock, SystemClock  # noqa: E402
 from lake.ingest.intake import Slice  # noqa: E402
 from serving.live.live_features import INTERVALS  # noqa: E402
@@ -68,20 +69,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--rate", type=int, default=5_000)
-    parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--holes", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with redis_server() as (address, home):
-        found = measured(address, home, options)
-    show(found, options.json)
+    measure_on_redis(parser, measured)
 
 
-def measured(address: str, home: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measured(address: str, options: argparse.Namespace) -> dict[str, Any]:
     """Run all sides; return the figures."""
     day = Day(address, options.tickers)
     port = ports.choose(None)
-    pids = {**day.pids, "service": started(loaded, "service", "serve", address, home, port)}
+    service = started(loaded, "service", "serve", address, options.home, port)
+    pids = {**day.pids, "service": service}
     heard = Listener(port, options.tickers)
     publisher = Publisher(address, 0, 1, 1, ManualClock(START_US))
     memory: list[dict[str, int]] = []

@@ -28,6 +28,7 @@ from serving.live.live_bars import CHANGE, CLOSED
 from serving.live.newest import INSTRUMENT, texts
 from serving.live.worker import AFTER_ROUNDS, Round
 from serving.streams import keys
+from serving.streams.bound import entries_kept
 
 UPDATES_MIN, UPDATES_MAX, UPDATES_BYTES = 20, 5_000, 64_000_000
 """Entries that a shard's stream of updates keeps: as many as take about so many bytes."""
@@ -190,11 +191,11 @@ class Teller:
         """Return how many entries the stream is to keep, with one of this size."""
         mean = self._mean_bytes or size
         self._mean_bytes = mean + (size - mean) / MEAN_OF
-        return max(UPDATES_MIN, min(UPDATES_MAX, int(self._updates_bytes / self._mean_bytes)))
+        return entries_kept(self._updates_bytes, self._mean_bytes, UPDATES_MIN, UPDATES_MAX)
 
     def _tell_minute(self, pipe: Pipeline, entry: Mapping[bytes, bytes]) -> None:
-        kept = MINUTES_BYTES // max(1, sum(map(len, entry.values())))
-        kept = max(MINUTES_MIN, min(MINUTES_MAX, kept))
+        size = sum(map(len, entry.values()))
+        kept = entries_kept(MINUTES_BYTES, size, MINUTES_MIN, MINUTES_MAX)
         pipe.xadd(keys.minutes(self._shard), cast("Any", entry), maxlen=kept)
 
     def _closing(self, given: Round) -> _Closing:

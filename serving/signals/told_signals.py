@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from lake.errors import Unavailable
 from serving.signals.prediction import Prediction, as_told, of_told
 from serving.streams import keys
+from serving.streams.bound import entries_kept
 
 FIELD = b"s"
 ENTRIES_MIN, ENTRIES_MAX, SIGNALS_BYTES = 20, 2_000, 32_000_000
@@ -35,7 +36,7 @@ def text_of(said: Prediction) -> bytes:
 def tell(client: Redis, texts: Iterable[bytes]) -> None:
     """Add an entry. Raises redis.RedisError."""
     said = b"[" + b",".join(texts) + b"]"
-    kept = max(ENTRIES_MIN, min(ENTRIES_MAX, SIGNALS_BYTES // len(said)))
+    kept = entries_kept(SIGNALS_BYTES, len(said), ENTRIES_MIN, ENTRIES_MAX)
     client.xadd(keys.SIGNALS, {FIELD: said}, maxlen=kept, approximate=True)
 
 

@@ -103,11 +103,14 @@ def test_no_request_that_is_wrong_is_answered_with_a_fault_of_ours(service: Serv
     refused = []
 
     def look(case: schemathesis.Case) -> None:
-        refused.append(is_answered(service, case) >= 400)
+        is_refused = is_answered(service, case) >= 400
+        of = case.operation  # without these only the key is wrong, and a right one was sent
+        if of.path_parameters or of.query or of.body:
+            refused.append(is_refused)
 
     url = f"{service.url}/v1/openapi.json"
     assert len(asked(GenerationMode.NEGATIVE, look, url)) >= 10
-    assert sum(refused) > len(refused) / 4  # what is made wrong may happen to be allowed
+    assert sum(refused) > len(refused) / 2
 
 
 def test_no_header_is_answered_with_a_fault_of_ours(service: Served) -> None:
