@@ -122,7 +122,7 @@ def _split(raw: bytes) -> list[Any]:
 def _trades(events: _Events, frames: Frames, place: Int64, feed: str) -> tuple[Columns, Bool]:
     own, ok = _shared(events, frames, place, feed)
     ok &= _amounts(events, own, {"price": "p", "size": "s"})
-    ids = events.values("i")
+    ids = [str(each) if type(each) is int else each for each in events.values("i")]
     right = [_is_trade_id(each) for each in ids]
     sides = [_side(each) for each in events.values("c")]
     if not all(right):

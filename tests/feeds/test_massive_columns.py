@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake.feeds.codec import Decoded
+from lake.feeds.codec import Decoded, frames_of
 from lake.feeds.massive import MassiveCodec
 from lake.feeds.massive_columns import MassiveColumns
 from lake.feeds.massive_lists import MassiveLists
+from tests.exchange.listening import ANSWER_S_MAX, exchange, statuses, subscribed
 from tests.feeds.generated_frames import NOW_MS, NOW_US, assert_same, changed, written
 
 TRADE = {
@@ -96,6 +98,28 @@ def test_same_as_reference_for_any_frames(raw: list[bytes], received_us: int) ->
 def test_one_odd_frame_among_right_ones_changes_only_itself(odd: bytes) -> None:
     raw = [right()] * 3 + [odd] + [right()] * 3
     assert same(raw).events == same([odd]).events + 12
+
+
+@pytest.mark.parametrize("number", [b"14272084", b'"14272084"', b"0", b"9007199254740993"])
+def test_plain_frames_by_lists_need_no_reference(number: bytes) -> None:
+    raw = [right().replace(b"14272084", number)] * 3
+    rows, rest = MassiveLists("sim").plain(frames_of(raw))
+    assert rest is None
+    assert rows["crypto_trades"].texts("trade_id") == [number.decode().strip('"')] * 3
+    assert len(rows["crypto_quotes"]) == 3
+    same(raw)
+
+
+def test_frames_of_the_simulated_exchange_by_lists_need_no_reference() -> None:
+    async def scenario() -> list[bytes]:
+        async with exchange(rate=2_000) as (_, url), subscribed(url, "XT.*", "XQ.*") as socket:
+            await statuses(socket, 2)
+            async with asyncio.timeout(ANSWER_S_MAX):
+                return [await socket.recv(decode=False) for _ in range(50)]
+
+    rows, rest = MassiveLists("sim").plain(frames_of(asyncio.run(scenario())))
+    assert rest is None
+    assert min(len(found) for found in rows.values()) > 0
 
 
 TRAPS = [
