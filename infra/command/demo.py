@@ -41,28 +41,40 @@ from lake.views.client import Client
 from lake.warehouse import warehouse_of
 
 SECONDS_MIN, SECONDS_MAX = 2.0, 3_600.0
+SECONDS, RATE = 20.0, 20_000
+LIVE_S, LIVE_RATE = 30.0, 2_000
+"""How long, and how many events a second, where nothing else is said."""
+
 FOLDER = "demo"
 PICTURE = "candles.png"
 
 
 @click.command()
-@click.option(
-    "--for", "for_s", type=Duration(), default="20s", show_default=True, help="Time to ingest."
-)
-@click.option("--rate", type=Count(), default="20k", show_default=True, help="Events per second.")
+@click.option("--for", "for_s", type=Duration(), help="Time to ingest; 20s, with --live 30s.")
+@click.option("--rate", type=Count(), help="Events per second; 20k, with --live 2k.")
 @click.option("--live", is_flag=True, help="Trade on paper beside it, with the live page.")
 @click.option("--keep", is_flag=True, help="Leave the servers running afterwards.")
 @verb
 def demo(
-    settings: Settings, for_s: float, rate: int, live: bool, keep: bool, as_json: bool
+    settings: Settings,
+    for_s: float | None,
+    rate: int | None,
+    live: bool,
+    keep: bool,
+    as_json: bool,
 ) -> Answer:
     """Show the main job: socket to journal to hot tier to lake to SQL, and the proof.
 
     The lake is one of its own, DIR/demo; what earlier demos left there stays. The simulated
     exchange errs on purpose: it repeats trades, breaks frames, and cuts the connection. Nothing is
     left running unless --keep. With --live a strategy trades on paper meanwhile: its orders are
-    shown, the ledger is verified, and its decisions are made again from journal and lake.
+    shown, the ledger is verified, and its decisions are made again from journal and lake; it is
+    slower, so that two cores have enough for all that runs, and replays no recording.
     """
+    if for_s is None:
+        for_s = LIVE_S if live else SECONDS
+    if rate is None:
+        rate = LIVE_RATE if live else RATE
     if not SECONDS_MIN <= for_s <= SECONDS_MAX:
         bounds = f"use {SECONDS_MIN:g}s to {SECONDS_MAX:g}s"
         raise WrongUse("--for", f"{for_s:g} s is out of bounds", bounds)
@@ -112,7 +124,7 @@ class Show:
 
     def ingest(self, dsn: str, rate: int, *, live: bool) -> dict[str, Any]:
         """Ingest the simulated exchange, and a recording where there is one, under the panel."""
-        self.recording = recording_in(self.settings.data)
+        self.recording = None if live else recording_in(self.settings.data)
         feeds = ["sim", *([f"replay:{self.recording}"] if self.recording else [])]
         lags = Lags()
         beside = trading(self.home, self.clock) if live else nullcontext("")
@@ -200,6 +212,9 @@ class Show:
         found = traded(self.here, dsn, self.clock, ORDERS_SHOWN)
         columns = ("client_order_id", "ticker", "side", "filled_size", "size", "current_state")
         self.page.table(columns, [[each[name] for name in columns] for each in found.orders])
+        if not found.orders:
+            log = nearby(self.home / "log" / "session.log")
+            self.page.line(f"none: the session was not in time for the exchange, see {log}", "dim")
         good = "bold red" if found.faults else "bold green"
         for line in (*found.faults, f"{found.events:,} events, {len(found.faults)} faults"):
             self.page.line(line, good)

@@ -25,6 +25,7 @@ from lake.audit.signing import signer_at
 from lake.clock import Clock
 from lake.errors import Unavailable
 from lake.settings import Settings
+from serving.live.report import BESIDE_SERVICE, processes_of
 
 STRATEGY = "buy-and-hold:size=0.01"
 START_S_MAX, END_S_MAX = 90.0, 40.0
@@ -46,7 +47,9 @@ def trading(home: Path, clock: Clock) -> Iterator[str]:
             start_new_session=True,  # Ctrl-C is for us, who then end it
         )
     try:
-        yield _url(process, log, clock)
+        url = _url(process, log, clock)
+        wait_until(clock, lambda: process.poll() is not None or _all_up(home, clock), START_S_MAX)
+        yield url
     finally:
         with undisturbed():
             _end(process)
@@ -61,6 +64,12 @@ def _url(process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
     if found is None:
         raise Unavailable("live service", "did not start", tail(log) or "try `ticklake live`")
     return found[1]
+
+
+def _all_up(home: Path, clock: Clock) -> bool:
+    """Tell whether the processes beside the service are there, too, and wait for what comes."""
+    up = processes_of(home, clock)
+    return all(up.get(name) for name in BESIDE_SERVICE)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
+import pyarrow as pa
 
 from feature_repo.feature_set import MARKET
 from feature_repo.ledger.beating import beating
@@ -15,6 +16,7 @@ from feature_repo.ledger.writer import Writer
 from lake.closes import Closes
 from lake.errors import Unavailable
 from serving.live.journal_runs import RECALLED_MAX
+from serving.live.once import Once
 from serving.live.seed import seed_of
 from serving.session import accounts, warm
 from serving.session.answers import Answers, unanswered
@@ -137,14 +139,14 @@ def turns_of(plan: Plan, shard: int) -> list[str]:
 
 def begun(parts: Parts, ledger: Writer, log: SessionLog, follow: Follow | None) -> Logged:
     """Return a new session; it begins with the frame after what is on the disk now, or followed."""
-    now_us = parts.clock.now_us()
-    through, started_us = follow or (parts.journal.durable(), now_us)
     digest = ""
+    through, started_us = follow or _now(parts)
     if parts.lake is not None:
-        digest = warm.save(parts.home, _warm(parts, through, started_us))
+        known, through, started_us = _warm(parts, follow)
+        digest = warm.save(parts.home, known)
     epoch = DurableWatch(parts.client, parts.shard).refresh().epoch
     names = parts.shard, epoch, through + 1, started_us
-    accounts.ensure(ledger, parts.plan, now_us)
+    accounts.ensure(ledger, parts.plan, parts.clock.now_us())
     with log.alone(), connected(parts.dsn) as connection:
         beside = log.beside(parts.shard, list(parts.plan.strategies))
         openings = accounts.opened(connection, parts.plan, parts.shard, beside, started_us)
@@ -180,15 +182,30 @@ def catch_up(found: Opened, durable: int) -> None:
     found.play((), upto)
 
 
-def _warm(parts: Parts, through: int, started_us: int) -> warm.Warm:
+def _now(parts: Parts) -> Follow:
+    return parts.journal.durable(), parts.clock.now_us()
+
+
+def _warm(parts: Parts, follow: Follow | None) -> tuple[warm.Warm, int, int]:
+    """Return what a session knows, and where it begins: what comes meanwhile is of it, too, since
+    beside a busy ingest it takes seconds, which the session would have to make up for.
+    """
     assert parts.lake is not None
     with parts.lake() as client:
+        through, started_us = follow or _now(parts)
         seed = seed_of(client, parts.shard, 0, MARKET, started_us - GRACE_US)
         after = max(seed.through, through - RECALLED_MAX)
         once = recalled(parts.journal.directory, parts.shard, after + 1)
-        since = (once.take([run]).tables for run in parts.journal.runs(after, through))
-        trades = [tables[TRADES] for tables in since if TRADES in tables]
-        return warm.warm_of(client, seed, trades, started_us - GRACE_US)
+        trades = _trades(parts, once, after, through)
+        if follow is None:
+            before, (through, started_us) = through, _now(parts)
+            trades += _trades(parts, once, before, through)
+        return warm.warm_of(client, seed, trades, started_us - GRACE_US), through, started_us
+
+
+def _trades(parts: Parts, once: Once, after: int, through: int) -> list[pa.Table]:
+    taken = (once.take([run]).tables for run in parts.journal.runs(after, through))
+    return [tables[TRADES] for tables in taken if TRADES in tables]
 
 
 def _last_of_day(journal: ShardJournal, after: int, durable: int, end_us: int, now_us: int) -> int:
