@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import psycopg
 
 from lake.bars.bars_table import Marks
-from lake.hot.hot_reader import frame_within
+from lake.hot.batches import frame_within
 from lake.views.union_view import last_seq
 
 

@@ -21,7 +21,7 @@ from lake.clock import Clock, SystemClock
 from lake.closes import Closes
 from lake.contracts.contract import NUMBERED_DATASETS, TICK_DATASETS, load
 from lake.errors import WrongUse
-from lake.hot.hot_reader import frame_within
+from lake.hot.batches import frame_within
 from lake.hot.lease import Lease
 from lake.hot.turn import TURN_S_MAX, turn
 from lake.parts import ShowPart, Through, by_parts, nobody, within

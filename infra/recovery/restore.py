@@ -22,7 +22,7 @@ from infra.recovery.place import Backup, Place, name_of
 from infra.servers.postgres_server import PostgresServer, admin_dsn
 from lake.clock import Clock, utc_from_us
 from lake.errors import BadInput, TicklakeError
-from lake.hot.hot_reader import last_frames
+from lake.hot.batches import last_frames
 from lake.hot.recovery import begin_incarnation
 from lake.journal.reader import JournalReader
 

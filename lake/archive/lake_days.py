@@ -21,7 +21,7 @@ from lake.archive.content import Content
 from lake.contracts.ages import time_name
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import LAKE_ONLY_DATASETS, load
-from lake.hot.hot_reader import last_write
+from lake.hot.batches import last_write
 from lake.tables.data_file import DAY_US
 from lake.tables.upkeep import live_files
 

@@ -15,9 +15,9 @@ import psycopg
 from psycopg import sql
 
 from lake.clock import Clock, utc_from_us
+from lake.hot.batches import frame_within, last_frames
 from lake.hot.chunks import bounds
 from lake.hot.edition import Edition, ask, leave_age_days
-from lake.hot.hot_reader import frame_within, last_frames
 from warehouse_sql.statement import text
 
 LEVELS = ("1m", "5m", "1h", "1d")

@@ -6,7 +6,8 @@ from contextlib import closing
 
 import psycopg
 
-from lake.hot.hot_reader import HotReader, last_frames
+from lake.hot.batches import last_frames
+from lake.hot.hot_reader import HotReader
 from lake.hot.lease import Lease
 from lake.hot.recovery import window_s
 from lake.ingest.commits_told import CommitsTold

@@ -25,9 +25,9 @@ from lake.contracts.ages import LEAVING_DATASETS, ROW_DATASETS
 from lake.errors import Damaged, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
 from lake.hot.bars import are_rolled, keep_bars
+from lake.hot.batches import last_write
 from lake.hot.chunks import bounds
 from lake.hot.edition import ask
-from lake.hot.hot_reader import last_write
 from lake.hot.partitions import drop_partition, lock_day
 from lake.ingest.day_totals import Totals, ledger_totals, totals_with_archived
 from lake.ingest.days_in_hot import delete_rows, due_days

@@ -18,7 +18,8 @@ import pyarrow as pa
 from lake.contracts.arrow_schema import arrow_schema
 from lake.contracts.contract import TICK_DATASETS, load
 from lake.durations import StageTimes
-from lake.hot.hot_reader import HotReader, frame_within, last_frames
+from lake.hot.batches import frame_within, last_frames
+from lake.hot.hot_reader import HotReader
 from lake.hot.staged_files import note_in_lake, staged_within
 from lake.ingest.recent_batches import RecentBatches
 from lake.tables.lake_table import LakeTable

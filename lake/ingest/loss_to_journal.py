@@ -19,7 +19,7 @@ from lake.clock import Clock
 from lake.contracts.contract import TICK_DATASETS
 from lake.errors import BadInput, Damaged, Unavailable
 from lake.feeds.codec import INDEX_BITS
-from lake.hot.hot_reader import last_frames
+from lake.hot.batches import last_frames
 from lake.ingest import control
 from lake.journal import block
 from lake.journal.held import Range, held, missing

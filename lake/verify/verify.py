@@ -11,7 +11,7 @@ import psycopg
 from lake import ledger
 from lake.clock import Clock, SystemClock
 from lake.errors import Unavailable
-from lake.hot.hot_reader import last_frames
+from lake.hot.batches import last_frames
 from lake.hot.hot_tier import LEDGER
 from lake.ingest.codecs import codecs
 from lake.roles import role_dsn
