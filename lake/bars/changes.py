@@ -125,15 +125,19 @@ class _Work:
             f" QUALIFY row_number() OVER (PARTITION BY {KEY_LIST}"
             " ORDER BY last_seq DESC, received_time DESC) = 1",
         )
-        seconds = "(FROM w_published WHERE \"interval\" = '1s')"
-        minutes = "FROM w_published WHERE \"interval\" = '1m'"
-        self._table("w_made", f"FROM w_seconds UNION ALL FROM {seconds}")
-        self._table(
-            "w_made_1m",
-            f"FROM ({longer('w_seconds', '1m')}) UNION ALL {minutes} UNION ALL"
-            f" SELECT m.* FROM ({longer(seconds, '1m')}) AS m"
-            f" ANTI JOIN ({minutes}) AS p USING ({', '.join(SERIES)}, event_time)",
-        )
+        minutes = longer("w_seconds", "1m")
+        if not self._is_any("w_published"):
+            self._table("w_made", "FROM w_seconds")
+            self._table("w_made_1m", minutes)
+        else:
+            said = "(FROM w_published WHERE \"interval\" = '{}')".format
+            self._table("w_made", f"FROM w_seconds UNION ALL FROM {said('1s')}")
+            self._table(
+                "w_made_1m",
+                f"FROM ({minutes}) UNION ALL FROM {said('1m')} UNION ALL"
+                f" SELECT m.* FROM ({longer(said('1s'), '1m')}) AS m"
+                f" ANTI JOIN {said('1m')} AS p USING ({', '.join(SERIES)}, event_time)",
+            )
         self._connection.execute("INSERT INTO w_made FROM w_made_1m")
 
     def make_longer(self, finer: str, interval: str) -> None:
@@ -152,6 +156,9 @@ class _Work:
                 f"INSERT INTO {touched} SELECT * FROM ({places}) EXCEPT FROM {touched}"
             )
         span = self._span(touched, width_us)
+        if not span[1]:  # of most minutes: planning what follows is most of a step's time
+            self._table(f"w_made_{interval}", f"SELECT {COLUMN_LIST} FROM w_none")
+            return
         self._table(
             "w_finer",
             f"SELECT b.* FROM {self._held_between(finer, finer, *span)} AS b"
@@ -181,6 +188,9 @@ class _Work:
     def _table(self, name: str, select: str) -> None:
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {select}")
 
+    def _is_any(self, name: str) -> bool:
+        return self._connection.execute(f"FROM {name} LIMIT 1").fetchone() is not None
+
     def _held_between(self, one: str, other: str, first_us: int, last_us: int) -> str:
         """Return the relation of the held bars of two intervals that start in [first, last)."""
         last_us = min(last_us, self._in.held_us)
@@ -192,7 +202,9 @@ class _Work:
         )
 
     def _span(self, touched: str, width_us: int) -> tuple[int, int]:
-        """Return [first, last) of the touched buckets, so that readers pass other files by."""
+        """Return [first, last) of the touched buckets, so that readers pass other files by; last is
+        0 where there are none.
+        """
         row = self._connection.execute(
             f"SELECT coalesce(min(at_us), 0), coalesce(max(at_us) + {width_us}, 0) FROM {touched}"
         ).fetchone()

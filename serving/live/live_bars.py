@@ -258,6 +258,8 @@ class LiveBars(Closes):
 
     def _without(self, drop: pa.Table, put: pa.Table) -> pa.Table:
         """Return the keys of the dropped bars that are not put again."""
+        if not drop.num_rows:
+            return drop
         self._duck.register("bars_put", put)
         self._duck.register("bars_drop", drop)
         return self._duck.execute(
