@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lake.contracts.ages import AGING_DATASETS, LEAVING_DATASETS, RESULTS
+from lake.contracts.ages import LEAVING_DATASETS, RESULTS, aging_datasets
 from lake.contracts.contract import (
     LAKE_ONLY_DATASETS,
     LEDGER_DATASETS,
@@ -53,8 +53,8 @@ ALERTS = Job("promises_to_alerts", "Measures what contracts promise; tells of wh
 RETENTION = Job(
     "hot_to_archive",
     "Lets rows leave tier by tier, at the ages of their contracts and after proof.",
-    (*map(hot, (*LEAVING_DATASETS, RESULTS)), *map(lake, AGING_DATASETS)),
-    (*map(lake, AGING_DATASETS),),
+    (*map(hot, (*LEAVING_DATASETS, RESULTS)), *map(lake, aging_datasets())),
+    (*map(lake, aging_datasets()),),
 )
 AUDIT = Job(
     "lake_to_audit",

@@ -41,7 +41,7 @@ from lake.archive.lake_days import (
 )
 from lake.archive.place import ArchivePlace
 from lake.clock import Clock, utc_from_us
-from lake.contracts.ages import AGING_DATASETS, LEAVING_DATASETS
+from lake.contracts.ages import LEAVING_DATASETS, aging_datasets
 from lake.contracts.contract import NUMBERED_DATASETS, load
 from lake.errors import Damaged, Unavailable
 from lake.hot.alerts import clear_alert, raise_alert
@@ -113,7 +113,7 @@ class LakeToArchive:
         ):
             return [
                 day
-                for dataset in AGING_DATASETS
+                for dataset in aging_datasets()
                 if (table := known_table(catalog, dataset)) is not None
                 for day in self._due(connection, dataset, table)
             ]
@@ -144,7 +144,7 @@ class LakeToArchive:
                 open_catalog(self._dsn, self._warehouse, epoch=held.epoch, lease=LEASE)
             ) as catalog,
         ):
-            for dataset, part in each_within(AGING_DATASETS, show):
+            for dataset, part in each_within(aging_datasets(), show):
                 table = known_table(catalog, dataset)
                 if table is None:
                     continue

@@ -3,13 +3,15 @@
 - hot, TICK_DATASETS: a day is dropped, by the loss ledger (lake.ingest.hot_to_dropped)
 - hot, ROW_DATASETS: a day's rows are deleted, by the loss ledger (lake.ingest.days_in_hot)
 - hot, RESULTS: by the lake's mark, but for the newest of each rule (flows.old_results)
-- lake and archive, AGING_DATASETS: day by day (flows.lake_to_archive)
+- lake and archive, aging_datasets(): day by day (flows.lake_to_archive)
 
 The others' contracts keep them for good. So do those of the ledger and of batches in the hot tier:
 `verify`, retention and every reader's marks go by their hot rows.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 from lake.contracts.contract import DATASETS, TICK_DATASETS, load
 
@@ -28,5 +30,7 @@ def time_name(dataset: str) -> str:
     return contract.partition_column or contract.ledger_time or contract.age_time
 
 
-AGING_DATASETS = tuple(name for name in DATASETS if load(name).retention_days["lake"] is not None)
-"""Datasets whose days leave the lake for the archive."""
+@cache
+def aging_datasets() -> tuple[str, ...]:
+    """Return the datasets whose days leave the lake for the archive."""
+    return tuple(name for name in DATASETS if load(name).retention_days["lake"] is not None)

@@ -15,10 +15,10 @@ from flows.rows_to_quality import RowsToQuality
 from lake.archive.book import held_files
 from lake.clock import ManualClock
 from lake.contracts.ages import (
-    AGING_DATASETS,
     LEAVING_DATASETS,
     RESULTS,
     ROW_DATASETS,
+    aging_datasets,
     time_name,
 )
 from lake.contracts.contract import DATASETS, LAKE_ONLY_DATASETS, load
@@ -74,8 +74,8 @@ def test_every_age_of_every_contract_is_kept_by_a_mover() -> None:
             assert (ages["compressed"] is not None) == (dataset in hot), dataset
             if contract.compression_days is None:
                 assert ages["compressed"] == ages["hot"], f"{dataset} is never compressed"
-        assert (ages["lake"] is not None) == (dataset in AGING_DATASETS), dataset
-        if dataset in AGING_DATASETS:
+        assert (ages["lake"] is not None) == (dataset in aging_datasets()), dataset
+        if dataset in aging_datasets():
             assert time_name(dataset), f"{dataset} has an age and no time"
     assert set(ROW_DATASETS) <= set(MEASURES)
 
