@@ -18,6 +18,9 @@ from pathlib import Path
 from lake.clock import Clock
 
 POLL_S = 0.01
+REST, REST_S_MAX = 2, 1.0
+"""Between two looks: so many times what the last one took, at most so long."""
+
 LOG_BYTES_MAX = 8 * 2**20
 LAUNCH_S_MAX = 30.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -89,13 +92,21 @@ def boot_us() -> int:
 def wait_until(
     clock: Clock, condition: Callable[[], bool], seconds_max: float, every_s: float = POLL_S
 ) -> bool:
-    """Poll until the condition holds; return False when the time is over."""
+    """Poll until the condition holds; return False when the time is over.
+
+    A look that takes long is followed by as long a rest and more, so that looking does not hold up
+    what is waited for.
+    """
     end_us = clock.monotonic_us() + int(seconds_max * 1_000_000)
-    while not condition():
-        if clock.monotonic_us() >= end_us:
+    while True:
+        began_us = clock.monotonic_us()
+        if condition():
+            return True
+        now_us = clock.monotonic_us()
+        if now_us >= end_us:
             return False
-        clock.sleep(every_s)
-    return True
+        rest_s = min(REST_S_MAX, REST * (now_us - began_us) / 1e6)
+        clock.sleep(max(every_s, rest_s))
 
 
 def launch(
