@@ -46,6 +46,7 @@ class Inputs:
     microseconds since the epoch, exclusive.
     anew: make the bars of [first, last) microseconds again, of `trades` and `published` alone.
     seconds: selects what kernel.seconds_of_trades made of further new trades, in any pieces.
+    trades may be "" where there are seconds, published where there is nothing to select.
     """
 
     trades: str
@@ -91,9 +92,12 @@ class _Work:
     def read(self) -> None:
         """Take the new rows, the minutes they touch, and the bars that these minutes have."""
         inputs = self._in
-        made = f" UNION ALL ({inputs.seconds})" if inputs.seconds else ""
-        self._table("w_new_seconds", seconds_of_trades(f"({inputs.trades})") + made)
-        self._table("w_new_published", published(f"({inputs.published})"))
+        new = [seconds_of_trades(f"({inputs.trades})")] if inputs.trades else []
+        made = [f"({inputs.seconds})"] if inputs.seconds else []
+        self._table("w_new_seconds", " UNION ALL ".join([*new, *made]))
+        nothing = f"SELECT {COLUMN_LIST} FROM w_none"
+        said = published(f"({inputs.published})") if inputs.published else nothing
+        self._table("w_new_published", said)
         minutes = [_places(name, MINUTE_US) for name in ("w_new_seconds", "w_new_published")]
         if inputs.anew is not None:
             minutes.append(_places(self._held_between("1s", "1m", *inputs.anew), MINUTE_US))

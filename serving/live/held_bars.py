@@ -38,8 +38,9 @@ def hold(
     connection.register("bars_put", put)
     connection.register("bars_drop", drop)
     if anew_us is None:
-        same = " AND ".join(f'held."{name}" = bars_drop."{name}"' for name in KEY)
-        connection.execute(f"DELETE FROM held USING bars_drop WHERE {same}")
+        if drop.num_rows:
+            same = " AND ".join(f'held."{name}" = bars_drop."{name}"' for name in KEY)
+            connection.execute(f"DELETE FROM held USING bars_drop WHERE {same}")
         connection.execute(f"INSERT INTO held SELECT {COLUMN_LIST} FROM bars_put")
         return
     kept = " OR ".join(

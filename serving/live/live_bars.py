@@ -225,14 +225,13 @@ class LiveBars(Closes):
         return found
 
     def _closed_of(self, given: _Inputs) -> tuple[BarStep, Changes]:
-        self._duck.register("trades_none", TRADES_SCHEMA.empty_table())
         self._duck.register("published_due", given.published)
         self._duck.register("pieces_due", given.pieces)
         found = changes(
             self._duck,
             Inputs(
-                "FROM trades_none",
-                "FROM published_due",
+                "",
+                "FROM published_due" if given.published.num_rows else "",
                 "held",
                 given.held_us,
                 given.closed_us,
@@ -246,14 +245,17 @@ class LiveBars(Closes):
     def _said(self, put: pa.Table, drop: pa.Table, held_us: int) -> pa.Table:
         """Add to each bar what it is; held_us: every bucket before it was closed before."""
         self._duck.register("bars_put", put)
-        self._duck.register("bars_drop", drop)
+        corrected = joined = ""
+        if drop.num_rows:
+            self._duck.register("bars_drop", drop)
+            corrected = f" WHEN d.event_time IS NOT NULL THEN '{CORRECTED}'"
+            joined = f" LEFT JOIN bars_drop AS d USING ({KEY_LIST})"
         widths = " ".join(f"WHEN '{name}' THEN {WIDTHS_US[name]}" for name in INTERVALS)
         ends = f'epoch_us(p.event_time) + CASE p."interval" {widths} END'
         return self._duck.execute(
-            f"SELECT p.*, CASE WHEN d.event_time IS NOT NULL THEN '{CORRECTED}'"
+            f"SELECT p.*, CASE{corrected}"
             f" WHEN {ends} <= {held_us} THEN '{LATE}' ELSE '{CLOSED}' END AS {CHANGE}"
-            f" FROM bars_put AS p LEFT JOIN bars_drop AS d USING ({KEY_LIST})"
-            f" ORDER BY {_of('p')}"
+            f" FROM bars_put AS p{joined} ORDER BY {_of('p')}"
         ).to_arrow_table(ARROW_ROWS)
 
     def _without(self, drop: pa.Table, put: pa.Table) -> pa.Table:
