@@ -209,12 +209,12 @@ class Show:
     def trade(self, dsn: str, document: dict[str, Any]) -> bool:
         """Show what was traded, and decide it again; return whether ledger and decisions hold."""
         self.page.step("Orders on paper, in the ledger")
-        found = traded(self.here, dsn, self.clock, ORDERS_SHOWN)
+        found = traded(self.here, dsn, self.clock, self.since_us, ORDERS_SHOWN)
         columns = ("client_order_id", "ticker", "side", "filled_size", "size", "current_state")
         self.page.table(columns, [[each[name] for name in columns] for each in found.orders])
         if not found.orders:
             log = nearby(self.home / "log" / "session.log")
-            self.page.line(f"none: the session was not in time for the exchange, see {log}", "dim")
+            self.page.line(f"none this time: {log} says when the session was live", "dim")
         good = "bold red" if found.faults else "bold green"
         for line in (*found.faults, f"{found.events:,} events, {len(found.faults)} faults"):
             self.page.line(line, good)

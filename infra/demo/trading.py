@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from feature_repo.ledger.verify import verify
 from infra.demo.scene import undisturbed
 from infra.servers.process import tail, wait_until
 from lake.audit.signing import signer_at
-from lake.clock import Clock
+from lake.clock import Clock, utc_from_us
 from lake.errors import Unavailable
 from lake.settings import Settings
 from serving.live.report import BESIDE_SERVICE, processes_of
@@ -48,7 +49,7 @@ def trading(home: Path, clock: Clock) -> Iterator[str]:
         )
     try:
         url = _url(process, log, clock)
-        wait_until(clock, lambda: process.poll() is not None or _all_up(home, clock), START_S_MAX)
+        _wait_for_all(home, process, log, clock)
         yield url
     finally:
         with undisturbed():
@@ -66,10 +67,16 @@ def _url(process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
     return found[1]
 
 
-def _all_up(home: Path, clock: Clock) -> bool:
-    """Tell whether the processes beside the service are there, too, and wait for what comes."""
-    up = processes_of(home, clock)
-    return all(up.get(name) for name in BESIDE_SERVICE)
+def _wait_for_all(home: Path, process: subprocess.Popen[bytes], log: Path, clock: Clock) -> None:
+    """Wait until the processes beside the service speak, too."""
+
+    def speak() -> bool:
+        up = processes_of(home, clock)
+        return all(up.get(name) for name in BESIDE_SERVICE)
+
+    wait_until(clock, lambda: process.poll() is not None or speak(), START_S_MAX)
+    if process.poll() is not None or not speak():
+        raise Unavailable("live half", "did not start", tail(log) or "try `ticklake live`")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -94,11 +101,16 @@ class Traded:
         return {"orders": len(self.orders), "events": self.events, "faults": self.faults}
 
 
-def traded(settings: Settings, dsn: str, clock: Clock, limit: int) -> Traded:
-    """Return what was traded; the ledger's end is anchored, then all of it verified."""
+def traded(settings: Settings, dsn: str, clock: Clock, since_us: int, limit: int) -> Traded:
+    """Return what was traded since a time, at most so many orders of it; the ledger's end is
+    anchored, then all of it verified.
+    """
     project(dsn, clock)
     signer, place = signer_at(ledger_key(settings)), second_place(settings, clock)
     make_anchor(dsn, place, signer, clock)
     found = verify(dsn, place, signer.public)
     with psycopg.connect(dsn) as connection:
-        return Traded(newest_orders(connection, "", limit), found.events, list(found.faults))
+        newest = newest_orders(connection, "", limit)
+    since = utc_from_us(since_us)
+    orders = [each for each in newest if datetime.fromisoformat(each["updated_time"]) >= since]
+    return Traded(orders, found.events, list(found.faults))

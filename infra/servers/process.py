@@ -94,7 +94,7 @@ def wait_until(
 ) -> bool:
     """Poll until the condition holds; return False when the time is over.
 
-    A look that takes long is followed by as long a rest and more, so that looking does not hold up
+    A look is followed by twice as long a rest, at most a second, so that looking does not hold up
     what is waited for.
     """
     end_us = clock.monotonic_us() + int(seconds_max * 1_000_000)
@@ -105,8 +105,8 @@ def wait_until(
         now_us = clock.monotonic_us()
         if now_us >= end_us:
             return False
-        rest_s = min(REST_S_MAX, REST * (now_us - began_us) / 1e6)
-        clock.sleep(max(every_s, rest_s))
+        rest_s = max(every_s, min(REST_S_MAX, REST * (now_us - began_us) / 1e6))
+        clock.sleep(min(rest_s, (end_us - now_us) / 1e6))
 
 
 def launch(

@@ -74,6 +74,7 @@ class Changes:
 def changes(connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> Changes:
     """Return what changes; the connection knows the kernel's macros and is used by nobody else."""
     assert inputs.held_us % MINUTE_US == inputs.closed_us % MINUTE_US == 0
+    assert inputs.trades or inputs.seconds
     work = _Work(connection, inputs)
     work.read()
     work.make_seconds_and_minutes()
@@ -96,8 +97,8 @@ class _Work:
         made = [f"({inputs.seconds})"] if inputs.seconds else []
         self._table("w_new_seconds", " UNION ALL ".join([*new, *made]))
         nothing = f"SELECT {COLUMN_LIST} FROM w_none"
-        said = published(f"({inputs.published})") if inputs.published else nothing
-        self._table("w_new_published", said)
+        of_venues = published(f"({inputs.published})") if inputs.published else nothing
+        self._table("w_new_published", of_venues)
         minutes = [_places(name, MINUTE_US) for name in ("w_new_seconds", "w_new_published")]
         if inputs.anew is not None:
             minutes.append(_places(self._held_between("1s", "1m", *inputs.anew), MINUTE_US))
@@ -160,7 +161,7 @@ class _Work:
                 f"INSERT INTO {touched} SELECT * FROM ({places}) EXCEPT FROM {touched}"
             )
         span = self._span(touched, width_us)
-        if not span[1]:  # of most minutes: planning what follows is most of a step's time
+        if not span[1]:  # so it is in most minutes, and the rest takes as long to plan without rows
             self._table(f"w_made_{interval}", f"SELECT {COLUMN_LIST} FROM w_none")
             return
         self._table(

@@ -264,9 +264,10 @@ class LiveBars(Closes):
             return drop
         self._duck.register("bars_put", put)
         self._duck.register("bars_drop", drop)
-        return self._duck.execute(
+        found = self._duck.execute(
             f"FROM bars_drop ANTI JOIN bars_put USING ({KEY_LIST}) ORDER BY {KEY_LIST}"
         ).to_arrow_table(ARROW_ROWS)
+        return found.cast(drop.schema)
 
     def _hold(self, put: pa.Table, drop: pa.Table, closed_us: int) -> None:
         """Hold what changed; now and then let go of what is too old, by making the table anew."""

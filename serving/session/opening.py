@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_repo.feature_set import MARKET
 from feature_repo.ledger.beating import beating
@@ -15,6 +17,7 @@ from feature_repo.ledger.commands import TEXT_CHARACTERS_MAX
 from feature_repo.ledger.writer import Writer
 from lake.closes import Closes
 from lake.errors import Unavailable
+from lake.views.union_view import last_seq
 from serving.live.journal_runs import RECALLED_MAX
 from serving.live.once import Once
 from serving.live.seed import seed_of
@@ -138,10 +141,13 @@ def turns_of(plan: Plan, shard: int) -> list[str]:
 
 
 def begun(parts: Parts, ledger: Writer, log: SessionLog, follow: Follow | None) -> Logged:
-    """Return a new session; it begins with the frame after what is on the disk now, or followed."""
+    """Return a new session; it begins with the frame after what is on the disk once its warm-up is
+    made, or followed.
+    """
     digest = ""
-    through, started_us = follow or _now(parts)
-    if parts.lake is not None:
+    if parts.lake is None:
+        through, started_us = follow or _there(parts)
+    else:
         known, through, started_us = _warm(parts, follow)
         digest = warm.save(parts.home, known)
     epoch = DurableWatch(parts.client, parts.shard).refresh().epoch
@@ -182,24 +188,33 @@ def catch_up(found: Opened, durable: int) -> None:
     found.play((), upto)
 
 
-def _now(parts: Parts) -> Follow:
-    return parts.journal.durable(), parts.clock.now_us()
+def _there(parts: Parts) -> tuple[int, int]:
+    """Return the last frame on the disk, and the time before it was looked for: no frame beyond it
+    was received before that.
+    """
+    now_us = parts.clock.now_us()
+    return parts.journal.durable(), now_us
 
 
 def _warm(parts: Parts, follow: Follow | None) -> tuple[warm.Warm, int, int]:
-    """Return what a session knows, and where it begins: what comes meanwhile is of it, too, since
-    beside a busy ingest it takes seconds, which the session would have to make up for.
+    """Return what a session knows, the last frame that is in it, and when the session begins.
+
+    Reading takes seconds beside a busy ingest: what came meanwhile is read, too, or the session
+    would have to make up for it. Of a seed that is ahead, trades beyond that frame are left out.
     """
     assert parts.lake is not None
     with parts.lake() as client:
-        through, started_us = follow or _now(parts)
+        through, started_us = follow or _there(parts)
         seed = seed_of(client, parts.shard, 0, MARKET, started_us - GRACE_US)
         after = max(seed.through, through - RECALLED_MAX)
         once = recalled(parts.journal.directory, parts.shard, after + 1)
         trades = _trades(parts, once, after, through)
         if follow is None:
-            before, (through, started_us) = through, _now(parts)
-            trades += _trades(parts, once, before, through)
+            after = max(after, through)
+            through, started_us = _there(parts)
+            trades += _trades(parts, once, after, through)
+        is_in = pc.less_equal(seed.waiting["seq"], last_seq(through))
+        seed = replace(seed, waiting=seed.waiting.filter(is_in))
         return warm.warm_of(client, seed, trades, started_us - GRACE_US), through, started_us
 
 
