@@ -189,8 +189,8 @@ def catch_up(found: Opened, durable: int) -> None:
 
 
 def _there(parts: Parts) -> tuple[int, int]:
-    """Return the last frame on the disk, and the time before it was looked for: no frame beyond it
-    was received before that.
+    """Return the last frame on the disk, and a time before it was looked for: what was received
+    before that is through that frame, but for what waits for the disk.
     """
     now_us = parts.clock.now_us()
     return parts.journal.durable(), now_us
