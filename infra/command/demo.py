@@ -50,8 +50,15 @@ PICTURE = "candles.png"
 
 
 @click.command()
-@click.option("--for", "for_s", type=Duration(), help="Time to ingest; 20s, with --live 30s.")
-@click.option("--rate", type=Count(), help="Events per second; 20k, with --live 2k.")
+@click.option(
+    "--for",
+    "for_s",
+    type=Duration(),
+    help=f"Time to ingest; {SECONDS:g}s, with --live {LIVE_S:g}s.",
+)
+@click.option(
+    "--rate", type=Count(), help=f"Events per second; {RATE:,}, with --live {LIVE_RATE:,}."
+)
 @click.option("--live", is_flag=True, help="Trade on paper beside it, with the live page.")
 @click.option("--keep", is_flag=True, help="Leave the servers running afterwards.")
 @verb

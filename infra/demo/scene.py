@@ -18,10 +18,8 @@ from lake.errors import Unavailable
 
 EXCHANGE_S_MAX = 60.0
 END_S_MAX = 10.0
-OUTLIVES_S = 240.0
-"""The exchange ends by itself so long after its time, should we be killed before we can end it: it
-is there before the live half, which may take a while.
-"""
+OUTLIVES_S = 120.0
+"""The exchange ends by itself so long after its time, should we be killed before we can end it."""
 
 TICKERS = 10
 BTC_SHARE = 0.4

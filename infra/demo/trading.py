@@ -48,35 +48,25 @@ def trading(home: Path, clock: Clock) -> Iterator[str]:
             start_new_session=True,  # Ctrl-C is for us, who then end it
         )
     try:
-        url = _url(process, log, clock)
-        _wait_for_all(home, process, log, clock)
-        yield url
+        yield _url(home, process, log, clock)
     finally:
         with undisturbed():
             _end(process)
 
 
-def _url(process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
-    def said() -> re.Match[str] | None:
-        return SAID.search(log.read_text(errors="replace"))
+def _url(home: Path, process: subprocess.Popen[bytes], log: Path, clock: Clock) -> str:
+    """Return where the page is, once the processes beside the service speak, too."""
 
-    wait_until(clock, lambda: process.poll() is not None or said() is not None, START_S_MAX)
-    found = said()
-    if found is None:
-        raise Unavailable("live service", "did not start", tail(log) or "try `ticklake live`")
-    return found[1]
-
-
-def _wait_for_all(home: Path, process: subprocess.Popen[bytes], log: Path, clock: Clock) -> None:
-    """Wait until the processes beside the service speak, too."""
-
-    def speak() -> bool:
+    def ready() -> re.Match[str] | None:
         up = processes_of(home, clock)
-        return all(up.get(name) for name in BESIDE_SERVICE)
+        speak = all(up.get(name) for name in BESIDE_SERVICE)
+        return SAID.search(log.read_text(errors="replace")) if speak else None
 
-    wait_until(clock, lambda: process.poll() is not None or speak(), START_S_MAX)
-    if process.poll() is not None or not speak():
+    wait_until(clock, lambda: process.poll() is not None or ready() is not None, START_S_MAX)
+    found = ready()
+    if process.poll() is not None or found is None:
         raise Unavailable("live half", "did not start", tail(log) or "try `ticklake live`")
+    return found[1]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -33,6 +33,9 @@ from lake.in_memory import ARROW_ROWS
 
 COLUMN_LIST = ", ".join(f'"{name}"' for name in COLUMNS)
 KEY_LIST = ", ".join(f'"{name}"' for name in KEY)
+NOTHING = f"SELECT {COLUMN_LIST} FROM w_none"
+"""No bars, of the table that prepare() makes."""
+
 PLACE = "ticker, venue, market, at_us"
 """A bucket of one instrument at one venue: published bars give way to trades by these."""
 
@@ -96,8 +99,7 @@ class _Work:
         new = [seconds_of_trades(f"({inputs.trades})")] if inputs.trades else []
         made = [f"({inputs.seconds})"] if inputs.seconds else []
         self._table("w_new_seconds", " UNION ALL ".join([*new, *made]))
-        nothing = f"SELECT {COLUMN_LIST} FROM w_none"
-        of_venues = published(f"({inputs.published})") if inputs.published else nothing
+        of_venues = published(f"({inputs.published})") if inputs.published else NOTHING
         self._table("w_new_published", of_venues)
         minutes = [_places(name, MINUTE_US) for name in ("w_new_seconds", "w_new_published")]
         if inputs.anew is not None:
@@ -162,7 +164,7 @@ class _Work:
             )
         span = self._span(touched, width_us)
         if not span[1]:  # so it is in most minutes, and the rest takes as long to plan without rows
-            self._table(f"w_made_{interval}", f"SELECT {COLUMN_LIST} FROM w_none")
+            self._table(f"w_made_{interval}", NOTHING)
             return
         self._table(
             "w_finer",
@@ -203,7 +205,7 @@ class _Work:
             f"(SELECT {COLUMN_LIST} FROM {self._in.held} WHERE \"interval\" IN ('{one}', '{other}')"
             f" AND event_time >= from_us({first_us}) AND event_time < from_us({last_us}))"
             if first_us < last_us
-            else f"(SELECT {COLUMN_LIST} FROM w_none)"
+            else f"({NOTHING})"
         )
 
     def _span(self, touched: str, width_us: int) -> tuple[int, int]:

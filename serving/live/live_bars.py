@@ -230,11 +230,11 @@ class LiveBars(Closes):
         found = changes(
             self._duck,
             Inputs(
-                "",
-                "FROM published_due" if given.published.num_rows else "",
-                "held",
-                given.held_us,
-                given.closed_us,
+                trades="",
+                published="FROM published_due" if given.published.num_rows else "",
+                held="held",
+                held_us=given.held_us,
+                closed_us=given.closed_us,
                 seconds="FROM pieces_due",
             ),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +14,11 @@ from serving.live.once import Once
 from serving.risk.limits import RiskLimits
 from serving.session.plan import Opening, Plan, Start, start_of
 from serving.session.session import Decided, Session
-from serving.streams.connect import connected
 from tests.session.market import FEED, NOON_US, PLAN, market, start
 from tests.session.world import World
 
 LOSS = RiskLimits(Limits(daily_loss=50 * UNIT))
 HELD = Plan({"buy-and-hold": {"size": "1"}}, PLAN.cash, PLAN.costs, LOSS)
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url, wait_s=5.0)
-    yield client
-    client.close()
 
 
 def refusals(given: Start) -> list[str]:

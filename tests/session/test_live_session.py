@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from serving.streams import keys
-from serving.streams.connect import connected
 from tests.session.market import NOON_US, market
 from tests.session.world import World
 
 SEEDS = int(os.environ.get("TICKLAKE_TEST_SESSION_SEEDS", "8"))
 FIRST_SEED = int(os.environ.get("TICKLAKE_TEST_SESSION_FIRST", "0"))
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url, wait_s=5.0)
-    yield client
-    client.close()
 
 
 def test_the_ledger_has_what_a_replay_decides(

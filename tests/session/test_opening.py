@@ -12,13 +12,13 @@ import pytest
 from redis import Redis
 
 from lake.views.client import Client
+from serving.live.pieces import times_us
 from serving.session import warm
 from serving.session.minutes import GRACE_US
 from serving.session.opening import opened
 from serving.session.parts import Parts
 from serving.session.play import recalled, rows_of_journal
 from serving.session.rows_to_events import TRADES
-from serving.streams.connect import connected
 from tests.session.market import MINUTE_US, market
 from tests.session.world import World
 
@@ -38,13 +38,6 @@ class Busy(Client):
         if meanwhile is not None:
             meanwhile()
         return super().refresh()
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url, wait_s=5.0)
-    yield client
-    client.close()
 
 
 @pytest.fixture
@@ -74,13 +67,9 @@ def trades_of(world: World, through: int) -> pa.Table:
     return pa.concat_tables(found[TRADES] for found in rows(1, through) if TRADES in found)
 
 
-def times_us(rows: pa.Table) -> list[int]:
-    return list(rows["event_time"].cast(pa.int64()).to_pylist())
-
-
 def waiting_of(trades: pa.Table, closed_us: int) -> list[int]:
     """Return the places of those that belong in no closed minute."""
-    places = zip(trades["seq"].to_pylist(), times_us(trades), strict=True)
+    places = zip(trades["seq"].to_pylist(), times_us(trades).to_pylist(), strict=True)
     return sorted(seq for seq, at_us in places if at_us >= closed_us)
 
 
@@ -97,10 +86,12 @@ def test_what_comes_while_the_warm_up_is_read_is_in_it_once_and_the_session_begi
     trades = trades_of(world, BEFORE + MEANWHILE)
     assert sorted(known.waiting["seq"].to_pylist()) == waiting_of(trades, known.closed_us) != []
     closed = Counter(
-        at_us // MINUTE_US for at_us in times_us(trades) if since_us <= at_us < known.closed_us
+        at_us // MINUTE_US
+        for at_us in times_us(trades).to_pylist()
+        if since_us <= at_us < known.closed_us
     )
     made: Counter[int] = Counter()
-    counts = zip(times_us(known.bars), known.bars["trades"].to_pylist(), strict=True)
+    counts = zip(times_us(known.bars).to_pylist(), known.bars["trades"].to_pylist(), strict=True)
     for at_us, count in counts:
         made[at_us // MINUTE_US] += count
     assert made == closed != Counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -26,17 +25,9 @@ from serving.session.replay import (
     shards_of_day,
 )
 from serving.streams import keys
-from serving.streams.connect import connected
 from tests.path.lakehouse import Lakehouse
 from tests.session.market import FEED, NOON_US, market
 from tests.session.world import World
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url, wait_s=5.0)
-    yield client
-    client.close()
 
 
 def test_live_replay_and_lake_come_to_the_same_orders(

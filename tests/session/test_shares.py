@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psycopg
-import pytest
 from redis import Redis
 
 from feature_repo.ledger.event_rows import cash_of
@@ -20,19 +18,11 @@ from serving.risk.limits import RiskLimits
 from serving.risk.prices import Prices
 from serving.session.gate import Gate
 from serving.session.session import Session
-from serving.streams.connect import connected
 from tests.session.market import PLAN, market
 from tests.session.world import World
 
 HALF = replace(PLAN, share=500_000)
 BTC, ETH = (Instrument(name, "sim", "spot") for name in ("X:BTCUSD", "X:ETHUSD"))
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url, wait_s=5.0)
-    yield client
-    client.close()
 
 
 def cash_here(world: World) -> dict[str, int]:

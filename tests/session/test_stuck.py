@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,20 +27,12 @@ from serving.session.play import kept_from, recalled
 from serving.session.replay import orders_of_journal
 from serving.session.session_log import Logged
 from serving.session.turns import run_session
-from serving.streams.connect import connected
 from tests.desk.desks import faults_of
 from tests.session.market import MINUTE_US, NOON_US, PLAN, market
 from tests.session.world import World, orders_by_state
 
 WORKING = ("created", "accepted", "amended", "partially_filled")
 RESTS = "mean-reversion"
-
-
-@pytest.fixture
-def client(valkey_url: str) -> Iterator[Redis]:
-    client = connected(valkey_url, wait_s=5.0)
-    yield client
-    client.close()
 
 
 def working(world: World) -> int:
